@@ -6,7 +6,6 @@ Settings become plain values here; no module below this one reads them.
 import asyncio
 import logging
 import random
-import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -25,7 +24,7 @@ from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.endpoints import redirect
 from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
-from bot.domain.errors import OutOfMemory
+from bot.domain.errors import DeliveryDelayed, OutOfMemory
 from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
 from bot.domain.member_data import RetentionPolicy
@@ -72,6 +71,7 @@ _REFUSALS_GRACE_S = 1.0
 _STOP_TIMEOUT_S = 30.0
 """How long a stop may take besides the grace of jobs in progress, when the process is out of memory."""
 
+_TELL_TIMEOUT_S = 30.0
 _EXIT_TIMEOUT_S = 3.0
 """How long stopped tasks may take to return; one that still waits for Discord to accept its login never does."""
 
@@ -262,7 +262,11 @@ async def _until_database_is_taken(app: App, interval_s: float) -> None:
 
     async def tell(lost: LostFile) -> None:
         if channel_id is not None:
-            await sender.send(channel_id, database_lost(lost), nonce=secrets.token_urlsafe(12))
+            try:
+                async with asyncio.timeout(_TELL_TIMEOUT_S):
+                    await sender.send(channel_id, database_lost(lost), nonce=lost.nonce)
+            except TimeoutError as error:
+                raise DeliveryDelayed("Discord doesn't answer") from error
 
     await watch_file(app.database, app.lock, tell, clock=app.clock, interval_s=interval_s)
 

@@ -74,9 +74,9 @@ def _database_url(value: str) -> str:
         raise ValueError("it must name just a file")
     if is_postgresql:
         # As the driver reads it, a password ends at the first `@` and may contain everything else.
-        address = re.split(r"[/?]", rest.partition("@")[2] or rest)[0]
-        _, colon, port = address.rpartition(":")
-        if colon and not port.endswith("]") and not (port.isdecimal() and 1 <= int(port) <= _PORT_MAX):
+        hosts = re.split(r"[/?]", rest.partition("@")[2] or rest)[0]
+        ports = [host.rpartition(":")[2] for host in hosts.split(",") if ":" in host and not host.endswith("]")]
+        if not all(port.isdecimal() and 1 <= int(port) <= _PORT_MAX for port in ports):
             raise ValueError(f"its port must be a number from 1 to {_PORT_MAX}")
     return value
 

@@ -32,7 +32,7 @@ FOR_THE_LOG = frozenset(
     {
         "debug", "info", "warning", "error", "exception", "critical", "log", "write",
         "StoreError", "DatabaseInUse", "SettingsError", "LoginRefused", "OutOfMemory", "CommitUnknown",
-        "VideoUnusable", "VideoIncomplete", "DecoderNotStarted", "_InvalidResponse", "_refuse_damage",
+        "VideoUnusable", "VideoTooLarge", "VideoIncomplete", "DecoderNotStarted", "_InvalidResponse", "_refuse_damage",
         "ValueError", "TypeError", "RuntimeError", "OSError",
     }
 )  # fmt: skip

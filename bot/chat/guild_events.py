@@ -15,7 +15,7 @@ from typing import Any
 import discord
 from discord.ext import commands
 
-from bot.chat.posting import DISCORD_FAILED
+from bot.chat.posting import DISCORD_FAILED, is_temporary
 from bot.domain.guilds import Access, Guild
 from bot.domain.notifications import Welcome
 from bot.store.guilds.membership import MembershipStore
@@ -123,12 +123,12 @@ class GuildEvents:
             return
         try:
             channel_id = await self._welcome_channel_id(guild, found[0])
-        except (discord.Forbidden, discord.NotFound) as error:
+        except DISCORD_FAILED as error:
+            if not isinstance(error, discord.Forbidden | discord.NotFound) or is_temporary(error):
+                log.warning("server %d: the welcome is postponed: %s", guild.id, error)
+                return
             log.warning("server %d: no channel for the welcome: %s", guild.id, error)
             channel_id = None
-        except DISCORD_FAILED as error:
-            log.warning("server %d: the welcome is postponed: %s", guild.id, error)
-            return
         welcome = Welcome(guild.name, self._is_allowed(found[0]))
         if await self._membership.welcome(guild.id, welcome, self._clock(), channel_id=channel_id):
             log.info("server %d: welcome queued", guild.id)

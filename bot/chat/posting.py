@@ -36,8 +36,8 @@ _NOWHERE = frozenset({10003, 10004, 10013})
 _FILE_TOO_LARGE = 40005
 _LOCKED = frozenset({50083, 160005})
 """The thread is archived or locked: a moderator has to open it."""
-_TEMPORARY = frozenset({20016, 20028, 20029, 30046, 40062, 40333, 130000})
-"""Refusals that pass by themselves: slow mode, limits on writing and editing, Discord's own network and overload
+_TEMPORARY = frozenset({20016, 20028, 20029, 30046, 40003, 40004, 40062, 40333, 130000})
+"""Refusals that pass by themselves: slow mode, limits on writing, editing and direct messages, Discord's overload
 (source: Discord's documentation of JSON error codes; 40333, "internal network error", comes from Cloudflare)."""
 _CLOCK_SKEW = timedelta(hours=2)
 """How far this machine's clock may be ahead of Discord's without a message being posted twice."""
@@ -68,13 +68,18 @@ def _meaning_of(error: discord.HTTPException) -> DeliveryError:
         return TooLargeToPost(said, limit_bytes=0)
     if error.code in _LOCKED:
         return ThreadLocked(said)
-    if not error.code or error.code in _TEMPORARY:
+    if is_temporary(error):
         return DeliveryDelayed(said)
     if isinstance(error, discord.Forbidden):
         return DeliveryForbidden(said)
     if error.status == 400 or error.code in _NOWHERE:  # noqa: PLR2004 - HTTP's own number
         return Undeliverable(said)
     return DeliveryDelayed(said)
+
+
+def is_temporary(error: discord.HTTPException) -> bool:
+    """Whether a refusal passes by itself, or isn't Discord's own decision."""
+    return not error.code or error.code in _TEMPORARY
 
 
 def _said(error: discord.HTTPException) -> str:

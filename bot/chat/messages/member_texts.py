@@ -51,8 +51,8 @@ def status(job: Job, *, service_closed: bool = False) -> str:
     """
     who = mention(job.user_id)
     if service_closed and job.state in _WAITS_FOR_SERVICE:
-        text = f"⏳ A video for {who} is queued. {_SERVICE_CLOSED} This one is kept and starts as soon as it does."
-        return _with_prompt(text, job)
+        kept = "This one is kept and starts when the service is back."
+        return _with_prompt(f"⏳ A video for {who} is queued. {_SERVICE_CLOSED} {kept}", job)
     return _with_prompt(_stage(job, who), job)
 
 
@@ -138,7 +138,8 @@ def _what_it_means(job: Job) -> str:
     if job.failure_reason is FailureReason.OUTCOME_UNKNOWN:
         text += f" The operator can look it up as job {escaped(job.id)}."
     is_too_late = job.failure_detail is not None and job.failure_detail.cause is FailureCause.NOT_DELIVERED
-    if job.failure_reason is FailureReason.UNDELIVERABLE and job.result_url is not None and not is_too_late:
+    is_linked = job.result_url is not None and link("Your video", job.result_url) is not None
+    if job.failure_reason is FailureReason.UNDELIVERABLE and is_linked and not is_too_late:
         text += " `/videos list` links to it for as long as the video service keeps it."
     return text
 
@@ -162,9 +163,11 @@ def sent_video(job: Job) -> str:
     return f"{_NOT_THERE} Here it is.\n{_prompt_and_options(job)}"
 
 
-def linked_video(job: Job, expires_at: datetime) -> str:
-    """A link to a finished video, for its member, and the prompt if there is room for it."""
-    shown = link("Your video", job.result_url or "") or "`/videos list` has it."
+def linked_video(job: Job, expires_at: datetime) -> str | None:
+    """A link to a finished video, for its member, and the prompt if it fits; None if no link can be shown."""
+    shown = link("Your video", job.result_url or "")
+    if shown is None:
+        return None
     text = f"{_NOT_THERE} It's too large to send: {shown} (the link works until {relative(expires_at)})"
     whole = f"{text}\n{_prompt_and_options(job)}"
     return whole if discord_length(whole) <= CONTENT_MAX else text
@@ -198,8 +201,8 @@ _AWAITS = (
 
 
 _KEPT = (
-    f"Got it! {_SERVICE_CLOSED} Your order is kept and starts as soon as it does. Your video will appear in this "
-    "channel, and I'll ping you when it's ready."
+    f"Got it! {_SERVICE_CLOSED} Your order is kept and starts when the service is back. Your video will appear in "
+    "this channel, and I'll ping you when it's ready."
 )
 
 
@@ -304,7 +307,7 @@ def job_list(
     if not jobs:
         return "You haven't made any videos here yet. Start with `/animate`."
     waiting = service_closed and any(job.state in _WAITS_FOR_SERVICE for job in jobs)
-    head = [f"⚠️ {_SERVICE_CLOSED} Your orders are kept and start as soon as it does."] if waiting else []
+    head = [f"⚠️ {_SERVICE_CLOSED} Your orders are kept and start when the service is back."] if waiting else []
     return joined_within([*head, *(_list_line(job, downloads.get(job.id)) for job in jobs)], CONTENT_MAX)
 
 

@@ -20,7 +20,7 @@ from bot.chat.posting import NO_PINGS, UNKNOWN_MESSAGE, find_by_button, own_mess
 from bot.chat.upload_limits import DEFAULT_BYTES, UploadLimits
 from bot.chat.views.member_buttons import STATUS_KINDS, ButtonKind, status_view, view
 from bot.chat.views.persistent_button import job_custom_id
-from bot.domain.errors import TooLargeToPost
+from bot.domain.errors import TooLargeToPost, Undeliverable
 from bot.domain.jobs import Job
 from bot.worker.stages.context import DirectMessage
 
@@ -104,9 +104,11 @@ class Delivery:
 
     async def send_link(self, job: Job, expires_at: datetime) -> DirectMessage:
         """See `bot.worker.stages.Messenger`."""
+        text = member_texts.linked_video(job, expires_at)
+        if text is None:
+            raise Undeliverable("the video's link can't be shown in a message")
         with translated():
             channel = await self._direct_channel(job)
-            text = member_texts.linked_video(job, expires_at)
             sent = await self._send_video(job, channel, text, None, _direct_nonce(job))
             return DirectMessage(channel.id, sent.id)
 

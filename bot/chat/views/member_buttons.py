@@ -85,10 +85,11 @@ class JobButton(
 
     async def _remove_message(self, interaction: Interaction) -> None:
         if interaction.message is not None:
-            with contextlib.suppress(discord.NotFound):  # clicked twice, or a moderator was quicker
-                await interaction.message.delete()
+            # First: as long as the message is there, a click that was interrupted can be repeated.
             if self.kind is ButtonKind.VIDEO:
                 await services_of(interaction).jobs.video_removed(self.job_id, interaction.message.id)
+            with contextlib.suppress(discord.NotFound):  # clicked twice, or a moderator was quicker
+                await interaction.message.delete()
         await interaction.edit_original_response(content=member_texts.REMOVED)
 
 

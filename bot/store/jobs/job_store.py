@@ -37,7 +37,7 @@ from bot.domain.ledger import Amounts, EntryKind
 from bot.domain.limits import Allowance
 from bot.domain.notifications import AnswerLost
 from bot.domain.policy import Consequence, Requester, best_resolution, find_violation
-from bot.store.engine import Database
+from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings, violations
 from bot.store.jobs import admission, budget_alerts, leasing, recovery, refusals, submission_gate, transitions
 from bot.store.jobs.admission import Admitted, FindViolation
@@ -277,6 +277,8 @@ class JobStore:
             moved = await transitions.move(connection, job, outcome, now)
             if is_news:
                 await transitions.show_queued_anew(connection, now, service_closed=True)
+            elif moved and isinstance(outcome, PauseSubmissions):
+                await self._show_truly(connection, [job.id], now)
             if not moved and job.state is JobState.SUBMITTING and isinstance(outcome, MoveTo):
                 # Another process took this worker for dead, but it is alive and has the missing response.
                 return await recovery.accept_late_response(connection, job, outcome, now)
@@ -291,10 +293,15 @@ class JobStore:
             rescheduled = await transitions.reschedule(connection, batch, now)
             if shown := [job.id for job, outcome in batch if outcome.update.status_says_closed is not None]:
                 # The gate may have closed or opened while they were shown.
-                gate = await submission_gate.get_gate(connection, lock=False)
-                closed = gate.keeps_orders_waiting(now)
-                await transitions.show_queued_anew(connection, now, service_closed=closed, only=shown)
+                await self._show_truly(connection, shown, now)
             return rescheduled
+
+    @staticmethod
+    async def _show_truly(connection: Connection, job_ids: list[str], now: datetime) -> None:
+        """Has the status messages of queued jobs shown anew if they don't say whether the gate is closed."""
+        gate = await submission_gate.get_gate(connection, lock=False)
+        closed = gate.keeps_orders_waiting(now)
+        await transitions.show_queued_anew(connection, now, service_closed=closed, only=job_ids)
 
     async def cancel(self, job_id: str, now: datetime, *, even_if_paid: bool) -> CancelResult:
         """Ends a queued job at once, uncharged; flags one in progress, for its stage to end it.
@@ -307,10 +314,18 @@ class JobStore:
     async def cancel_where_removed(self, now: datetime) -> int:
         """Cancels what waits in servers that removed the bot: it would be paid for and could not be posted.
 
-        Returns how many jobs it cancelled.
+        Also what waits in blocked ones, where the process died while it was cancelled. Returns how many jobs it
+        cancelled.
         """
-        why = FailureCause.BOT_REMOVED
-        return await transitions.cancel_waiting(self._db, leasing.BOT_REMOVED, now, actor_id=None, why=why)
+        return sum(
+            [
+                await transitions.cancel_waiting(self._db, which, now, actor_id=None, why=why)
+                for which, why in (
+                    (leasing.BOT_REMOVED, FailureCause.BOT_REMOVED),
+                    (leasing.BLOCKED, FailureCause.SERVER_BLOCKED),
+                )
+            ]
+        )
 
     async def mark_removed(self, job_id: str, message_id: int, now: datetime) -> bool:
         """Records that this message with the job's video was removed; its status message is due to say so.

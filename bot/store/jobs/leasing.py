@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, literal, not_, or_, select, update
 
+from bot.domain.guilds import Access
 from bot.domain.jobs import Job, JobState
 from bot.store.engine import Connection
 from bot.store.jobs import submission_gate
@@ -30,6 +31,9 @@ _HOLDS_A_SLOT = and_(IS_ACTIVE, jobs.c.state.in_((JobState.SUBMITTING, JobState.
 BOT_REMOVED = jobs.c.guild_id.in_(select(guilds.c.id).where(guilds.c.left_at.is_not(None)))
 """Jobs of servers that removed the bot."""
 
+BLOCKED = jobs.c.guild_id.in_(select(guilds.c.id).where(guilds.c.access == Access.BLOCKED))
+"""Jobs of servers that the operator blocked."""
+
 _WAITING_FOR_A_SLOT = and_(
     IS_ACTIVE,
     jobs.c.state == JobState.QUEUED,
@@ -38,6 +42,7 @@ _WAITING_FOR_A_SLOT = and_(
     not_(jobs.c.cancel_requested),
     # They get cancelled, unless the process died before that.
     not_(BOT_REMOVED),
+    not_(BLOCKED),
 )
 
 SUSPECT_CLAIMS = 2

@@ -101,7 +101,8 @@ async def close(connection: Connection, until: datetime, reason: str, now: datet
 
 async def reopen(connection: Connection, now: datetime) -> bool:
     """Clears failures and reason of a gate that is open at `now`; False if it is closed. The rate limit stays."""
-    open_already = or_(submission_gate.c.opens_at.is_(None), submission_gate.c.opens_at <= now)
+    opens_at = submission_gate.c.opens_at
+    open_already = or_(opens_at.is_(None), opens_at <= now, opens_at > now + LONGEST_CLOSURE)
     change = _UPDATE.where(open_already).values(opens_at=None, reason=None, consecutive_failures=0)
     return (await connection.execute(change)).rowcount == 1
 

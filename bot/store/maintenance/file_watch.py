@@ -7,8 +7,9 @@ and has the operator told.
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
@@ -25,10 +26,14 @@ CHECK_INTERVAL_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class LostFile:
-    """A database file that is gone. copy: what could be saved of it; None if nothing could."""
+    """A database file that is gone.
+
+    copy: what could be saved of it; None if nothing could. nonce: the same for each try to tell the operator.
+    """
 
     file: Path
     copy: Path | None
+    nonce: str = field(default_factory=lambda: secrets.token_urlsafe(12), compare=False)
 
 
 async def watch_file(

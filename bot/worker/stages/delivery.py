@@ -213,8 +213,8 @@ async def _deliver_to_channel(job: Job, url: str, context: StageContext) -> Outc
         message_id = await context.messenger.find_video(job)
         if message_id is not None:
             return _posted(message_id)
-        if context.observed_for(job.state_changed_at) > context.config.job_timeout:
-            # Long enough that an earlier attempt may have sent it to the member.
+        if context.clock() - job.state_changed_at > min(context.config.job_timeout, _LOCKED_PATIENCE):
+            # Long enough that an earlier attempt, perhaps of a process that died, may have sent it to the member.
             sent = await _find_sent(job, context)
             if sent is not None:
                 return sent
@@ -324,14 +324,17 @@ async def _post_fitting(
 
 
 async def _fit(video: Path, limit_bytes: int, context: StageContext) -> Path:
-    """The video as the channel can show it. Raises: ResultIncomplete, VideoUnusable."""
+    """The video as the channel can show it. Raises: ResultIncomplete, TooLargeToPost, VideoUnusable."""
     try:
         if await transcode.is_postable(video, limit_bytes):
             return video
     except VideoIncomplete as error:
         raise ResultIncomplete(str(error)) from error
     async with context.encoder_slots:
-        return await transcode.make_postable(video, video.with_name("fitted.mp4"), limit_bytes)
+        try:
+            return await transcode.make_postable(video, video.with_name("fitted.mp4"), limit_bytes)
+        except transcode.VideoTooLarge as error:
+            raise TooLargeToPost(str(error), limit_bytes=0) from error
 
 
 def _retry_delivery(job: Job, context: StageContext, error: Exception) -> Reschedule:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.chat.transport.delivery import Delivery
-from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, TooLargeToPost
+from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, TooLargeToPost, Undeliverable
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, new_job_id
 from bot.worker.stages.context import DirectMessage
 from tests.discord_server import DiscordServer, FaultPhase, Message, Reset, refused
@@ -57,6 +57,15 @@ async def test_a_link_is_sent_unchanged_and_with_its_end(
     assert f"[Your video](<{LINK}>)" in message.content
     assert f"<t:{int(job.created_at.timestamp()) + 86400}:R>" in message.content
     assert message.attachments == []
+
+
+@pytest.mark.parametrize("url", ["https://cdn.example/" + "a" * 2000, "https://cdn.example/狐.mp4"])
+async def test_a_link_that_no_message_can_show_is_refused_instead_of_promised(
+    server: DiscordServer, delivery: Delivery, job: Job, url: str
+) -> None:
+    with pytest.raises(Undeliverable):
+        await delivery.send_link(replace(job, result_url=url), job.created_at)
+    assert direct(server) == []
 
 
 async def test_sending_a_video_twice_within_minutes_makes_one_message(

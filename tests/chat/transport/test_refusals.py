@@ -30,6 +30,7 @@ def job_in(server: DiscordServer) -> Job:
     [
         (Answer(403, CHALLENGE), DeliveryDelayed),
         (refused(403, 40333, "internal network error"), DeliveryDelayed),
+        (refused(403, 40003, "You are opening direct messages too fast"), DeliveryDelayed),
         (Answer(403, {"message": "Access denied by policy"}), DeliveryDelayed),
         (Answer(404, CHALLENGE), DeliveryDelayed),
         (Answer(400, CHALLENGE), DeliveryDelayed),

@@ -170,3 +170,22 @@ async def test_a_return_by_the_bot_itself_has_no_actor(store: JobStore) -> None:
     held = await bring_to(store, JobState.SUBMITTING)
     await store.apply(held, Fail(FailureReason.REFUSED, DETAIL), SOON)
     assert [row.actor_id for row in await entries(store, held)] == [1, None]
+
+
+@pytest.mark.parametrize(
+    ("guild", "why"),
+    [
+        ({"access": Access.BLOCKED}, FailureCause.SERVER_BLOCKED),
+        ({"left_at": NOW}, FailureCause.BOT_REMOVED),
+    ],
+)
+async def test_nothing_is_submitted_for_a_server_that_is_not_served_any_more_and_a_start_cancels_it(
+    store: JobStore, guild: dict[str, Any], why: FailureCause
+) -> None:
+    """The process died before it cancelled what was waiting."""
+    queued = await add_waiting(store)
+    await set_guild(store, **guild)
+    assert await next_job(store) is None
+    assert await store.cancel_where_removed(SOON) == 1
+    job = await read(store, queued)
+    assert (job.state, job.charged, job.failure_detail) == (JobState.CANCELLED, False, FailureDetail(why))

@@ -180,3 +180,9 @@ async def test_a_paused_submission_closes_the_gate_even_if_its_lease_was_lost(st
     assert not await store.apply(lost, PauseSubmissions(NOW + MINUTE, "no balance"), NOW)
     assert (await read(store, lost)).state is JobState.SUBMITTING
     assert (await store.gate()).is_closed(NOW)
+
+
+async def test_a_closure_longer_than_any_that_is_written_is_cleared_by_a_success(store: JobStore) -> None:
+    await close_gate(store, NOW + timedelta(days=1), "Retry-After: 86400", NOW)
+    await store.open_gate(NOW + SECOND)
+    assert (await store.gate()).failures == 0

@@ -5,12 +5,13 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from bot.domain.jobs import Job, JobState, JobUpdate, NewJob, Order, Reschedule, new_job_id
+from bot.domain.jobs import Job, JobState, JobUpdate, NewJob, Order, PauseSubmissions, Reschedule, new_job_id
 from bot.domain.policy import Requester
 from bot.store.jobs import submission_gate, transitions
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import jobs
 from tests.fakes import FRAME, NOW
+from tests.store.factories import bring_to
 
 
 @pytest.mark.parametrize(
@@ -136,3 +137,15 @@ async def test_of_those_shown_anew_the_oldest_order_comes_first(store: JobStore)
     claimed = await store.claim_due(NOW, len(seconds), dict.fromkeys(JobState, timedelta(minutes=1)), [])
 
     assert [job.id for job in claimed] == [ordered[seconds.index(number)].id for number in sorted(seconds)]
+
+
+async def test_a_job_that_comes_back_into_a_closed_gate_says_so(store: JobStore) -> None:
+    """Two submissions that are refused together: the second is no news, but its message says that it is queued."""
+    held = await bring_to(store, JobState.SUBMITTING)
+    async with store._db.write() as connection:
+        await connection.execute(update(jobs).where(jobs.c.id == held.id).values(status_message_id=7))
+        await submission_gate.close(connection, NOW + timedelta(minutes=10), "busy", NOW)
+
+    assert await store.apply(held, PauseSubmissions(NOW + timedelta(minutes=10), "busy"), NOW)
+
+    assert await due_times(store, held.id) == [NOW]

@@ -260,9 +260,10 @@ async def test_a_channel_that_accepts_less_than_it_reported_gets_a_smaller_video
     assert 0 < len(posted.content) <= stages.messenger.actual_limit_bytes
 
 
-async def test_a_video_that_can_not_be_made_to_fit_fails_the_job(stages: StageHarness) -> None:
+async def test_a_video_that_can_not_be_made_to_fit_is_not_thrown_away(stages: StageHarness) -> None:
     stages.messenger.reported_limit_bytes = len(VIDEO) - 1
-    assert failure(await deliver(stages.job(JobState.DELIVERING), stages.context)) is FailureReason.RESULT_UNUSABLE
+    stages.messenger.fail("send_link", FORBIDDEN)
+    assert failure(await deliver(stages.job(JobState.DELIVERING), stages.context)) is FailureReason.UNDELIVERABLE
 
 
 async def test_a_channel_that_accepts_no_size_is_not_retried_forever(stages: StageHarness) -> None:

@@ -121,6 +121,19 @@ async def test_a_video_too_large_for_a_direct_message_is_sent_smaller_if_it_can_
     assert 0 < len(message.content) <= limit_bytes
 
 
+async def test_a_video_that_cannot_be_made_small_enough_goes_to_its_member_as_a_link(
+    stages: StageHarness,
+) -> None:
+    stages.provider.video = noisy_video(stages.workdir / "noise.mp4")
+    stages.messenger.fail_always("post_video", TooLargeToPost("too large", limit_bytes=500))
+    job = stages.job(JobState.DELIVERING)
+
+    outcome = await deliver(job, stages.context)
+
+    [message] = stages.messenger.posted("sent link", job)
+    assert outcome == sent(message.id)
+
+
 async def test_a_member_whose_account_is_gone_does_not_close_the_channel(stages: StageHarness) -> None:
     stages.messenger.fail_always("find_sent_video", Undeliverable("Unknown User"))
     job = stages.job(JobState.DELIVERING, attempts=9)
