@@ -32,7 +32,8 @@ FOR_THE_LOG = frozenset(
     {
         "debug", "info", "warning", "error", "exception", "critical", "log", "write",
         "StoreError", "DatabaseInUse", "SettingsError", "LoginRefused", "OutOfMemory", "CommitUnknown",
-        "VideoUnusable", "VideoTooLarge", "VideoIncomplete", "DecoderNotStarted", "_InvalidResponse", "_refuse_damage",
+        "VideoUnusable", "VideoTooLarge", "VideoIncomplete", "DecoderNotStarted", "_InvalidResponse",
+        "_refuse_damage",
         "ValueError", "TypeError", "RuntimeError", "OSError",
     }
 )  # fmt: skip
