@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from bot.app import run
-from tests.discord_server import DiscordServer, Hang, Interaction
+from bot.store.engine import Database
+from bot.store.guilds.membership import MembershipStore
+from tests.discord_server import DiscordServer, Hang, Interaction, server_error
 from tests.faulty_gateway import FaultyGateway
 from tests.test_app import KEY, LocalServices, sample_picture
 
@@ -63,4 +65,34 @@ async def test_a_command_that_a_stop_interrupts_is_answered(
     assert interaction.original is not None
     assert "restart" in interaction.original.content
     assert "/videos list" in interaction.original.content
+    check_quiet(caplog)
+
+
+async def test_a_command_that_needs_a_moment_finishes_during_the_stop(
+    local: LocalServices, caplog: pytest.LogCaptureFixture
+) -> None:
+    local.discord.fail_next("GET", "/cdn/*", server_error(503))  # the bot pauses before it asks again
+    async with running(local, grace_s=LONG_S) as task:
+        interaction = await order(local)
+        await local.discord.state.until(lambda: local.discord.calls("GET", "/cdn/"))
+        stop()
+        await task
+    assert "Got it" in (await interaction.answer()).content
+    check_quiet(caplog)
+
+
+async def test_a_welcome_that_waits_for_its_turn_ends_with_the_bot(
+    local: LocalServices, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(local, grace_s=0.1) as task:
+        async with Database.open(local.settings().database_url) as database, asyncio.timeout(LONG_S):
+            membership = MembershipStore(database)
+            while await membership.to_welcome([local.discord.guild.id]):
+                await asyncio.sleep(0)
+        for name in ("One", "Two"):
+            local.discord.invite(local.discord.state.add_guild(name))
+        await local.discord.state.until(lambda: local.discord.calls("POST", "/users/@me/channels"))
+        stop()
+        await task
+        assert [one for one in asyncio.all_tasks() if "on_guild_join" in one.get_name()] == []
     check_quiet(caplog)

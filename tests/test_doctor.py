@@ -17,7 +17,7 @@ from bot.store.engine import Database
 from bot.store.maintenance.migrate import migrate
 from bot.store.money import ledger
 from bot.store.money.ledger import PRICE_FROM
-from tests.discord_server import DiscordServer, server_error
+from tests.discord_server import Answer, DiscordServer, server_error
 from tests.discord_server.models import Overwrite
 
 
@@ -100,6 +100,29 @@ async def test_a_log_channel_where_the_bot_may_not_post_is_reported_with_the_mis
 
     assert result.status is CheckStatus.FAILED
     assert "lacks Send Messages in #general" in result.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/users/@me", "/users/@me/guilds", "/guilds/*", "/guilds/*/members/*", "/channels/*"]
+)
+async def test_a_proxys_page_is_neither_believed_nor_shown(
+    discord: DiscordServer, tmp_path: Path, path: str
+) -> None:
+    discord.fail_next("GET", path, Answer(404, "<html><title>Attention Required!</title></html>"), times=9)
+
+    results = await checks(
+        discord,
+        tmp_path,
+        "",
+        operator_guild_id=discord.guild.id,
+        operator_user_ids=(discord.member.id,),
+        operator_log_channel_id=discord.channel.id,
+    )
+
+    text = " ".join(result.text for result in results)
+    assert "HTTP 404 without one of Discord's error codes" in text
+    for untrue in ("<html>", "Attention", "not in server", "not a member", "can't see"):
+        assert untrue not in text
 
 
 async def test_settings_beyond_what_the_first_party_allows_are_warnings(

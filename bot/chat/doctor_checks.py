@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 import discord
 
 from bot.chat.permissions.channel_permissions import PERMISSIONS, missing_permissions
-from bot.chat.posting import DISCORD_FAILED, UNREADABLE
+from bot.chat.posting import DISCORD_FAILED, UNREADABLE, is_missing, said_by
 from bot.domain.errors import DeliveryDelayed, LoginRefused
 
 _NEEDED_FOR_TEXT = {"View Channel", "Send Messages", "Send Messages in Threads"}
@@ -33,7 +33,7 @@ class DiscordChecks:
         except discord.LoginFailure as error:
             raise LoginRefused("Discord rejects DISCORD_TOKEN. Copy the bot's token again.") from error
         except DISCORD_FAILED as error:
-            raise DeliveryDelayed(f"Discord can't be reached: {error}") from error
+            raise DeliveryDelayed(f"Discord can't be reached: {said_by(error)}") from error
         except UNREADABLE as error:
             raise DeliveryDelayed("Discord's response can't be read") from error
         return f"logged in as {self._client.user}. Invite link: {invite_link(application.id)}"
@@ -47,13 +47,13 @@ class DiscordChecks:
         try:
             found = [guild async for guild in self._client.fetch_guilds(limit=None)]
         except DISCORD_FAILED as error:
-            raise DeliveryDelayed(f"Discord can't be reached: {error}") from error
+            raise DeliveryDelayed(f"Discord can't be reached: {said_by(error)}") from error
         for listed in found:
             try:
                 guild = await self._client.fetch_guild(listed.id)
                 member = await guild.fetch_member(me.id) if me is not None else None
             except DISCORD_FAILED as error:
-                yield listed.name, f"can't be looked up: {error}"
+                yield listed.name, f"can't be looked up: {said_by(error)}"
                 continue
             granted = member.guild_permissions if member is not None else discord.Permissions.none()
             missing = ", ".join(missing_permissions(granted, thread=False))
@@ -64,18 +64,20 @@ class DiscordChecks:
         """What keeps `/operator` from working in that server, one sentence per problem."""
         try:
             guild = await self._client.fetch_guild(guild_id)
-        except (discord.NotFound, discord.Forbidden):
-            return [f"the bot is not in server {guild_id} (OPERATOR_GUILD_ID). Invite it there."]
         except DISCORD_FAILED as error:
-            return [f"server {guild_id} (OPERATOR_GUILD_ID) can't be looked up: {error}"]
+            if is_missing(error):
+                return [f"the bot is not in server {guild_id} (OPERATOR_GUILD_ID). Invite it there."]
+            return [f"server {guild_id} (OPERATOR_GUILD_ID) can't be looked up: {said_by(error)}"]
         problems = []
         for user_id in user_ids:
             try:
                 await guild.fetch_member(user_id)
-            except discord.NotFound:
-                problems.append(f"user {user_id} (OPERATOR_USER_IDS) is not a member of {guild.name}.")
             except DISCORD_FAILED as error:
-                problems.append(f"user {user_id} (OPERATOR_USER_IDS) can't be looked up: {error}")
+                is_stranger = isinstance(error, discord.NotFound) and is_missing(error)
+                problem = (
+                    f"is not a member of {guild.name}." if is_stranger else f"can't be looked up: {said_by(error)}"
+                )
+                problems.append(f"user {user_id} (OPERATOR_USER_IDS) {problem}")
         return problems
 
     async def log_channel_problem(self, channel_id: int) -> str | None:
@@ -88,10 +90,14 @@ class DiscordChecks:
             guild = await self._client.fetch_guild(listed.guild.id)
             channel, member = await guild.fetch_channel(channel_id), await guild.fetch_member(me.id)
             granted = channel.permissions_for(member)
-        except (discord.NotFound, discord.Forbidden, discord.InvalidData):
+        except discord.InvalidData:
             return f"the bot can't see {name}."
         except DISCORD_FAILED as error:
-            return f"{name} can't be looked up: {error}"
+            return (
+                f"the bot can't see {name}."
+                if is_missing(error)
+                else f"{name} can't be looked up: {said_by(error)}"
+            )
         missing = [name for name in missing_permissions(granted, thread=False) if name in _NEEDED_FOR_TEXT]
         lacks = f"the bot lacks {', '.join(missing)} in #{listed.name} (OPERATOR_LOG_CHANNEL_ID)."
         return lacks if missing else None

@@ -15,7 +15,7 @@ from typing import Any
 import discord
 from discord.ext import commands
 
-from bot.chat.posting import DISCORD_FAILED, is_temporary
+from bot.chat.posting import DISCORD_FAILED, is_missing
 from bot.domain.guilds import Access, Guild
 from bot.domain.notifications import Welcome
 from bot.store.guilds.membership import MembershipStore
@@ -124,7 +124,7 @@ class GuildEvents:
         try:
             channel_id = await self._welcome_channel_id(guild, found[0])
         except DISCORD_FAILED as error:
-            if not isinstance(error, discord.Forbidden | discord.NotFound) or is_temporary(error):
+            if not is_missing(error):
                 log.warning("server %d: the welcome is postponed: %s", guild.id, error)
                 return
             log.warning("server %d: no channel for the welcome: %s", guild.id, error)

@@ -63,7 +63,7 @@ def translated() -> Iterator[None]:
 
 def _meaning_of(error: discord.HTTPException) -> DeliveryError:
     """What a refusal means. One without an error code isn't Discord's decision, but somebody's in between."""
-    said = _said(error)
+    said = said_by(error)
     if error.status == 413 or error.code == _FILE_TOO_LARGE:  # noqa: PLR2004 - HTTP's own number
         return TooLargeToPost(said, limit_bytes=0)
     if error.code in _LOCKED:
@@ -82,14 +82,31 @@ def is_temporary(error: discord.HTTPException) -> bool:
     return not error.code or error.code in _TEMPORARY
 
 
-def _said(error: discord.HTTPException) -> str:
-    """Discord's own words, which members read, or that there are none: anything else may be a proxy's web page.
+def is_missing(error: Exception) -> bool:
+    """Whether Discord says that something doesn't exist, or that the bot has no access to it."""
+    return isinstance(error, discord.NotFound | discord.Forbidden) and not is_temporary(error)
+
+
+@contextlib.contextmanager
+def unless_deleted() -> Iterator[None]:
+    """Ends the block where Discord says that the message is gone. Another 404 may be a proxy's."""
+    try:
+        yield
+    except discord.NotFound as error:
+        if error.code != UNKNOWN_MESSAGE:
+            raise
+
+
+def said_by(error: Exception) -> str:
+    """Discord's own words, which people read, or that there are none: anything else may be a proxy's web page.
 
     A proxy may also quote the request, including the token.
     """
-    return (
-        without_tokens(error.text) if error.code else f"HTTP {error.status} without one of Discord's error codes"
-    )
+    if not isinstance(error, discord.HTTPException):
+        return str(error)
+    if error.code:
+        return without_tokens(error.text)
+    return f"HTTP {error.status} without one of Discord's error codes"
 
 
 async def own_messages(
@@ -117,7 +134,7 @@ async def own_messages(
         if read < SEARCH_MAX:
             break
     if is_empty and known_id is not None:
-        with contextlib.suppress(discord.NotFound):
+        with unless_deleted():
             await channel.fetch_message(known_id)
 
 

@@ -59,8 +59,10 @@ async def test_the_operator_command_is_registered_only_in_the_operators_server(
         (refused(403, 50001, "Missing Access"), "Invite it there, then restart it"),
         (refused(404, 10004, "Unknown Guild"), "Invite it there, then restart it"),
         (server_error(503), "restart the bot to try again"),
+        (Answer(403, "<html>Attention Required!</html>"), "restart the bot to try again"),
+        (Answer(200, "<html>Just a moment...</html>"), "restart the bot to try again"),
     ],
-    ids=["no access", "no server", "unavailable"],
+    ids=["no access", "no server", "unavailable", "a proxy's 403", "a proxy's page"],
 )
 async def test_a_failure_to_register_the_command_is_logged_and_the_bot_starts(
     discord: DiscordServer, bot: ZoetropeBot, fault: Answer, advice: str, caplog: pytest.LogCaptureFixture

@@ -40,9 +40,20 @@ class FirstStart:
         self.database = database
         self.pauses_s: list[float] = []
         self.sleeping = asyncio.Event()
+        self.users = 0
+        self.asleep = self.most_asleep = 0
 
     async def sleep(self, seconds: float) -> None:
+        """Returns once everybody else had the opportunity to sleep at the same time."""
         self.pauses_s.append(seconds)
+        self.asleep += 1
+        self.most_asleep = max(self.most_asleep, self.asleep)
+        async with asyncio.timeout(60):
+            while len(self.server.calls("GET", "/users/")) < self.users:
+                await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        self.asleep -= 1
 
     async def sleep_forever(self, seconds: float) -> None:
         del seconds
@@ -134,12 +145,14 @@ async def test_a_server_that_joins_before_the_first_ready_does_not_make_the_othe
 async def test_direct_messages_are_opened_one_after_the_other(first: FirstStart) -> None:
     async with first.open():
         await first.until_welcomed(1)
+        first.users = 4
         for number in range(4):
             first.invite(f"Server {number}")
         await first.until_welcomed(5)
     assert len(first.server.calls("POST", "/users/@me/channels")) == 4
     assert len(first.pauses_s) == 3
     assert all(0 < pause_s <= DM_INTERVAL_S for pause_s in first.pauses_s)
+    assert first.most_asleep == 1
 
 
 async def test_a_stop_does_not_wait_for_the_pace(first: FirstStart, caplog: pytest.LogCaptureFixture) -> None:

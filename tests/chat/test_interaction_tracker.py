@@ -25,12 +25,14 @@ class Orders:
     """A service that takes each order when the test says so."""
 
     asked: int = 0
+    taken: int = 0
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def accept(self, requester: Requester, read_picture: object, **_: object) -> AcceptedOrder:
         del read_picture
         self.asked += 1
         await self.go_on.wait()
+        self.taken += 1
         now, at = datetime.now(UTC), (requester.guild_id, requester.channel_id, requester.user_id)
         return AcceptedOrder(Job("job", JobState.QUEUED, *at, Order("x"), now, now), PictureChanges())
 
@@ -86,6 +88,15 @@ async def test_a_command_that_does_not_finish_in_time_says_to_check_first(stoppi
     assert late.original is not None
     assert not late.original.loading
     assert "/videos list" in late.original.content
+
+
+async def test_a_command_that_was_interrupted_does_nothing_more(stopping: StoppingBot) -> None:
+    await stopping.order_in_progress()
+    await stopping.stop(grace_s=0)
+    stopping.orders.go_on.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert stopping.orders.taken == 0
 
 
 async def test_clicks_and_autocompletes_after_the_stop_are_answered_too(stopping: StoppingBot) -> None:

@@ -6,13 +6,14 @@ from typing import Any
 import discord
 import pytest
 
+from bot.chat.messages import member_texts
 from bot.chat.transport.client import ZoetropeBot
 from bot.domain.jobs import Job, JobState, Order
 from bot.domain.policy import Requester
 from bot.media.first_frame import PictureChanges
 from bot.services.videos import AcceptedOrder
 from tests.chat.some_services import some_services
-from tests.discord_server import DiscordServer, Interaction, Reset, connected, refused
+from tests.discord_server import Answer, DiscordServer, Interaction, Reset, connected, refused
 
 PICTURE = b"the service here looks at no picture"
 
@@ -78,14 +79,24 @@ async def test_a_picture_that_discord_does_not_hand_out_at_once_is_asked_for_aga
     assert "Got it" in answer.content
 
 
-async def test_removing_a_video_that_was_just_removed_succeeds(server: DiscordServer, orders: Orders) -> None:
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (refused(404, 10008, "Unknown Message"), "Removed."),
+        (Answer(404, "<html>Not found</html>"), member_texts.UNSURE),
+    ],
+    ids=["Discord's", "a proxy's"],
+)
+async def test_a_video_that_was_just_removed_is_told_from_a_proxys_404(
+    server: DiscordServer, orders: Orders, fault: Answer, text: str
+) -> None:
     del orders
     button = {"type": 2, "style": 2, "label": "Remove", "custom_id": "zoetrope:video:job"}
     payload = {"content": "video", "components": [{"type": 1, "components": [button]}]}
     message = server.state.send(server.channel, server.state.bot, payload, {})
     moderator = server.state.add_member(server.guild, "max", permissions=discord.Permissions(manage_messages=True))
-    server.fail_next("DELETE", "/channels/*/messages/*", refused(404, 10008, "Unknown Message"))
+    server.fail_next("DELETE", "/channels/*/messages/*", fault)
 
     answer = await (await server.click(message.id, "zoetrope:video:job", moderator)).answer()
 
-    assert answer.content == "Removed."
+    assert answer.content == text

@@ -17,6 +17,7 @@ async def test_a_claim_that_outlasts_the_grace_sends_nothing(harness: WorkerHarn
     await harness.worker_store.wait_for_call("claim_queued", 2)
     stop = asyncio.create_task(worker.stop(grace_s=0))
     await let_loop_run(harness)
+    assert not stop.done()  # the store is closed after it
     claimed.set()
     await stop
     await loop

@@ -30,6 +30,9 @@ _SILENT_S = 5.0
 _MALFORMED = (KeyError, TypeError, ValueError)
 """Raised by a response that isn't built as Discord documents it."""
 
+_NONE_SET = 10066
+"""The code of "unknown application command permissions": nobody has set any. Another 404 may be a proxy's."""
+
 _ROLE, _USER = 1, 2
 """Types of overrides: see "Application Command Permission Type" in Discord's documentation."""
 
@@ -124,15 +127,18 @@ class CommandPermissions:
         try:
             async with asyncio.timeout(self._timeout_s):
                 overrides = tuple(map(_override, await self._fetch(*key)))
-        except discord.NotFound:  # "unknown application command permissions": nobody has set any
-            overrides = ()
         except (*DISCORD_FAILED, *_MALFORMED) as error:
+            if isinstance(error, discord.NotFound) and error.code == _NONE_SET:
+                return self._store(key, ())
             log.warning("the integration settings of server %d can't be read: %r", key[0], error)
             _remember(self._failed_at, key, self._clock())
             _, known = self._known.get(key, (None, None))
             return known
         finally:
             del self._asking[key]
+        return self._store(key, overrides)
+
+    def _store(self, key: _Key, overrides: Overrides) -> Overrides:
         self._failed_at.pop(key, None)
         _remember(self._known, key, (self._clock(), overrides))
         return overrides

@@ -15,7 +15,7 @@ from bot.chat.autocomplete import offer_nothing
 from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.doctor_checks import invite_link
 from bot.chat.permissions import option_validation
-from bot.chat.posting import DISCORD_FAILED, UNREADABLE
+from bot.chat.posting import DISCORD_FAILED, UNREADABLE, is_missing
 from bot.chat.replies import answer_error
 from bot.chat.transport.connection import REFUSALS
 from bot.chat.transport.request_throttle import RequestThrottle
@@ -146,7 +146,7 @@ class ZoetropeBot(CleanClose, ServiceBot):
             except (*DISCORD_FAILED, *UNREADABLE) as error:
                 if pause_s is not None:
                     await asyncio.sleep(pause_s)
-                elif isinstance(error, discord.Forbidden | discord.NotFound):
+                elif is_missing(error):
                     log.error(
                         "`/operator` is not available: the bot is not in the server %d of OPERATOR_GUILD_ID. "
                         "Invite it there, then restart it.",

@@ -12,7 +12,7 @@ import discord
 from bot.chat.authorization import admin_of
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages.markdown import CONTENT_MAX, discord_length, escaped, mention, relative
-from bot.chat.posting import DISCORD_FAILED, NO_PINGS, find_by_button, translated
+from bot.chat.posting import DISCORD_FAILED, NO_PINGS, find_by_button, translated, unless_deleted
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
 from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, Verdict
 from bot.domain.errors import NotPossible
@@ -139,7 +139,7 @@ class ApprovalCards:
     async def close(self, job: Job, decision: Decision | None, channel_id: int) -> None:
         """Shows the decision on the card. A card in a former log channel stays as it is."""
         channel = self._channel(job, channel_id)
-        with translated(), contextlib.suppress(discord.NotFound):
+        with translated(), unless_deleted():
             message_id = job.approval_message_id or await self._find(job, channel)
             if message_id is None:
                 return

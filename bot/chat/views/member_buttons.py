@@ -4,7 +4,6 @@ Custom ids are `zoetrope:<kind>:<job id>` and `zoetrope:erase:<user id>`. The fo
 belongs to, which is how a message posted by a process that crashed is found again.
 """
 
-import contextlib
 from enum import StrEnum
 
 import discord
@@ -13,6 +12,7 @@ from bot.chat.authorization import requester
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import member_texts, privacy_texts
 from bot.chat.messages.reason_texts import Said
+from bot.chat.posting import unless_deleted
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
 from bot.domain.errors import NotPossible, Problem
 from bot.domain.jobs import ENDED, CancelResult, Job
@@ -88,7 +88,7 @@ class JobButton(
             # First: as long as the message is there, a click that was interrupted can be repeated.
             if self.kind is ButtonKind.VIDEO:
                 await services_of(interaction).jobs.video_removed(self.job_id, interaction.message.id)
-            with contextlib.suppress(discord.NotFound):  # clicked twice, or a moderator was quicker
+            with unless_deleted():  # clicked twice, or a moderator was quicker
                 await interaction.message.delete()
         await interaction.edit_original_response(content=member_texts.REMOVED)
 

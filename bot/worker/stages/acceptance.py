@@ -105,7 +105,8 @@ async def post_status(job: Job, context: StageContext) -> Outcome:
 async def close_approval_request(job: Job, context: StageContext, outcome: Reschedule) -> Reschedule:
     """Shows the result in the approval request, if there is one; returns the outcome to write.
 
-    While Discord is down this is retried a few times, then the request stays open, which does no harm.
+    While Discord is down, or a permission is missing, this is retried a few times. Then the request stays open,
+    which does no harm.
     """
     # If the job ended while the request was posted, the message may exist although the job has no id of it.
     if outcome.due_at is not None or (job.approval_message_id is None and job.state not in ENDED):
@@ -114,7 +115,7 @@ async def close_approval_request(job: Job, context: StageContext, outcome: Resch
         channel_id = await context.approvals.channel_of(job.guild_id)
         if channel_id is not None:
             await context.approval_messenger.close(job, await context.approvals.decision_on(job), channel_id)
-    except DeliveryDelayed as error:
+    except (DeliveryDelayed, DeliveryForbidden) as error:
         if job.attempts + 1 < MAX_STATUS_ATTEMPTS:
             return replace(context.retry(context.config.chat_backoff, job.attempts), update=outcome.update)
         log.info("job %s: its approval request stays open: %s", job.id, error)

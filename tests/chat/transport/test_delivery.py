@@ -298,6 +298,9 @@ async def test_searching_without_read_message_history_is_forbidden(
 
     with pytest.raises(DeliveryForbidden):
         await delivery.find_video(job)
+    failed = replace(job, state=JobState.FAILED, failure_reason=FailureReason.REFUSED)
+    with pytest.raises(DeliveryForbidden):
+        await delivery.notify_failure(failed, check_existing=True)
 
 
 async def test_a_file_over_the_limit_is_refused_with_the_limit(

@@ -41,7 +41,7 @@ class Operator:
 class Bot(ZoetropeBot):
     """A bot that asks again at once."""
 
-    operator_sync_pauses_s = (0.0, 0.0)
+    operator_sync_pauses_s = tuple(0.0 for _ in ZoetropeBot.operator_sync_pauses_s)
 
 
 @pytest.mark.parametrize("place", PLACES, ids=[path for _, path in PLACES])

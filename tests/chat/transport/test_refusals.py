@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from bot.chat.messages import member_texts, notification_texts
+from bot.chat.permissions.command_permissions import CommandPermissions, Override, asking
+from bot.chat.transport.client import RestClient
 from bot.chat.transport.delivery import Delivery
+from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, ThreadLocked, Undeliverable
-from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, new_job_id
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Frame, Job, JobState, Order, new_job_id
 from bot.domain.notifications import AnswerLost, GateClosed
 from bot.store.jobs.job_store import JobStore
 from tests.discord_server import Answer, DiscordServer, refused
@@ -17,6 +20,7 @@ from tests.faults.discord_harness import discord_harness
 
 MESSAGES = "/channels/*/messages"
 CHALLENGE = "<!DOCTYPE html><html><head><title>Attention Required! | Cloudflare</title></head></html>"
+DENIED = Override(kind=2, target_id=7, allowed=False)
 
 
 def job_in(server: DiscordServer) -> Job:
@@ -72,6 +76,48 @@ async def test_a_proxys_403_at_the_status_message_only_delays_the_job(
         assert job.state is JobState.DELIVERED
         assert [message.id for message in harness.status_messages] == [job.status_message_id]
         assert len(harness.videos) == 1
+
+
+async def test_a_proxys_404_does_not_say_that_nothing_was_posted(
+    server: DiscordServer, delivery: Delivery
+) -> None:
+    server.fail_next("GET", "/channels/*/messages/*", Answer(404, CHALLENGE))
+
+    with pytest.raises(DeliveryDelayed):
+        await delivery.find_video(job_in(server))
+
+
+async def test_a_proxys_404_does_not_say_that_an_approval_card_is_gone(
+    server: DiscordServer, client: RestClient
+) -> None:
+    cards, job = ApprovalCards(client), job_in(server)
+    card_id = await cards.post(job, Frame(b"a picture", "image/png"), server.channel.id, check_existing=False)
+    job = replace(job, state=JobState.CANCELLED, approval_message_id=card_id)
+    server.fail_next("PATCH", "/channels/*/messages/*", Answer(404, CHALLENGE))
+
+    with pytest.raises(DeliveryDelayed):
+        await cards.close(job, None, server.channel.id)
+
+
+@pytest.mark.parametrize(
+    ("answer", "overrides"),
+    [
+        (Answer(404, CHALLENGE), (DENIED,)),
+        (refused(404, 10066, "Unknown application command permissions"), ()),
+    ],
+    ids=["HTML", "10066"],
+)
+async def test_a_proxys_404_does_not_say_that_integration_settings_were_removed(
+    server: DiscordServer, client: RestClient, answer: Answer, overrides: tuple[Override, ...]
+) -> None:
+    permissions = CommandPermissions(asking(client))
+    path = "/applications/*/guilds/*/commands/*/permissions"
+    listed = {"id": "5", "permissions": [{"type": 2, "id": str(DENIED.target_id), "permission": False}]}
+    server.fail_next("GET", path, Answer(200, listed))
+    assert await permissions.of(server.guild.id, 5, fresh=True) == (DENIED,)
+    server.fail_next("GET", path, answer)
+
+    assert await permissions.of(server.guild.id, 5, fresh=True) == overrides
 
 
 @pytest.mark.parametrize("cause", [FailureCause.CHANNEL_CLOSED, FailureCause.REFUSED_BY_SERVICE])

@@ -187,11 +187,12 @@ async def test_a_queued_job_without_approval_searches_for_no_request(stages: Sta
     assert "close" not in stages.approval_messenger.calls
 
 
-async def test_during_an_outage_the_request_is_closed_later_and_the_member_notified_once(
-    stages: StageHarness,
+@pytest.mark.parametrize("error", [DELAYED, DeliveryForbidden("Missing Access")], ids=["outage", "permission"])
+async def test_a_request_that_can_not_be_closed_now_is_closed_later_and_the_member_notified_once(
+    stages: StageHarness, error: Exception
 ) -> None:
     job = await after_request(stages, JobState.FAILED, DECLINED)
-    stages.approval_messenger.fail("close", DELAYED)
+    stages.approval_messenger.fail("close", error)
     outcome = await finalise_status(job, stages.context)
     assert outcome == Reschedule(NOW + timedelta(seconds=1), JobUpdate(status_message_id=1000), attempt=True)
     assert (await finalise_status(replace(job, attempts=1), stages.context)) == Reschedule(
