@@ -285,15 +285,22 @@ async def test_what_waits_in_a_server_that_removed_the_bot_is_cancelled_for_free
     assert (await read(store, paid)).state is JobState.SUBMITTING, "it may be paid for already"
 
 
-async def test_servers_left_while_the_bot_was_offline_are_recorded_as_left(harness: GuildEventsHarness) -> None:
+async def test_servers_left_while_the_bot_was_offline_are_recorded_as_left_and_wait_for_nothing(
+    harness: GuildEventsHarness,
+) -> None:
     guild, stays = harness.server.guild, harness.server.state.add_guild("Stays")
     async with harness.open():
         await harness.welcomed(guild)
         await harness.welcomed(stays)
+    store = JobStore(harness.database)
+    kept, cancelled = [await add_waiting(store, now(), guild_id=one.id) for one in (stays, guild)]
     harness.server.remove_from(guild)
     async with harness.open():
         await harness.left(guild)
+        while (await read(store, cancelled)).state is JobState.QUEUED:
+            await asyncio.sleep(0.01)
     assert (await harness.known(stays)).left_at is None
+    assert (await read(store, kept)).state is JobState.QUEUED
 
 
 async def test_leaving_keeps_the_settings_and_the_first_time_of_leaving(harness: GuildEventsHarness) -> None:

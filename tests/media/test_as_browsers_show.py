@@ -6,7 +6,7 @@ The expected values were read off screenshots of Chromium 150.
 import struct
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from bot.media.first_frame import PictureChanges, prepare_first_frame
 from tests.media.samples import (
@@ -86,6 +86,15 @@ def test_a_cmyk_jpeg_has_its_colors_with_and_without_an_adobe_marker(has_marker:
     start = data.index(b"\xff\xee\0\x0eAdobe")
     shown = centers(data if has_marker else data[:start] + data[start + 16 :])
     assert distance(shown, [(0, 255, 255), (255, 0, 255), (255, 255, 0), (0, 0, 0)]) <= 2
+
+
+def test_a_jpeg_of_ycck_has_its_colors() -> None:
+    """Only Adobe's marker says that the first three channels are luma and chroma."""
+    *inks, black = quarters([(255, 0, 0, 0), (0, 255, 0, 0), (0, 0, 255, 0), (0, 0, 0, 255)], "CMYK").split()
+    channels = map(ImageChops.invert, Image.merge("RGB", inks).convert("YCbCr").split())
+    data = bytearray(encoded(Image.merge("CMYK", [*channels, black]), "JPEG", quality=95))
+    data[data.index(b"\xff\xee\0\x0eAdobe") + 15] = 2
+    assert distance(centers(bytes(data)), [(0, 255, 255), (255, 0, 255), (255, 255, 0), (0, 0, 0)]) <= 4
 
 
 def apng_with_default(first: Image.Image, *, at: tuple[int, int] = (0, 0), blend: int = 0) -> bytes:

@@ -50,6 +50,7 @@ def padded(profile: bytes) -> bytes:
         [chunk(b"pHYs", bytes(9), has_right_checksum=False)],
         [chunk(b"gAMA", GAMMA_1, has_right_checksum=False)],
         [chunk(b"acTL", bytes(8), has_right_checksum=False)],
+        [chunk(b"tRNS", bytes(6), has_right_checksum=False)],
         [chunk(name, b"\0") for name in (b"pHYs", b"gAMA", b"cHRM", b"tRNS", b"cICP", b"eXIf", b"bKGD", b"sBIT")],
         [chunk(b"sRGB", b"")],
         [chunk(b"iCCP", b"profile\0\0" + zlib.compress(padded(SRGB_PROFILE)))],

@@ -208,6 +208,13 @@ def test_a_picture_that_is_held_is_held_as_long(tmp_path: Path) -> None:
     assert seen.header_s == pytest.approx(seen.end_s, abs=0.05)
 
 
+def test_the_last_picture_is_shown_as_long(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "video.mp4", pix_fmt="yuv444p", options={"bf": "0"}, last_ticks=2 * FPS)
+    before, seen = look(source), converted(source)
+    assert before.end_s > before.times_s[-1] + 1.9
+    assert (seen.end_s, seen.header_s) == pytest.approx((before.end_s, before.end_s), abs=0.01)
+
+
 def test_a_video_that_must_be_smaller_keeps_its_sound(tmp_path: Path) -> None:
     source = write_video(tmp_path / "video.mp4", sound="aac", options={"crf": "0"})
     seen = converted(source, source.stat().st_size * 9 // 10)

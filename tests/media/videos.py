@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 from av.audio.stream import AudioStream
+from av.codec.context import Flags
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image
@@ -67,11 +68,13 @@ def write_video(  # a keyword for each way in which videos differ
     colours: tuple[int, int, int, int] = (1, 1, 1, 1),
     ticks: Sequence[int] = range(FPS),
     rate: int = FPS,
+    last_ticks: int = 1,
     changes: Sequence[Callable[[bytearray], None]] = (),
 ) -> Path:
     """Writes the picture of four quarters, shown at `ticks` of 1/`rate` s. colours: as in Look.
 
-    changes: what is changed in the file afterwards.
+    last_ticks: for how many of them the last picture is shown; more than one need a codec that takes that, and no
+    B-frames. changes: what is changed in the file afterwards.
     """
     is_mp4 = form in {None, "mp4", "mov"} and path.suffix != ".webm"
     with av.open(
@@ -82,6 +85,8 @@ def write_video(  # a keyword for each way in which videos differ
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pix_fmt
         context = stream.codec_context
         context.color_range, context.color_primaries, context.color_trc, context.colorspace = colours
+        if last_ticks > 1:
+            context.flags |= Flags.frame_duration
         if pixel_aspect:
             context.sample_aspect_ratio = pixel_aspect
         samples = out.add_stream(sound, rate=_SAMPLE_RATE, layout="stereo") if sound else None
@@ -93,6 +98,7 @@ def write_video(  # a keyword for each way in which videos differ
             frames.push(frame)
             converted = frames.pull()
             assert isinstance(converted, VideoFrame)
+            converted.duration = last_ticks if index == len(ticks) - 1 else 1
             out.mux(stream.encode(converted))
             if samples:
                 out.mux(samples.encode(_tone(index, _SAMPLE_RATE // rate)))

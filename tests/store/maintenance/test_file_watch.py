@@ -13,7 +13,7 @@ from bot.domain.errors import DatabaseFileLost, DeliveryDelayed, StoreError
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.maintenance.commands import restore_backup
-from bot.store.maintenance.file_watch import LostFile, watch_file
+from bot.store.maintenance.file_watch import CHECK_INTERVAL_S, LostFile, watch_file
 from bot.store.maintenance.process_lock import process_lock
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -200,3 +200,7 @@ async def test_a_process_whose_lock_was_taken_over_stops(url: str) -> None:
                 watch = watch_file(database, lock, watched.tell, clock=lambda: NOW, interval_s=0)
                 with pytest.raises(StoreError, match="in use by another Zoetrope"):
                     await watch
+
+
+def test_a_loss_is_noticed_within_a_minute() -> None:
+    assert CHECK_INTERVAL_S <= 60
