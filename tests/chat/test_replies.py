@@ -8,12 +8,12 @@ import pytest
 
 from bot.chat.messages import member_texts
 from bot.chat.transport.client import ZoetropeBot
-from bot.domain.jobs import Job, JobState, Order
+from bot.domain.jobs import Job, JobState, Order, PictureLabels
 from bot.domain.policy import Requester
 from bot.media.first_frame import PictureChanges
 from bot.services.videos import AcceptedOrder
 from tests.chat.some_services import some_services
-from tests.discord_server import Answer, DiscordServer, Interaction, Reset, connected, refused
+from tests.discord_server import Answer, DiscordServer, Interaction, Reset, Upload, connected, refused
 
 PICTURE = b"the service here looks at no picture"
 
@@ -23,8 +23,12 @@ class Orders:
     """A video service that accepts every order and reads its picture."""
 
     taken: list[bytes] = field(default_factory=list)
+    labels: list[PictureLabels] = field(default_factory=list)
 
-    async def accept(self, requester: Requester, read_picture: Any, **_: object) -> AcceptedOrder:
+    async def accept(
+        self, requester: Requester, read_picture: Any, *, picture: PictureLabels, **_: object
+    ) -> AcceptedOrder:
+        self.labels.append(picture)
         self.taken.append(await read_picture())
         now = datetime.now(UTC)
         job = Job(
@@ -77,6 +81,15 @@ async def test_a_picture_that_discord_does_not_hand_out_at_once_is_asked_for_aga
 
     assert orders.taken == [PICTURE]
     assert "Got it" in answer.content
+
+
+async def test_a_picture_that_is_only_flagged_as_a_spoiler_is_one(server: DiscordServer, orders: Orders) -> None:
+    flags = discord.AttachmentFlags(spoiler=True).value
+    picture = Upload("sea.png", PICTURE, flags=flags)
+
+    await (await server.slash("animate", options={"prompt": "x"}, attachments={"image": picture})).answer()
+
+    assert [one.name for one in orders.labels] == ["SPOILER_sea.png"]
 
 
 @pytest.mark.parametrize(

@@ -255,11 +255,12 @@ class Channel:
 
 @dataclass(frozen=True, eq=False)
 class Upload:
-    """A file to upload."""
+    """A file to upload. flags: as Discord lists them with the attachment."""
 
     filename: str
     data: bytes
     content_type: str | None = None
+    flags: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,6 +281,7 @@ class Attachment:
             "url": self.url,
             "proxy_url": self.url,
             "content_type": self.upload.content_type or guessed or "application/octet-stream",
+            "flags": self.upload.flags,
         } | ({"description": self.description} if self.description else {})
 
 
