@@ -39,7 +39,7 @@ from bot.services.admin.service import AdminService
 from bot.services.operator.service import OperatorService
 from bot.services.privacy import PrivacyService
 from bot.services.videos import VideoService
-from bot.settings import Settings, sqlite_file
+from bot.settings import Settings
 from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
 from bot.store.jobs.approvals import ApprovalStore
@@ -139,7 +139,7 @@ async def open_app(
         defaults = operator_defaults(settings)
         task_lifetime = timedelta(seconds=settings.upstream_task_lifetime_seconds)
         store = JobStore(database, defaults)
-        if sqlite_file(settings.database_url) is not None and (freed := await store.free_leases()):
+        if database.file is not None and (freed := await store.free_leases()):
             # This process has locked the file, so whoever held the leases is dead.
             log.info("%d jobs were left by a process that died; they continue now", freed)
         replies, upload_limits = OrderReplies(), UploadLimits()

@@ -13,11 +13,12 @@ from tempfile import TemporaryDirectory
 from bot.app import operator_defaults, provider
 from bot.chat.doctor_checks import DiscordChecks
 from bot.chat.transport.endpoints import redirect
+from bot.domain.database_url import sqlite_file
 from bot.domain.errors import DeliveryError, LoginRefused, StoreError, UpstreamClosed, UpstreamError
 from bot.domain.money import show_usd
 from bot.media.sandbox import Protection, missing_protections
 from bot.operations import process_hardening
-from bot.settings import PUBLISHED_MAX_RUNNING, PUBLISHED_SUBMITS_PER_SECOND, Settings, sqlite_file
+from bot.settings import PUBLISHED_MAX_RUNNING, PUBLISHED_SUBMITS_PER_SECOND, Settings
 from bot.store import operator_reports
 from bot.store.engine import Database
 from bot.store.maintenance.migrate import schema_status

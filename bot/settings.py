@@ -8,9 +8,7 @@ import os
 import re
 from decimal import Decimal
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import parse_qs, unquote
 from urllib.request import getproxies
 
 from dotenv import dotenv_values
@@ -19,11 +17,11 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
+from bot.domain.database_url import parse_database_url, possible_passwords
 from bot.domain.errors import SettingsError
 
 _KEY_LENGTH_MIN = 8
 _DISCORD_API_VERSION = 10
-_PORT_MAX = 65_535
 _ID_MAX = 2**63 - 1
 _WEEK_S, _MONTH_S = 604_800, 2_592_000
 _NAME_SIMILARITY = 0.88
@@ -65,19 +63,7 @@ def _key(value: SecretStr) -> SecretStr:
 
 
 def _database_url(value: str) -> str:
-    scheme, separator, rest = value.partition("://")
-    is_sqlite = scheme == "sqlite" and rest.startswith("/") and rest.strip("/")
-    is_postgresql = scheme in {"postgresql", "postgres"} and separator and rest
-    if not is_sqlite and not is_postgresql:
-        raise ValueError("it is not the URL of a SQLite or PostgreSQL database")
-    if is_sqlite and ("?" in rest or rest == "/:memory:"):
-        raise ValueError("it must name just a file")
-    if is_postgresql:
-        # As the driver reads it, a password ends at the first `@` and may contain everything else.
-        hosts = re.split(r"[/?]", rest.partition("@")[2] or rest)[0]
-        ports = [host.rpartition(":")[2] for host in hosts.split(",") if ":" in host and not host.endswith("]")]
-        if not all(port.isdecimal() and 1 <= int(port) <= _PORT_MAX for port in ports):
-            raise ValueError(f"its port must be a number from 1 to {_PORT_MAX}")
+    parse_database_url(value)
     return value
 
 
@@ -157,7 +143,7 @@ class DatabaseSettings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """The values that must never appear in a log or an error text."""
         keys = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
-        secrets = [*keys, *_passwords(self.database_url), *_environment_passwords()]
+        secrets = [*keys, *possible_passwords(self.database_url), *_environment_passwords()]
         return tuple(dict.fromkeys(filter(None, secrets)))
 
     def secret_names(self) -> frozenset[str]:
@@ -280,37 +266,12 @@ def _misspelled_names() -> list[str]:
     ]
 
 
-def sqlite_file(database_url: str) -> Path | None:
-    """The file of a SQLite database; None for PostgreSQL and where the URL names no plain file."""
-    scheme, _, path = database_url.partition(":///")
-    return Path(path) if scheme == "sqlite" and path != ":memory:" and "?" not in path else None
-
-
 def _environment_passwords() -> list[str]:
     """The passwords that libraries read from the environment themselves: libpq's and the proxies'."""
     passwords = [os.environ.get("PGPASSWORD", "")]
     for scheme, url in getproxies().items():
         if scheme != "no" and "@" in url:
-            passwords += _passwords(url if "://" in url else f"http://{url}")
-    return passwords
-
-
-def _passwords(url: str) -> list[str]:
-    """The passwords in a URL, both as written and percent-decoded.
-
-    Parsed by hand: database drivers accept URLs that URL parsers refuse, such as those with several hosts. If the
-    password or what follows it contains an `@`, parsers disagree on where the password ends. So it is read both
-    ways, and the part that one parser takes for the host and another for the password is included too.
-    """
-    scheme, _, rest = url.partition("://")
-    if scheme == "sqlite":
-        return []
-    passwords = parse_qs(rest.partition("?")[2]).get("password", [])
-    for end in {rest.find("@"), rest.rfind("@")} - {-1}:
-        password = rest[:end].partition(":")[2]
-        passwords += [password, unquote(password)]
-        if password:
-            passwords.append(rest[end + 1 :].rpartition("@")[0])
+            passwords += possible_passwords(url if "://" in url else f"http://{url}")
     return passwords
 
 

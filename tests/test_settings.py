@@ -6,7 +6,7 @@ import pytest
 from discord.http import INTERNAL_API_VERSION
 
 from bot.domain.errors import SettingsError
-from bot.settings import DatabaseSettings, GivenSettings, Settings, sqlite_file
+from bot.settings import DatabaseSettings, GivenSettings, Settings
 from tests.isolation import clear_settings
 
 KEYS = {"DISCORD_TOKEN": "token-of-the-bot", "VTRIX_API_KEY": "key-of-the-gateway"}
@@ -120,6 +120,10 @@ def test_an_empty_key_is_a_missing_key(load: Any) -> None:
         ("DATABASE_URL", "postgresql://me:hunter2@host:65536/name", "a number from 1 to 65535"),
         ("DATABASE_URL", "postgresql://me:hunter2@host:/name", "a number from 1 to 65535"),
         ("DATABASE_URL", "postgres://host:5432x?sslmode=require", "a number from 1 to 65535"),
+        ("DATABASE_URL", "postgresql:///name?host=host:port", "a number from 1 to 65535"),
+        ("DATABASE_URL", "postgresql://host/name?port=port", "a number from 1 to 65535"),
+        ("DATABASE_URL", "postgresql://me:hunter2@one,,two/name", "hosts is missing"),
+        ("DATABASE_URL", "postgresql://me:hunter2@[::1/name", "unmatched bracket"),
         ("DISCORD_API_URL", "127.0.0.1:8080", "start with http:// or https://"),
         ("DISCORD_API_URL", "http:///api", "name a host"),
         ("DISCORD_API_URL", "http://discord.example:port/api", "name a host"),
@@ -169,7 +173,7 @@ def test_a_malformed_setting_is_reported_with_the_problem_and_the_expected_value
     load: Any, name: str, value: str, wrong: str
 ) -> None:
     (problem,) = problems(load, **{name: value})
-    assert problem.startswith(f"{name} is invalid: it ") or "its port" in problem
+    assert problem.startswith(f"{name} is invalid: it ") or "its port" in problem or "its hosts" in problem
     assert wrong in problem
     assert problem.endswith(f" Expected: {Settings.model_fields[name.lower()].description}.")
 
@@ -287,6 +291,9 @@ def test_a_trailing_slash_is_dropped(load: Any) -> None:
         "postgres://zoetrope@db/zoetrope",
         "postgresql:///zoetrope?host=/var/run/postgresql",
         "postgresql://me:pw@one:5432,two:5432/zoetrope",
+        "postgresql://me:pw@host/zoetrope?options=-c%20search_path=a@b",
+        "postgresql:///zoetrope?host=/run/a@b&password=s:c@t",
+        "postgresql://host:5432?user=a:b@c:d",
     ],
 )
 def test_database_urls_are_accepted_as_their_drivers_accept_them(load: Any, url: str) -> None:
@@ -305,6 +312,10 @@ def test_database_urls_are_accepted_as_their_drivers_accept_them(load: Any, url:
         ("postgresql://me:hunter2@one:5432,two:5432/name", "hunter2"),
         ("postgresql://me:hunter2@host/name?options=a@b", "hunter2"),
         ("postgresql://host/name?user=me&password=hunter2", "hunter2"),
+        ("postgresql://host:5432/name?user=me@here&password=hunter%402", "hunter@2"),
+        ("postgresql://host:5432/name?user=me@here&password=hunter%402", "hunter%402"),
+        ("postgresql://me:a?b@host/name?sslpassword=hunter2&sslmode=require", "hunter2"),
+        ("postgresql://me:hunter@too?b=c@host/name", "hunter@too?b=c"),
     ],
 )
 def test_the_databases_password_is_a_secret(load: Any, url: str, password: str) -> None:
@@ -328,7 +339,15 @@ def test_passwords_that_libraries_read_from_the_environment_are_secrets(
     assert "hunter2" in DatabaseSettings.load().secrets()
 
 
-@pytest.mark.parametrize("url", ["sqlite:///data/a:b@c.db", "postgresql://me@host:5432/name", "postgresql:///x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///data/a:b@c.db",
+        "postgresql://me@host:5432/name",
+        "postgresql:///x",
+        "postgresql://host:5432/name?options=a@b",
+    ],
+)
 def test_without_a_password_the_two_keys_are_the_only_secrets(load: Any, url: str) -> None:
     assert load(DATABASE_URL=url).secrets() == ("token-of-the-bot", "key-of-the-gateway")
 
@@ -340,20 +359,6 @@ def test_the_database_settings_need_no_keys(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.database_url == "postgresql://me:hunter2@host/name"
     assert settings.secrets() == ("hunter2",)
     assert "hunter2" not in repr(settings)
-
-
-@pytest.mark.parametrize(
-    ("url", "file"),
-    [
-        ("sqlite:///data/zoetrope.db", Path("data/zoetrope.db")),
-        ("sqlite:////var/lib/a%20b.db", Path("/var/lib/a%20b.db")),
-        ("sqlite:///:memory:", None),
-        ("sqlite:///data/a.db?mode=ro", None),
-        ("postgresql:///zoetrope", None),
-    ],
-)
-def test_only_a_sqlite_url_of_a_plain_file_names_a_file(url: str, file: Path | None) -> None:
-    assert sqlite_file(url) == file
 
 
 def test_the_settings_repr_shows_no_secret(load: Any) -> None:

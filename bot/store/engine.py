@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from sqlalchemy import URL, Table, event, func, make_url, select, text
+from sqlalchemy import URL, Table, event, func, select, text
 from sqlalchemy import Connection as SyncConnection
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from bot.domain.database_url import PostgresUrl, parse_database_url
 from bot.domain.errors import CommitUnknown, DatabaseFileLost, StoreError
 from bot.store.sqlite_files import beside, explanation, identity_of, make_folders, saved_copies
 
@@ -83,25 +84,15 @@ class Database:
         process. Raises StoreError.
         """
         try:
-            parsed = make_url(url)
-        except (ArgumentError, ValueError):
-            # `from None`: the parser's error may quote the password.
-            raise StoreError(
-                f"DATABASE_URL is not the address of a database; it looks like {_EXAMPLES}."
-            ) from None
-        match parsed.drivername.partition("+")[0]:
-            case "sqlite":
-                return cls._open_sqlite(parsed, busy_s)
-            case "postgresql" | "postgres":
-                return cls._open_postgresql(parsed)
-            case other:
-                raise StoreError(f"DATABASE_URL names a database that is not supported, {other}: use {_EXAMPLES}.")
+            parsed = parse_database_url(url)
+        except ValueError as error:
+            raise StoreError(f"DATABASE_URL is invalid: {error}. It looks like {_EXAMPLES}.") from None
+        if isinstance(parsed, PostgresUrl):
+            return cls._open_postgresql(parsed)
+        return cls._open_sqlite(parsed.absolute(), busy_s)
 
     @classmethod
-    def _open_sqlite(cls, url: URL, busy_s: float) -> Self:
-        if not url.database or url.database == ":memory:" or url.query:
-            raise StoreError("DATABASE_URL must name just a file for SQLite: sqlite:///data/zoetrope.db.")
-        path = Path(url.database).absolute()
+    def _open_sqlite(cls, path: Path, busy_s: float) -> Self:
         _refuse_unusable_path(path)
         try:
             make_folders(path)
@@ -127,7 +118,7 @@ class Database:
         return cls(engine, f"The database file {path}", (), file=path, busy_s=busy_s)
 
     @classmethod
-    def _open_postgresql(cls, url: URL) -> Self:
+    def _open_postgresql(cls, url: PostgresUrl) -> Self:
         try:
             asyncpg: Any = importlib.import_module("asyncpg")
         except ImportError:
@@ -135,7 +126,7 @@ class Database:
                 "DATABASE_URL names a PostgreSQL database, whose driver, asyncpg, isn't installed. In Zoetrope's "
                 "folder run `make install`, or `pip install '.[postgres]'` in another environment."
             ) from None
-        dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        dsn = url.render()
 
         async def connect() -> Any:
             # asyncpg reads the whole address itself: sslmode, several hosts, a socket's folder.
@@ -144,7 +135,7 @@ class Database:
         engine = create_async_engine(
             "postgresql+asyncpg://", async_creator=connect, pool_pre_ping=True, hide_parameters=True
         )
-        name = f"The database {url.database or ''} on {url.host or 'this machine'}"
+        name = f"The database {url.database} on {url.host_names() or 'this machine'}"
         return cls(engine, name, (asyncpg.PostgresError, asyncpg.InterfaceError))
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""SQLite's files and errors: which file an address names, how files are made and replaced, what an error means.
+"""SQLite's files and errors: how files are made and replaced, what an error means.
 
 A file is written under a temporary name and renamed once it is complete and on disk, so a crash leaves either the
 old state or the new one. Never opens a live database file: closing it would drop SQLite's locks in this process.
@@ -9,9 +9,6 @@ import glob
 import os
 from datetime import datetime
 from pathlib import Path
-
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from bot.domain.errors import StoreError
 
@@ -38,17 +35,6 @@ _ADVICE = {
     "readonly": "can't be written: the file, its folder or the disk is read-only for this user. Give this user "
     f"write access; {_CONTINUES}",
 }
-
-
-def sqlite_path(url: str) -> Path | None:
-    """The file that a SQLite address names; None for any other or malformed address."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        return None
-    if parsed.drivername.partition("+")[0] != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        return None
-    return Path(parsed.database).absolute()
 
 
 def beside(file: Path, ending: str) -> Path:

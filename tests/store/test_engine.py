@@ -32,16 +32,16 @@ def mode(path: Path) -> int:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("", "not the address"),
-        ("zoetrope.db", "not the address"),
-        ("postgresql://u:s3cret/@host:port/db", "not the address"),
-        ("mysql://u:s3cret@host/db", "not supported, mysql"),
-        ("sqlite://", "just a file"),
+        ("", "not the URL"),
+        ("zoetrope.db", "not the URL"),
+        ("postgresql://u:s3cret/@host:port/db", "its port must be"),
+        ("mysql://u:s3cret@host/db", "not the URL of a SQLite or PostgreSQL database"),
+        ("sqlite://", "not the URL"),
         ("sqlite:///:memory:", "just a file"),
         ("sqlite:///data.db?mode=ro", "just a file"),
     ],
 )
-def test_an_unusable_address_is_refused_with_a_usable_example(url: str, expected: str) -> None:
+def test_an_unusable_url_is_refused_with_a_usable_example(url: str, expected: str) -> None:
     with pytest.raises(StoreError, match=expected) as caught:
         Database.open(url)
     assert "sqlite:///data/zoetrope.db" in str(caught.value)
@@ -64,6 +64,24 @@ async def test_an_unreachable_server_is_reported_without_the_password(scheme: st
     while error is not None:
         assert "s3cret" not in repr(error)
         error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("postgresql://127.0.0.1:1/db?application_name=x@elsewhere.example", r"127\.0\.0\.1"),
+        ("postgresql://[::1]:1/db?application_name=x@elsewhere.example", r"\[::1\]"),
+        ("postgresql://u:s3cret@127.0.0.1:1,[::1]:1/db", r"127\.0\.0\.1, \[::1\]"),
+        ("postgresql://u:s3cret@[::1],127.0.0.1/db?port=1,1", r"\[::1\], 127\.0\.0\.1"),
+        ("postgresql:///db?host=127.0.0.1:1&host=127.0.0.1:1", r"127\.0\.0\.1, 127\.0\.0\.1"),
+        ("postgresql:///db?host=/nowhere/a@b&password=s3cret", "/nowhere/a@b"),
+    ],
+)
+async def test_the_server_that_the_url_names_is_tried(url: str, hosts: str) -> None:
+    async with Database.open(url) as database:
+        with pytest.raises(StoreError, match=f"database db on {hosts} can't be used") as caught:
+            await schema_status(database)
+    assert "elsewhere" not in str(caught.value.__cause__)
 
 
 async def test_a_database_missing_on_the_server_is_reported(postgres_url: str) -> None:

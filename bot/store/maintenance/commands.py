@@ -8,10 +8,8 @@ import shlex
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import URL, make_url
-
+from bot.domain.database_url import PostgresUrl, parse_database_url
 from bot.domain.errors import StoreError
-from bot.store import sqlite_files
 from bot.store.engine import Database
 from bot.store.maintenance.backup import copy_of
 from bot.store.maintenance.migrate import migrate
@@ -30,26 +28,26 @@ def _ended(count: int) -> str:
 
 async def back_up(url: str, target: Path) -> str:
     """Copies a SQLite database to a new file, also while it is in use. Raises StoreError."""
-    source = sqlite_files.sqlite_path(url)
-    if source is None:
+    source = parse_database_url(url)
+    if isinstance(source, PostgresUrl):
         raise StoreError(
             "DATABASE_URL names a PostgreSQL database. Back it up with its own tool, even while the bot runs: "
-            f"`pg_dump --format=custom --file={shlex.quote(str(target))} --dbname={_shown(url)}`"
+            f"`pg_dump --format=custom --file={shlex.quote(str(target))} --dbname={_shown(source)}`"
         )
-    return f"{await asyncio.to_thread(copy_of, source, target)}."
+    return f"{await asyncio.to_thread(copy_of, source.absolute(), target)}."
 
 
 async def restore_backup(url: str, backup: Path, now: datetime, *, resume: bool) -> str:
     """Restores a backup of a SQLite database that is not in use. Raises StoreError."""
-    file = sqlite_files.sqlite_path(url)
-    if file is None:
+    file = parse_database_url(url)
+    if isinstance(file, PostgresUrl):
         raise StoreError(
             "DATABASE_URL names a PostgreSQL database. To restore it, stop all processes of the bot, run "
-            f"`pg_restore --clean --if-exists --single-transaction --dbname={_shown(url)} "
+            f"`pg_restore --clean --if-exists --single-transaction --dbname={_shown(file)} "
             f"{shlex.quote(str(backup))}` and then `zoetrope db restored`, and only then start the bot."
         )
     with process_lock(url):
-        done = await restore(backup, file, now, resume=resume)
+        done = await restore(backup, file.absolute(), now, resume=resume)
     kept = "" if done.kept is None else f" The database it replaced is kept in {done.kept}."
     resumed = "Jobs in progress in the backup continue at the next start."
     return f"{done.copy}.{kept} {resumed if resume else _ended(done.unknown)}"
@@ -63,10 +61,6 @@ async def finish_restore(url: str, now: datetime) -> str:
             return _ended(await end_jobs_in_progress(database, now))
 
 
-def _shown(url: str) -> str:
-    """The address without its password, for a command line."""
-    parsed = make_url(url)
-    shown = URL.create(
-        "postgresql", parsed.username, None, parsed.host, parsed.port, parsed.database, parsed.query
-    )
-    return shlex.quote(shown.render_as_string())
+def _shown(url: PostgresUrl) -> str:
+    """The URL without its passwords, for a command line."""
+    return shlex.quote(url.render_without_password())

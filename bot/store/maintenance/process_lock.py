@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bot.domain.database_url import sqlite_file
 from bot.domain.errors import DatabaseInUse, StoreError
 from bot.store import sqlite_files
 
@@ -67,7 +68,7 @@ def process_lock(url: str) -> Iterator[ProcessLock | None]:
     Raises DatabaseInUse at once if another process has it, without touching the database, and other StoreErrors if
     it can't be locked.
     """
-    file = sqlite_files.sqlite_path(url)
+    file = sqlite_file(url)
     if file is None:
         yield None
         return

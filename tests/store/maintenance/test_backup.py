@@ -103,9 +103,22 @@ def test_an_empty_database_is_not_backed_up(tmp_path: Path, target: Path) -> Non
     assert list(target.parent.iterdir()) == []
 
 
-async def test_for_postgresql_the_pg_dump_command_is_named_without_the_password(target: Path) -> None:
-    with pytest.raises(StoreError, match=r"pg_dump --format=custom --file=.* --dbname=.*//me@h/d") as caught:
-        await commands.back_up("postgresql+asyncpg://me:s3cret@h/d", target)
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:s3cret@h/d", "//me@h/d`"),
+        (
+            "postgresql://h:5432/d?user=me&password=s3cret&application_name=a@b",
+            "//h:5432/d.user=me&application_name",
+        ),
+        ("postgresql://me:s3cret@one:1,two:2/d", "//me@one:1,two:2/d`"),
+    ],
+)
+async def test_for_postgresql_the_pg_dump_command_is_named_without_the_password(
+    target: Path, url: str, shown: str
+) -> None:
+    with pytest.raises(StoreError, match=f"pg_dump --format=custom --file=.* --dbname=.*{shown}") as caught:
+        await commands.back_up(url, target)
     assert "s3cret" not in str(caught.value)
 
 
