@@ -1,6 +1,7 @@
 """A client, a server on loopback and an order for it."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,14 @@ def order() -> Order:
 @pytest.fixture
 def frame() -> Frame:
     return Frame(data=b"\xff\xd8 a picture", mime="image/jpeg")
+
+
+@pytest.fixture
+def to(tmp_path: Path) -> Path:
+    """Where a download goes."""
+    return tmp_path / "video.mp4"
+
+
+def content(path: Path) -> bytes | None:
+    """What the file holds; None if there is none."""
+    return path.read_bytes() if path.exists() else None

@@ -17,17 +17,10 @@ from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
 from bot.store.privacy.member_data import MemberDataStore
-from bot.store.schema import (
-    credit_grants,
-    daily_totals,
-)
+from bot.store.schema import credit_grants, daily_totals
 from bot.store.schema import ledger as entries
-from tests.store.factories import (
-    NOW,
-    bring_to,
-    claim,
-    read,
-)
+from tests.store.factories import NOW, bring_to, claim, read
+from tests.store.privacy.retention_harness import RetentionHarness
 
 DAY = timedelta(days=1)
 ME = 1
@@ -94,3 +87,8 @@ def harness(database: Database, kind: str) -> MemberDataHarness:
     return MemberDataHarness(
         database, JobStore(database, RULES), MemberDataStore(database, RULES), kind == "postgresql"
     )
+
+
+@pytest.fixture
+def retention(database: Database) -> RetentionHarness:
+    return RetentionHarness(database)

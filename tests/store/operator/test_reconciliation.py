@@ -1,0 +1,93 @@
+"""What the operator says about jobs whose outcome is unknown, on both databases."""
+
+from decimal import Decimal
+
+import pytest
+
+from bot.domain.audit_log import Action, AuditedChange, TargetKind
+from bot.domain.errors import NotPossible
+from bot.domain.jobs import JobState
+from bot.store.schema import EVERYWHERE, jobs
+from tests.store.factories import NOW, add, claim, read
+from tests.store.operator.conftest import OPERATOR, OperatorHarness
+
+
+async def test_a_lost_job_of_an_erased_member_can_only_be_marked_lost(harness: OperatorHarness) -> None:
+    job = await harness.add_lost_job()
+    async with harness.database.write() as connection:
+        await connection.execute(jobs.update().where(jobs.c.id == job.id).values(user_id=EVERYWHERE))
+
+    with pytest.raises(NotPossible, match="ERASED"):
+        await harness.service.task_found(OPERATOR, job.id, "task-found")
+    await harness.service.task_lost(OPERATOR, job.id)
+
+
+async def test_a_job_with_a_found_task_continues_uncharged_and_its_cost_counts_as_spent(
+    harness: OperatorHarness,
+) -> None:
+    job = await harness.add_lost_job()
+    assert [it.id for it in await harness.service.unreconciled()] == [job.id]
+
+    resumed = await harness.service.task_found(OPERATOR, job.id, " task-found ")
+
+    assert (resumed.state, resumed.upstream_id, resumed.charged) == (JobState.RUNNING, "task-found", False)
+    assert resumed.due_at is not None
+    assert resumed.due_at <= harness.now
+    assert await harness.service.unreconciled() == []
+    await harness.finish_task(await claim(harness.store, job.id), "0.33")
+    assert (await harness.service.overview()).spent.usd_today == Decimal("0.33")
+    _, entries = await harness.service.ledger(job.id)
+    assert sum(entry.amounts.videos for entry in entries) == 0
+    [entry] = [it for it in await harness.audit_log(EVERYWHERE) if it.change.action is Action.TASK_FOUND]
+    assert entry.actor_id == OPERATOR.user_id
+
+
+async def test_two_jobs_never_get_the_same_task(harness: OperatorHarness) -> None:
+    await harness.add_running_job(task="task-1")
+    first, second = await harness.add_lost_job(), await harness.add_lost_job()
+
+    with pytest.raises(NotPossible, match="TASK_TAKEN"):
+        await harness.service.task_found(OPERATOR, first.id, "task-1")
+    await harness.service.task_found(OPERATOR, first.id, "task-2")
+    with pytest.raises(NotPossible, match="TASK_TAKEN"):
+        await harness.service.task_found(OPERATOR, second.id, "task-2")
+
+    assert [it.id for it in await harness.service.unreconciled()] == [second.id]
+    assert len(await harness.service.audit_log()) == 1
+
+
+async def test_a_reconciled_job_cannot_be_reconciled_again(harness: OperatorHarness) -> None:
+    job = await harness.add_lost_job()
+    await harness.service.task_found(OPERATOR, job.id, "task-1")
+
+    with pytest.raises(NotPossible, match="NOT_FAILED"):
+        await harness.service.task_found(OPERATOR, job.id, "task-2")
+    with pytest.raises(NotPossible):
+        await harness.service.task_lost(OPERATOR, job.id)
+
+
+async def test_a_job_marked_lost_is_no_longer_listed_and_costs_nothing(harness: OperatorHarness) -> None:
+    job = await harness.add_lost_job()
+
+    await harness.service.task_lost(OPERATOR, job.id)
+
+    assert await harness.service.unreconciled() == []
+    assert (await harness.service.overview()).spent.usd_month == 0
+    [line] = await harness.service.audit_log()
+    assert line.change == AuditedChange(Action.TASK_LOST, TargetKind.JOB, job.id, None, {})
+    _, entries = await harness.service.ledger(job.id)
+    assert entries[-1].actor_id == OPERATOR.user_id
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
+async def test_a_job_with_a_known_outcome_cannot_be_reconciled(harness: OperatorHarness, state: JobState) -> None:
+    job = await add(harness.store, NOW) if state is JobState.QUEUED else await harness.add_running_job()
+
+    for attempt in (
+        harness.service.task_found(OPERATOR, job.id, "task-9"),
+        harness.service.task_lost(OPERATOR, job.id),
+    ):
+        with pytest.raises(NotPossible):
+            await attempt
+    assert (await read(harness.store, job)).state is state
+    assert await harness.service.audit_log() == []
