@@ -132,7 +132,7 @@ class VideoService:
         return (await self._store.gate()).keeps_orders_waiting(self._clock())
 
     def downloads(self, jobs: Iterable[Job]) -> dict[str, datetime]:
-        """Those of the jobs whose video couldn't be posted, but is still kept upstream: until when, by id."""
+        """The jobs whose video couldn't be posted but is still kept upstream: until when, by job id."""
         now = self._clock()
         ends = {
             job.id: (job.submitted_at or job.state_changed_at) + self._task_lifetime
@@ -166,7 +166,7 @@ class VideoService:
         return result
 
     async def video_removed(self, job_id: str, message_id: int) -> None:
-        """The message with the job's video was removed, so the status message must not link to it any more."""
+        """Records that the message with the job's video was removed: its status must not link to it any more."""
         if await self._store.mark_removed(job_id, message_id, self._clock()):
             self._wake()
 

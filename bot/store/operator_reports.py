@@ -37,8 +37,8 @@ _NO_USD = Decimal(0)
 class GuildUsage:
     """A server and its usage, by UTC days and months.
 
-    videos, usd: accepted and not refunded, reserved or paid. asked, failed: this month's jobs, and the failed ones
-    without moderators' decisions. active: jobs in progress.
+    videos, usd: what counts for limits and budgets, whether reserved or paid. asked: the jobs ordered this month.
+    failed: how many of those failed, without declined and expired ones. active: the jobs that haven't ended.
     """
 
     guild: Guild
@@ -76,7 +76,7 @@ class JobTotal:
 
 
 async def guild_usage(connection: Connection, now: datetime, guild_id: int | None = None) -> list[GuildUsage]:
-    """Every server, or only this one, that has a row or any usage this month, the most expensive first."""
+    """The servers with a row or any usage this month, the most expensive first. guild_id: only this one."""
     known = select(guilds) if guild_id is None else select(guilds).where(guilds.c.id == guild_id)
     settings = {row.id: guild_settings.guild_of(row) for row in await connection.execute(known)}
     figures: defaultdict[int, dict[str, Any]] = defaultdict(dict)
@@ -96,7 +96,10 @@ async def guild_usage(connection: Connection, now: datetime, guild_id: int | Non
 
 
 async def guild_ids(connection: Connection, now: datetime) -> list[int]:
-    """Like `guild_usage`, only the ids, and without a look at the jobs: fast enough for each keystroke."""
+    """The ids of the servers in `guild_usage`, the most expensive first.
+
+    It doesn't read the jobs, so it is fast enough to be called on every keystroke.
+    """
     spent = {row.guild_id: row.usd_month for row in await connection.execute(_spent_query(now))}
     found = (spent.keys() | set(await connection.scalars(select(guilds.c.id)))) - {EVERYWHERE}
     return sorted(found, key=lambda guild_id: (-spent.get(guild_id, _NO_USD), guild_id))
@@ -138,18 +141,18 @@ async def active_by_state(connection: Connection) -> dict[JobState, int]:
 
 
 async def reserved(connection: Connection) -> Decimal:
-    """What is reserved for jobs in progress whose cost is not known yet."""
+    """The USD reserved for jobs in progress whose cost is not known yet."""
     query = select(func.sum(jobs.c.estimated_cost_usd)).where(IS_ACTIVE, jobs.c.cost_usd.is_(None))
     return await connection.scalar(query) or _NO_USD
 
 
 async def held(connection: Connection) -> JobTotal:
-    """Ended jobs whose cost is unknown and still reserved."""
+    """Ended jobs whose cost is unknown and still counts towards the budgets."""
     return await _estimates(connection, COST_IS_HELD)
 
 
 async def unanswered(connection: Connection) -> JobTotal:
-    """Jobs whose submission got no response, and whose cost is no longer reserved."""
+    """Jobs whose submission was never answered and whose estimated cost no longer counts towards the budgets."""
     return await _estimates(connection, and_(recovery.NO_ANSWER, not_(COST_IS_HELD)))
 
 

@@ -61,7 +61,7 @@ def _only_row(row_id: int) -> tuple[Column[int], CheckConstraint]:
 
 
 _BigSerial = BigInteger().with_variant(Integer, "sqlite")
-"""Counts up by itself; SQLite does that for its own integers only."""
+"""Increments by itself, which SQLite does only for its own type INTEGER."""
 
 _STATES = ", ".join(f"'{state}'" for state in JobState)
 

@@ -19,7 +19,7 @@ def budget_change(before: Budget, after: Budget, default: Budget) -> AuditedChan
 
 
 def queue_change(before: int | None, after: int | None, default: int) -> AuditedChange:
-    """What changed in the longest queue. default: what applies where none is set."""
+    """What changed in the maximum length of the queue. default: what applies where none is set."""
     was, now = ({"videos": _value(own, default)} for own in (before, after))
     return AuditedChange(Action.QUEUE_MAX_SET, before=was, after=now)
 

@@ -78,7 +78,7 @@ class Costs:
     """What videos cost. settings: configured prices; learned: what recent tasks cost; used: what applies.
 
     reserved: for jobs that have not ended. held: for ended jobs whose cost is unknown. released_after: how long
-    after its submission a job is held. unanswered: submissions without a response that are no longer held.
+    after its submission a job's cost is held. unanswered: submissions without a response that are no longer held.
     """
 
     settings: Mapping[Resolution, Decimal]

@@ -19,7 +19,7 @@ async def record(connection: Connection, entry: AuditEntry) -> None:
 
 
 async def latest(connection: Connection, guild_id: int, limit: int) -> list[AuditEntry]:
-    """A server's latest entries, newest first; 0: the operator's over all servers."""
+    """A server's latest entries, newest first. guild_id: 0 for the operator's own log."""
     query = (
         select(audit_log)
         .where(audit_log.c.guild_id == guild_id)

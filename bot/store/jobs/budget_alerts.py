@@ -57,7 +57,7 @@ def _key(period: BudgetPeriod, now: datetime, percent: int) -> str:
 async def budget_refused(connection: Connection, limit: LimitName, now: datetime) -> None:
     """Alerts the operator that a total budget refused an order, unless they were alerted already.
 
-    A cost above its estimate can use up a budget without an admission.
+    Needed because `after_acceptance` misses a budget that is used up by a cost above its estimate.
     """
     if (period := PERIODS.get(limit)) is not None:
         key = _key(period, now, 100)

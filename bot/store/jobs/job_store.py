@@ -298,7 +298,7 @@ class JobStore:
 
     @staticmethod
     async def _show_truly(connection: Connection, job_ids: list[str], now: datetime) -> None:
-        """Has the status messages of queued jobs shown anew if they don't say whether the gate is closed."""
+        """Makes queued jobs due if what their status message says of the gate is out of date."""
         gate = await submission_gate.get_gate(connection, lock=False)
         closed = gate.keeps_orders_waiting(now)
         await transitions.show_queued_anew(connection, now, service_closed=closed, only=job_ids)
@@ -312,9 +312,9 @@ class JobStore:
             return await transitions.cancel(connection, job_id, now, even_if_paid=even_if_paid)
 
     async def cancel_where_removed(self, now: datetime) -> int:
-        """Cancels what waits in servers that removed the bot: it would be paid for and could not be posted.
+        """Cancels waiting jobs in servers that removed the bot: they would be paid for and could not be posted.
 
-        Also what waits in blocked ones, where the process died while it was cancelled. Returns how many jobs it
+        Also those in blocked servers, in case the process died while it cancelled them. Returns how many jobs it
         cancelled.
         """
         return sum(
@@ -328,7 +328,7 @@ class JobStore:
         )
 
     async def mark_removed(self, job_id: str, message_id: int, now: datetime) -> bool:
-        """Records that this message with the job's video was removed; its status message is due to say so.
+        """Records that this message with the job's video was removed; the job is due, to say so in its status.
 
         False if it isn't this job's video. A worker that is just showing the job's end loses its lease, since what
         it shows is no longer so.

@@ -82,7 +82,7 @@ def _expired(lease_now: datetime) -> ColumnElement[bool]:
 
 
 def _misdated(now: datetime) -> ColumnElement[bool]:
-    """Due at a time that nothing sets, except for approvals, which wait for a day."""
+    """Jobs due later than anything here makes a job due. Approvals aren't: they may wait for a day."""
     return and_(jobs.c.due_at > now + LONGEST_PAUSE, jobs.c.state != JobState.AWAITING)
 
 

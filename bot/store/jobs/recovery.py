@@ -78,7 +78,7 @@ async def resume_failed_job(
 
 
 async def accept_late_response(connection: Connection, job: Job, outcome: MoveTo, now: datetime) -> bool:
-    """Resumes a job that failed for lack of the response that `outcome` brings; False if it can't."""
+    """Resumes a job that failed because the response in `outcome` was missing; False if it can't."""
     task = outcome.update.upstream_id
     if task is None:
         return False
@@ -108,7 +108,7 @@ async def mark_lost(
 
 
 async def release_held_costs(connection: Connection, before: datetime, now: datetime, limit: int) -> int:
-    """Releases the reservations of up to `limit` ended jobs whose cost is unknown since `before`.
+    """Releases the reservations of up to `limit` ended jobs whose cost has been unknown since `before`.
 
     Returns the number of jobs. By then the upstream has forgotten the task, so no cost will be reported any more.
     """

@@ -17,7 +17,7 @@ from bot.store.engine import Connection
 from bot.store.schema import jobs
 
 MAX_MONEY_DIGITS = 30
-"""How many digits an amount may have, and how far from the point the first one may be; the rest is nonsense."""
+"""How many digits an amount may have, and how far from the point its first one may be; others are implausible."""
 
 RELEASED: dict[str, Any] = {"lease_token": None, "lease_until": None, "claim_count": 0}
 """The columns of a job that no worker holds."""
@@ -73,7 +73,7 @@ def state_columns(state: JobState, now: datetime) -> dict[str, Any]:
 
 
 def update_columns(update: JobUpdate) -> dict[str, Any]:
-    """The columns of what a stage learned; None and nonsense leave a column as it is."""
+    """The columns of what a stage learned. A value that is None or implausible leaves its column as it is."""
     columns = {field.name: getattr(update, field.name) for field in fields(update)}
     if update.progress is not None and not math.isfinite(update.progress):
         del columns["progress"]

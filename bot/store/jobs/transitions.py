@@ -158,7 +158,7 @@ async def cancel_waiting(
 async def show_queued_anew(
     connection: Connection, now: datetime, *, service_closed: bool, only: Collection[str] | None = None
 ) -> None:
-    """Makes the status messages of queued jobs due to be shown again, where they say the opposite.
+    """Makes queued jobs due if their status message contradicts `service_closed`.
 
     service_closed: the video service takes no orders. only: the ids of some jobs, else of all.
     """

@@ -94,7 +94,7 @@ def _inspected(backup: Path) -> Copy:
 async def end_jobs_in_progress(database: Database, now: datetime) -> int:
     """Ends every job in progress with an unknown outcome; returns how many.
 
-    Unsent messages are searched for in their channel before they are sent.
+    Each notification that is still to be sent is searched for in its channel first.
     """
     async with database.write() as connection:
         active = select(jobs.c.id, jobs.c.result_url, jobs.c.cost_usd).where(IS_ACTIVE).order_by(jobs.c.id)

@@ -37,7 +37,7 @@ PRICE_SPAN = 5
 
 
 async def write(connection: Connection, entry: Entry) -> None:
-    """Adds an entry and updates the amounts."""
+    """Adds an entry and updates the sums: `daily_totals` and `credit_grants.credits_left`."""
     columns = asdict(entry)
     amounts = columns.pop("amounts")
     await connection.execute(insert(ledger).values(columns | amounts))
@@ -66,16 +66,16 @@ async def balance(connection: Connection, job_id: str) -> Amounts:
 async def settle(
     connection: Connection, job: Job, now: datetime, *, actor_id: int | None = None, reason: str | None = None
 ) -> None:
-    """Adds the entries that bring a job's balance to what is due now; none if it already is.
+    """Adds the entries that bring a job to its expected balance; none if it is there already.
 
-    reason: what they say; None for the job's state.
+    reason: the text in the entries; None for the job's state.
     """
     for kind, amounts in entries_for(job, await outstanding(connection, job)):
         await write(connection, job_entry(job, kind, amounts, reason or entry_reason(job, kind), now, actor_id))
 
 
 async def outstanding(connection: Connection, job: Job) -> Amounts:
-    """What a job's entries lack of what is due now."""
+    """What must be added to a job's entries to reach its expected balance."""
     estimate = job.estimated_cost_usd or Decimal(0)
     due = expected_balances(job, estimate, with_credit=job.credit_grant_id is not None)
     return due - await balance(connection, job.id)
@@ -141,7 +141,7 @@ async def spent(connection: Connection, guild_id: int, now: datetime) -> Spent:
 async def charged_at(
     connection: Connection, guild_id: int, user_id: int, now: datetime, window: timedelta
 ) -> tuple[datetime, ...]:
-    """When each video that counts in the member's window was requested, oldest first."""
+    """When the member ordered each video that counts in the window, oldest first."""
     query = (
         select(ledger.c.effective_at)
         .where(_of_member(guild_id, user_id), ledger.c.effective_at > now - window)
@@ -156,7 +156,7 @@ async def charged_at(
 async def undelivered_at(
     connection: Connection, guild_id: int, user_id: int, now: datetime, window: timedelta
 ) -> tuple[datetime, ...]:
-    """When each of the member's videos in the window that was made but never posted was requested, oldest first.
+    """When the member ordered each video in the window that was made but never posted, oldest first.
 
     By the ledger, which keeps the member's id after an erasure for as long as a limit needs it.
     """

@@ -169,14 +169,17 @@ class NotificationStore:
         )
 
     async def done(self, batch: Batch) -> None:
-        """The batch was posted, or never can be. One with a key is kept for a while, without its content."""
+        """Ends a batch that was posted or never can be.
+
+        A notification with a key is kept for a while, without its content.
+        """
         async with self._db.write() as connection:
             await connection.execute(delete(notifications).where(_claimed(batch), notifications.c.key.is_(None)))
             posted = {"due_at": None, "payload": None, "text": None, "lease_token": None, "lease_until": None}
             await connection.execute(update(notifications).where(_claimed(batch)).values(posted))
 
     async def reschedule(self, batch: Batch, due_at: datetime) -> None:
-        """Sending the batch failed; it is due again at `due_at`."""
+        """Makes a batch that couldn't be sent due again at `due_at`."""
         async with self._db.write() as connection:
             failed = {"due_at": due_at, "attempts": batch.attempts + 1, "lease_until": None}
             await connection.execute(update(notifications).where(_claimed(batch)).values(failed))
@@ -233,7 +236,7 @@ async def _rows_of(connection: Connection, head: Row[Any]) -> list[Row[Any]]:
 
 
 def _claimed(batch: Batch) -> ColumnElement[bool]:
-    """Its rows, if this claim still holds them: the token alone outlives a claim."""
+    """The batch's rows, if this claim still holds them. The token doesn't tell: later claims keep it."""
     return and_(
         notifications.c.lease_token == batch.token,
         notifications.c.lease_until == batch.lease_until,
