@@ -56,10 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
 async def _run(options: argparse.Namespace) -> int:
     from bot import app
     from bot.settings import Settings
+    from bot.store.maintenance.file_watch import CHECK_INTERVAL_S
 
     settings = Settings.load()
     _keep_secret(settings)
-    await app.run(settings, commands=options.command == "run")
+    await app.run(settings, commands=options.command == "run", file_check_s=CHECK_INTERVAL_S)
     return 0
 
 

@@ -44,7 +44,7 @@ from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
-from bot.store.maintenance.file_watch import CHECK_INTERVAL_S, LostFile, watch_file
+from bot.store.maintenance.file_watch import LostFile, watch_file
 from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.process_lock import ProcessLock, process_lock
 from bot.store.outbox.notifications import NotificationStore
@@ -211,7 +211,7 @@ async def open_app(
         yield App(settings, client, database, store, worker, service, lock, clock)
 
 
-async def run(settings: Settings, *, commands: bool, file_check_s: float = CHECK_INTERVAL_S) -> None:
+async def run(settings: Settings, *, commands: bool, file_check_s: float) -> None:
     """Runs until SIGINT or SIGTERM, then stops cleanly. A second signal ends the process immediately.
 
     SIGUSR1 logs diagnostics and disturbs nothing. commands: also connect to Discord's gateway and answer commands.

@@ -26,6 +26,7 @@ from bot.store.jobs.submission_gate import Gate
 from bot.worker.stages.context import DirectMessage
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
+TASK_LIFETIME = timedelta(days=1)
 FRAME = Frame(b"\x89PNG a picture", "image/png")
 VIDEO = (Path(__file__).parent / "tiny.mp4").read_bytes()
 LOG_CHANNEL = 700

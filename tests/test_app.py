@@ -24,11 +24,13 @@ from bot.services.videos import VideoService
 from bot.settings import GivenSettings, Settings
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance.file_watch import CHECK_INTERVAL_S
 from bot.store.maintenance.migrate import migrate
 from bot.worker.loop import LEASE_DURATIONS
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
 from tests.discord_server import DiscordServer
+from tests.fakes import TASK_LIFETIME
 from tests.faulty_gateway import Ending, Fault, FaultyGateway, Route
 
 KEY = "key-of-the-tests"
@@ -64,7 +66,9 @@ class LocalServices:
         """An order that the bot finds when it starts."""
         async with Database.open(self.settings().database_url) as database:
             await migrate(database)
-            service = VideoService(JobStore(database), wake=lambda: None, clock=utc_now)
+            service = VideoService(
+                JobStore(database), wake=lambda: None, clock=utc_now, task_lifetime=TASK_LIFETIME
+            )
             return await self.order(service)
 
     async def stored(self, job: Job) -> Job:
@@ -237,7 +241,7 @@ async def test_a_stop_waits_for_a_create_in_progress(local: LocalServices, numbe
     local.upstream.task_seconds = 3600
     local.upstream.fault(Route.CREATE, Fault(delay_s=0.5))
 
-    running = asyncio.create_task(run(local.settings(), commands=False))
+    running = asyncio.create_task(run(local.settings(), commands=False, file_check_s=CHECK_INTERVAL_S))
     await until(lambda: bool(local.upstream.received), running)
     os.kill(os.getpid(), number)
     await running
@@ -251,7 +255,9 @@ async def test_a_stop_waits_no_longer_than_configured(local: LocalServices) -> N
     job = await local.order_before_start()
     local.upstream.fault(Route.CREATE, Fault(ending=Ending.HANG))
 
-    running = asyncio.create_task(run(local.settings(shutdown_grace_seconds=0), commands=False))
+    running = asyncio.create_task(
+        run(local.settings(shutdown_grace_seconds=0), commands=False, file_check_s=CHECK_INTERVAL_S)
+    )
     await until(lambda: bool(local.upstream.received), running)
     os.kill(os.getpid(), signal.SIGTERM)
     await running

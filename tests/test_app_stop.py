@@ -12,6 +12,7 @@ import pytest
 from bot.app import run
 from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
+from bot.store.maintenance.file_watch import CHECK_INTERVAL_S
 from tests.discord_server import DiscordServer, Hang, Interaction, server_error
 from tests.faulty_gateway import FaultyGateway
 from tests.test_app import KEY, LocalServices, sample_picture
@@ -28,7 +29,9 @@ async def local(tmp_path: Path) -> AsyncIterator[LocalServices]:
 @asynccontextmanager
 async def running(local: LocalServices, grace_s: float) -> AsyncIterator[asyncio.Task[None]]:
     """The whole bot with its commands; stopped at the end."""
-    task = asyncio.create_task(run(local.settings(shutdown_grace_seconds=grace_s), commands=True))
+    task = asyncio.create_task(
+        run(local.settings(shutdown_grace_seconds=grace_s), commands=True, file_check_s=CHECK_INTERVAL_S)
+    )
     try:
         await local.discord.state.until(lambda: local.discord.gateway.live or task.done(), timeout_s=LONG_S)
         yield task

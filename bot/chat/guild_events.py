@@ -42,9 +42,12 @@ class GuildEvents:
         open_to_all: bool,
         wake: Callable[[], None],
         clock: Callable[[], datetime],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        """open_to_all: whether a server that the operator neither allowed nor blocked can make videos."""
+        """open_to_all: whether a server that the operator neither allowed nor blocked can make videos.
+
+        sleep: pauses between two direct messages that are opened.
+        """
         self._client = client
         self._membership = membership
         self._jobs = jobs

@@ -66,7 +66,7 @@ class VideoService:
         *,
         wake: Callable[[], None],
         clock: Clock,
-        task_lifetime: timedelta = timedelta(days=1),
+        task_lifetime: timedelta,
         prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]] = prepare_in_subprocess,
     ) -> None:
         self._store = store

@@ -74,6 +74,7 @@ class GuildEventsHarness:
             open_to_all=open_to_all,
             wake=lambda: None,
             clock=now,
+            sleep=asyncio.sleep,
         )
         guild_events.attach()
         async with connected(bot, self.server):

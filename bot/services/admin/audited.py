@@ -135,7 +135,7 @@ class AuditedService:
         *,
         wake: Callable[[], None],
         clock: Clock,
-        task_lifetime: timedelta = timedelta(hours=24),
+        task_lifetime: timedelta,
     ) -> None:
         self._database = database
         self._defaults = defaults or OperatorDefaults()

@@ -28,7 +28,7 @@ class AdminService:
         *,
         wake: Callable[[], None],
         clock: Clock,
-        task_lifetime: timedelta = timedelta(hours=24),
+        task_lifetime: timedelta,
     ) -> None:
         def create(service: Callable[..., _S]) -> _S:
             return service(database, defaults, wake=wake, clock=clock, task_lifetime=task_lifetime)

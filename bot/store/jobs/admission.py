@@ -7,17 +7,16 @@ whether a member's, a server's or the operator's.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
 from bot.domain import policy, quotas
 from bot.domain.errors import QuotaRefused, RuleRefused
-from bot.domain.guilds import BlockedTerm, Guild, OperatorDefaults
+from bot.domain.guilds import Guild, OperatorDefaults
 from bot.domain.jobs import JobState, Order
 from bot.domain.limits import Allowance, Limits, Usage, limits_for, overrides_of
-from bot.domain.policy import AccessPolicy, PromptBlocked, Requester
+from bot.domain.policy import AccessPolicy, Requester
 from bot.domain.quotas import LimitReached, QuotaContext
 from bot.store.engine import Connection, Database
 from bot.store.guilds import bans, guild_settings, limit_overrides, policy_entries
@@ -25,9 +24,6 @@ from bot.store.guilds.limit_overrides import LimitTarget
 from bot.store.jobs.rows import count_jobs
 from bot.store.money import ledger
 from bot.store.schema import EVERYWHERE, IS_ACTIVE, jobs
-
-FindViolation = Callable[[str, Sequence[BlockedTerm]], PromptBlocked | None]
-"""See `bot.domain.policy.find_violation`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +82,7 @@ async def admit(
     return Admitted(state, estimate, verdict.credit_grant_id)
 
 
-async def refuse_blocked_prompt(
-    database: Database, requester: Requester, prompt: str, find_violation: FindViolation
-) -> None:
+async def refuse_blocked_prompt(database: Database, requester: Requester, prompt: str) -> None:
     """Searches the prompt for the server's blocked terms, in a thread and outside any transaction.
 
     A hostile pattern takes tens of milliseconds, which neither the event loop nor a lock may wait for.
@@ -98,7 +92,7 @@ async def refuse_blocked_prompt(
         terms = await policy_entries.terms(connection, requester.guild_id)
     if not terms:
         return
-    violation = await asyncio.to_thread(find_violation, prompt, terms)
+    violation = await asyncio.to_thread(policy.find_violation, prompt, terms)
     if violation is not None:
         raise RuleRefused(violation, rule=violation.rule)
 

@@ -36,11 +36,11 @@ from bot.domain.jobs import (
 from bot.domain.ledger import Amounts, EntryKind
 from bot.domain.limits import Allowance
 from bot.domain.notifications import AnswerLost
-from bot.domain.policy import Consequence, Requester, best_resolution, find_violation
+from bot.domain.policy import Consequence, Requester, best_resolution
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings, violations
 from bot.store.jobs import admission, budget_alerts, leasing, recovery, refusals, submission_gate, transitions
-from bot.store.jobs.admission import Admitted, FindViolation
+from bot.store.jobs.admission import Admitted
 from bot.store.jobs.rows import RELEASED, fetch_job, job_of, read_job, select_jobs, state_columns
 from bot.store.jobs.submission_gate import Gate
 from bot.store.money import ledger
@@ -52,20 +52,10 @@ COMMIT_CHECK_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 
 
 class JobStore:
-    """Jobs in a database. Every method raises StoreError where the database fails.
+    """Jobs in a database. Every method raises StoreError where the database fails."""
 
-    find_violation: searches a prompt for blocked terms; called in a thread.
-    """
-
-    def __init__(
-        self,
-        db: Database,
-        operator_defaults: OperatorDefaults | None = None,
-        *,
-        find_violation: FindViolation = find_violation,
-    ) -> None:
+    def __init__(self, db: Database, operator_defaults: OperatorDefaults | None = None) -> None:
         self._db = db
-        self._find_violation = find_violation
         self._operator_defaults = operator_defaults or OperatorDefaults()
         self._uncertain_claims: list[Job] = []
 
@@ -76,7 +66,7 @@ class JobStore:
         Raises: RuleRefused, QuotaRefused; StoreError if it was not accepted, CommitUnknown if that is unknown.
         """
         # Again, as the terms may have changed while the picture was prepared; quick, as the search is cached.
-        await admission.refuse_blocked_prompt(self._db, requester, new.order.prompt, self._find_violation)
+        await admission.refuse_blocked_prompt(self._db, requester, new.order.prompt)
         try:
             return await self._add(new, frame, requester, now)
         except CommitUnknown as error:
@@ -122,7 +112,7 @@ class JobStore:
             await admission.admit(
                 connection, self._operator_defaults, requester, order, now, lock=False, arriving=arriving
             )
-        await admission.refuse_blocked_prompt(self._db, requester, order.prompt, self._find_violation)
+        await admission.refuse_blocked_prompt(self._db, requester, order.prompt)
 
     async def record_violation(self, requester: Requester, prompt: str, now: datetime) -> Consequence:
         """Counts a blocked prompt of the member's; returns what follows from it."""

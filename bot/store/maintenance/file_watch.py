@@ -42,7 +42,7 @@ async def watch_file(
     tell: Callable[[LostFile], Awaitable[None]],
     *,
     clock: Callable[[], datetime],
-    interval_s: float = CHECK_INTERVAL_S,
+    interval_s: float,
 ) -> NoReturn:
     """Checks the database file and its lock again and again.
 

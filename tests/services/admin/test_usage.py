@@ -11,7 +11,7 @@ from bot.services.admin.audited import Admin
 from bot.services.admin.usage import UsageService
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
-from tests.fakes import FRAME, NOW
+from tests.fakes import FRAME, NOW, TASK_LIFETIME
 
 HERE = Admin(10, 99)
 LIMIT = 1_000_000
@@ -25,7 +25,7 @@ async def order(store: JobStore, at: datetime = NOW, *, guild_id: int = 10) -> N
 
 @pytest.fixture
 def usage(store: JobStore) -> UsageService:
-    return UsageService(store._db, RULES, wake=_ignore_wake, clock=lambda: NOW)
+    return UsageService(store._db, RULES, wake=_ignore_wake, clock=lambda: NOW, task_lifetime=TASK_LIFETIME)
 
 
 def _ignore_wake() -> None:

@@ -19,7 +19,7 @@ from bot.services.videos import VideoService
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
-from tests.fakes import NOW, FakeClock, prepare_frame_in_thread
+from tests.fakes import NOW, TASK_LIFETIME, FakeClock, prepare_frame_in_thread
 
 MEMBER = Requester(guild_id=10, channel_id=100, user_id=1)
 LEASE = timedelta(minutes=1)
@@ -72,7 +72,11 @@ def database(store: JobStore) -> Database:
 @pytest.fixture
 def service(database: Database, wakes: WakeCounter, clock: FakeClock) -> VideoService:
     return VideoService(
-        JobStore(database, TWO), wake=wakes.wake, clock=clock, prepare_first_frame=prepare_frame_in_thread
+        JobStore(database, TWO),
+        wake=wakes.wake,
+        clock=clock,
+        task_lifetime=TASK_LIFETIME,
+        prepare_first_frame=prepare_frame_in_thread,
     )
 
 

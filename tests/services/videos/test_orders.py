@@ -24,7 +24,7 @@ from bot.services.videos import MAX_DECODERS, VideoService
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
-from tests.fakes import NOW, FakeClock, prepare_frame_in_thread
+from tests.fakes import NOW, TASK_LIFETIME, FakeClock, prepare_frame_in_thread
 from tests.services.videos.conftest import MEMBER, TWO, Attachment, WakeCounter, fill_quota, picture, set_guild
 
 NINE = OperatorDefaults(limits=LimitOverrides(videos_per_window=9, max_active=9, cooldown_s=0))
@@ -103,7 +103,11 @@ async def test_concurrent_services_never_exceed_the_limit_together(
 
     services = [
         VideoService(
-            JobStore(database, TWO), wake=wakes.wake, clock=clock, prepare_first_frame=prepare_frame_in_thread
+            JobStore(database, TWO),
+            wake=wakes.wake,
+            clock=clock,
+            task_lifetime=TASK_LIFETIME,
+            prepare_first_frame=prepare_frame_in_thread,
         )
         for _ in range(5)
     ]
@@ -154,7 +158,11 @@ async def test_the_number_of_concurrent_decoders_is_limited(
 ) -> None:
     decoders = BlockedDecoders()
     service = VideoService(
-        JobStore(database, NINE), wake=wakes.wake, clock=clock, prepare_first_frame=decoders.prepare_first_frame
+        JobStore(database, NINE),
+        wake=wakes.wake,
+        clock=clock,
+        task_lifetime=TASK_LIFETIME,
+        prepare_first_frame=decoders.prepare_first_frame,
     )
     attachments = [Attachment(picture()) for _ in range(5)]
     orders = [asyncio.create_task(service.accept(MEMBER, one.read, prompt="a fox")) for one in attachments]
@@ -171,7 +179,11 @@ async def test_a_failed_or_cancelled_decoder_frees_its_slot(
 ) -> None:
     decoders = BlockedDecoders()
     service = VideoService(
-        JobStore(database, NINE), wake=wakes.wake, clock=clock, prepare_first_frame=decoders.prepare_first_frame
+        JobStore(database, NINE),
+        wake=wakes.wake,
+        clock=clock,
+        task_lifetime=TASK_LIFETIME,
+        prepare_first_frame=decoders.prepare_first_frame,
     )
     for _ in range(MAX_DECODERS + 1):
         decoders.entered.clear()
@@ -189,7 +201,7 @@ async def test_a_failed_or_cancelled_decoder_frees_its_slot(
 async def test_a_picture_is_decoded_in_its_own_process(
     database: Database, wakes: WakeCounter, clock: FakeClock
 ) -> None:
-    service = VideoService(JobStore(database, TWO), wake=wakes.wake, clock=clock)
+    service = VideoService(JobStore(database, TWO), wake=wakes.wake, clock=clock, task_lifetime=TASK_LIFETIME)
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > before

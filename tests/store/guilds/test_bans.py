@@ -11,7 +11,7 @@ from bot.store.engine import Database
 from bot.store.guilds import audit_log as audit_log_store
 from bot.store.guilds import bans, guild_settings, violations
 from bot.store.jobs.job_store import JobStore
-from tests.fakes import FakeClock
+from tests.fakes import TASK_LIFETIME, FakeClock
 from tests.store.factories import NOW, add
 
 HOUR = timedelta(hours=1)
@@ -25,7 +25,7 @@ class BanHarness:
     def __init__(self, database: Database) -> None:
         self.clock = FakeClock()
         self.woken = 0
-        self.bans = BanService(database, wake=self._wake, clock=self.clock)
+        self.bans = BanService(database, wake=self._wake, clock=self.clock, task_lifetime=TASK_LIFETIME)
 
     def _wake(self) -> None:
         self.woken += 1

@@ -15,7 +15,7 @@ from bot.services.admin.service import AdminService
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import audit_log, credit_grants, ledger
-from tests.fakes import FakeClock
+from tests.fakes import TASK_LIFETIME, FakeClock
 from tests.store.factories import FRAME, NOW, add, new_job, notified, requester_of
 
 HERE, THERE = Admin(10, 7), Admin(11, 8)
@@ -42,7 +42,7 @@ def wakes() -> WakeCounter:
 def admin_service(database: Database, wakes: WakeCounter) -> AdminService:
     clock = FakeClock()
     clock.now = NOW
-    return AdminService(database, RULES, wake=wakes, clock=clock)
+    return AdminService(database, RULES, wake=wakes, clock=clock, task_lifetime=TASK_LIFETIME)
 
 
 async def log_channel_notifications(database: Database, guild_id: int) -> list[tuple[int | None, str]]:

@@ -16,7 +16,7 @@ from bot.store.engine import Database
 from bot.store.guilds import audit_log as audit_log_store
 from bot.store.guilds import guild_settings, policy_entries
 from bot.store.jobs.job_store import JobStore
-from tests.fakes import FakeClock
+from tests.fakes import TASK_LIFETIME, FakeClock
 from tests.store.factories import FRAME, NOW, new_job, notified_texts
 
 ADMIN = Admin(10, 7)
@@ -30,7 +30,7 @@ def ignore_wake() -> None:
 
 @pytest.fixture
 def policy(database: Database) -> PolicyService:
-    return PolicyService(database, wake=ignore_wake, clock=FakeClock())
+    return PolicyService(database, wake=ignore_wake, clock=FakeClock(), task_lifetime=TASK_LIFETIME)
 
 
 async def settings(database: Database, guild_id: int = 10) -> GuildSettings:

@@ -2,40 +2,47 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import pytest
 from sqlalchemy import insert
 
 from bot.domain.errors import QuotaRefused, RuleRefused
-from bot.domain.guilds import BlockedTerm, LimitOverrides, OperatorDefaults
+from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.jobs import NewJob, Order, new_job_id
-from bot.domain.policy import PromptBlocked, Requester, RuleName, find_violation
+from bot.domain.policy import Requester, RuleName
 from bot.store import schema
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from tests.fakes import FRAME, NOW
 
+T = TypeVar("T")
 MEMBER = Requester(guild_id=10, channel_id=100, user_id=1)
 ONE = OperatorDefaults(limits=LimitOverrides(videos_per_window=1, max_active=1, cooldown_s=0))
 
 
-class Searches:
-    """Searches for blocked terms, and notes the threads in which it did."""
+class Threads(ThreadPoolExecutor):
+    """The event loop's threads. calls: how many functions they were given to run."""
 
     def __init__(self) -> None:
-        self.threads: list[threading.Thread] = []
+        super().__init__(max_workers=1)
+        self.calls = 0
 
-    def find_violation(self, prompt: str, terms: Sequence[BlockedTerm]) -> PromptBlocked | None:
-        self.threads.append(threading.current_thread())
-        return find_violation(prompt, terms)
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        self.calls += 1
+        return super().submit(function, *args, **kwargs)
 
 
 @pytest.fixture
-def searches() -> Searches:
-    return Searches()
+async def threads() -> Threads:
+    """Replaces the event loop's threads."""
+    threads = Threads()
+    asyncio.get_running_loop().set_default_executor(threads)
+    return threads
 
 
 @pytest.fixture
@@ -54,32 +61,31 @@ def new_job(prompt: str) -> NewJob:
 
 
 async def test_a_prompt_is_searched_in_a_thread_not_in_the_event_loops(
-    database: Database, searches: Searches
+    store: JobStore, database: Database, threads: Threads
 ) -> None:
-    store = JobStore(database, find_violation=searches.find_violation)
     await block(database, "wolf")
 
     await store.check(MEMBER, Order("a fox"), NOW, arriving=0)
+    assert threads.calls == 1
     await store.add(new_job("a fox"), FRAME, MEMBER, NOW)
-
-    assert len(searches.threads) == 2
-    assert threading.current_thread() not in searches.threads
+    assert threads.calls == 2
 
 
-async def test_an_order_that_a_limit_refuses_is_not_searched(database: Database, searches: Searches) -> None:
-    store = JobStore(database, ONE, find_violation=searches.find_violation)
+async def test_an_order_that_a_limit_refuses_is_not_searched(database: Database, threads: Threads) -> None:
+    store = JobStore(database, ONE)
     await block(database, "wolf")
     await store.add(new_job("a fox"), FRAME, MEMBER, NOW)
-    searches.threads.clear()
+    before = threads.calls
 
     with pytest.raises(QuotaRefused):
         await store.check(MEMBER, Order("a wolf"), NOW, arriving=0)
 
-    assert searches.threads == []
+    assert threads.calls == before
 
 
-async def test_an_order_that_another_rule_refuses_is_not_searched(database: Database, searches: Searches) -> None:
-    store = JobStore(database, find_violation=searches.find_violation)
+async def test_an_order_that_another_rule_refuses_is_not_searched(
+    store: JobStore, database: Database, threads: Threads
+) -> None:
     await block(database, "wolf")
     async with database.write() as connection:
         await guild_settings.write(connection, MEMBER.guild_id, {"paused": True})
@@ -88,27 +94,24 @@ async def test_an_order_that_another_rule_refuses_is_not_searched(database: Data
         await store.check(MEMBER, Order("a wolf"), NOW, arriving=0)
 
     assert refused.value.rule == RuleName.PAUSED
-    assert searches.threads == []
+    assert threads.calls == 0
 
 
-async def test_a_search_keeps_no_other_order_waiting(database: Database) -> None:
+async def test_a_search_keeps_no_other_order_waiting(
+    store: JobStore, database: Database, threads: Threads
+) -> None:
     """Neither the event loop nor the lock that all orders take waits for it."""
     await block(database, "wolf")
-    may_end, began = threading.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def search(_prompt: str, _terms: Sequence[BlockedTerm]) -> None:
-        loop.call_soon_threadsafe(began.set)
-        may_end.wait()
-
-    store = JobStore(database, find_violation=search)
+    may_end = threading.Event()
+    threads.submit(may_end.wait)  # the only thread, so that the search doesn't end either
     slow = asyncio.create_task(store.add(new_job("a fox"), FRAME, MEMBER, NOW))
-    await began.wait()
     elsewhere = replace(MEMBER, guild_id=11)
     other = replace(new_job("a fox"), guild_id=11)
 
     try:
         async with asyncio.timeout(30):
+            while threads.calls == 1:
+                await asyncio.sleep(0)
             await store.add(other, FRAME, elsewhere, NOW)
         assert not slow.done()
     finally:
