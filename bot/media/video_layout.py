@@ -9,16 +9,27 @@ looks unusual is not judged to be fine; FFmpeg then reads it, in a process of it
 import itertools
 import os
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from bot.domain.errors import ZoetropeError
+from bot.media.boxes import (
+    Malformed,
+    Track,
+    children,
+    named,
+    read,
+    read_track,
+    required,
+    scale_and_duration,
+    table,
+    top_level,
+)
+from bot.media.video_fragments import lacks_fragments
 
 _MAX_MOOV_BYTES = 256 << 10  # the table of contents of some minutes; a five-second video's has 5 KB
 _MAX_INDEX_BYTES = 64 << 10  # of all segment indexes: 5,000 fragments
-_MAX_BOXES = 10_000  # outside any other
 _HEADER_TOLERANCE_S = 0.25  # between a header's duration and the frames': roundings, and sound that ends later
 
 _MP4_BOXES = frozenset(
@@ -39,30 +50,6 @@ _AAC_OBJECT_TYPES = {0x40, 0x66, 0x67, 0x68}  # of MPEG-4 and of MPEG-2: ISO/IEC
 
 class VideoIncomplete(ZoetropeError):
     """The file ends before its video does; the text says what is missing. Worth another download."""
-
-
-class _Malformed(ValueError):
-    """The boxes contradict each other; nothing follows from them."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Box:
-    """A box of the file. body: where its content begins."""
-
-    kind: bytes
-    body: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Track:
-    """A track. handler: what it is of. scale: ticks per second. samples: the boxes of its table of samples."""
-
-    handler: bytes
-    scale: int
-    header_ticks: int
-    samples: dict[bytes, memoryview]
-    edits: list[tuple[int, ...]]
 
 
 def plays_inline(path: Path) -> bool:
@@ -86,7 +73,7 @@ def plays_inline(path: Path) -> bool:
 
 
 def _mp4_plays_inline(file: BinaryIO, size_bytes: int) -> bool:
-    boxes = list(_top_level(file, size_bytes))
+    boxes = list(top_level(file, size_bytes))
     kinds = [box.kind for box in boxes]
     last = boxes[-1]
     if last.end > size_bytes and last.kind in _MP4_BOXES:
@@ -97,50 +84,25 @@ def _mp4_plays_inline(file: BinaryIO, size_bytes: int) -> bool:
             return False
         raise VideoIncomplete("the video has no table of contents")
     is_fragmented = b"moof" in kinds
-    is_begun = last.end <= size_bytes and _is_begun_box(_read(file, last.end, 8))
+    is_begun = last.end <= size_bytes and _is_begun_box(read(file, last.end, 8))
     if is_fragmented and (last.kind == b"moof" or is_begun):
         raise VideoIncomplete("the video's last fragment has no data")
     moov = boxes[kinds.index(b"moov")]
     indexes = [box for box in boxes if box.kind == b"sidx"]
     if moov.end - moov.body > _MAX_MOOV_BYTES or sum(box.end - box.body for box in indexes) > _MAX_INDEX_BYTES:
         return False
-    content = list(_children(memoryview(_read(file, moov.body, moov.end - moov.body))))
-    tracks = [_track(data) for kind, data in content if kind == b"trak"]
+    content = list(children(memoryview(read(file, moov.body, moov.end - moov.body))))
+    tracks = [read_track(data) for kind, data in content if kind == b"trak"]
     ends = [_samples(track)[1] for track in tracks]
-    ends += [_end_of_index(_read(file, box.body, box.end - box.body), box.end) for box in indexes]
+    ends += [_end_of_index(read(file, box.body, box.end - box.body), box.end) for box in indexes]
     data_end = max(ends, default=0)
     if data_end > size_bytes:
         raise VideoIncomplete(f"the video lacks {data_end - size_bytes} bytes of what its table of contents lists")
+    if lacks_fragments(file, boxes, content, tracks):
+        raise VideoIncomplete("the video's last fragments are missing")
     is_fast_start = b"mdat" in kinds and kinds.index(b"moov") < kinds.index(b"mdat") and not is_fragmented
-    is_quicktime = _read(file, boxes[0].body, 4) == b"qt  "
-    return is_fast_start and not is_quicktime and _movie_plays_inline(_named(content, b"mvhd"), tracks)
-
-
-def _top_level(file: BinaryIO, size_bytes: int) -> Iterator[_Box]:
-    """The boxes of the file; the last may end after it. Raises: _Malformed, also if there are too many."""
-    start = 0
-    for _ in range(_MAX_BOXES):
-        header = _read(file, start, 16) if start < size_bytes else b""
-        if len(header) < 8:  # noqa: PLR2004  no room for a box
-            return
-        length, kind = struct.unpack_from(">I4s", header)
-        body = start + 8
-        if length == 1:
-            if len(header) < 16:  # noqa: PLR2004
-                return
-            length, body = struct.unpack_from(">Q", header, 8)[0], start + 16
-        elif length == 0:  # to the end of the file
-            length = size_bytes - start
-        if length < body - start:
-            raise _Malformed
-        yield _Box(kind, body, start + length)
-        start += length
-    raise _Malformed
-
-
-def _read(file: BinaryIO, start: int, size: int) -> bytes:
-    file.seek(start)
-    return file.read(size)
+    is_quicktime = read(file, boxes[0].body, 4) == b"qt  "
+    return is_fast_start and not is_quicktime and _movie_plays_inline(named(content, b"mvhd"), tracks)
 
 
 def _is_begun_box(rest: bytes) -> bool:
@@ -158,68 +120,8 @@ def _end_of_index(sidx: bytes, at: int) -> int:
     return int(at + offset + sum(size & 0x7FFFFFFF for size, _, _ in fragments))
 
 
-def _children(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """The boxes inside a box, with their contents."""
-    start = 0
-    while start + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, start)
-        if not 8 <= length <= len(data) - start:  # noqa: PLR2004
-            raise _Malformed
-        yield kind, data[start + 8 : start + length]
-        start += length
-
-
-def _named(boxes: list[tuple[bytes, memoryview]], kind: bytes) -> memoryview:
-    found = next((content for name, content in boxes if name == kind), None)
-    if found is None:
-        raise _Malformed
-    return found
-
-
-def _track(data: memoryview) -> _Track:
-    boxes = dict(_children(data))
-    media = dict(_children(_required(boxes, b"mdia")))
-    information = dict(_children(_required(media, b"minf")))
-    scale, ticks = _scale_and_duration(_required(media, b"mdhd"))
-    edits: list[tuple[int, ...]] = []
-    if b"edts" in boxes:
-        elst = _required(dict(_children(boxes[b"edts"])), b"elst")
-        edits = _table(elst, ">QqI" if elst[0] else ">IiI")
-    return _Track(
-        handler=bytes(_required(media, b"hdlr")[8:12]),
-        scale=scale,
-        header_ticks=ticks,
-        samples=dict(_children(_required(information, b"stbl"))),
-        edits=edits,
-    )
-
-
-def _required(boxes: dict[bytes, memoryview], kind: bytes) -> memoryview:
-    if kind not in boxes:
-        raise _Malformed
-    return boxes[kind]
-
-
-def _table(data: memoryview, item: str, at: int = 4) -> list[tuple[int, ...]]:
-    """A table whose count of entries stands at `at`."""
-    count = struct.unpack_from(">I", data, at)[0]
-    size = struct.calcsize(item)
-    start = at + 4
-    if count * size > len(data) - start:
-        raise _Malformed
-    return list(struct.iter_unpack(item, data[start : start + count * size]))
-
-
-def _scale_and_duration(header: memoryview) -> tuple[int, int]:
-    """Ticks per second, and the duration in ticks, of an mvhd or mdhd box."""
-    scale, duration = struct.unpack_from(">IQ" if header[0] else ">II", header, 20 if header[0] else 12)
-    if scale == 0:
-        raise _Malformed
-    return scale, duration
-
-
-def _movie_plays_inline(mvhd: memoryview, tracks: list[_Track]) -> bool:
-    scale, ticks = _scale_and_duration(mvhd)
+def _movie_plays_inline(mvhd: memoryview, tracks: list[Track]) -> bool:
+    scale, ticks = scale_and_duration(mvhd)
     shown = [track for track in tracks if track.handler in {b"vide", b"soun"}]  # not a timecode or a title
     return (
         sum(track.handler == b"vide" for track in shown) == 1
@@ -228,32 +130,32 @@ def _movie_plays_inline(mvhd: memoryview, tracks: list[_Track]) -> bool:
     )
 
 
-def _shown_s(track: _Track, movie_scale: int) -> float:
+def _shown_s(track: Track, movie_scale: int) -> float:
     """How many seconds of a track are shown, by its samples and what its edit list leaves of them.
 
-    Raises: _Malformed if a header says otherwise.
+    Raises: Malformed if a header says otherwise.
     """
     decoded_ticks, shown_ticks = _media_ticks(track)
     # Some players go by the times of decoding, some by the header.
     error_ticks = max(abs(track.header_ticks - shown_ticks), abs(decoded_ticks - shown_ticks))
     if error_ticks > _HEADER_TOLERANCE_S * track.scale:
-        raise _Malformed
+        raise Malformed
     media_s = shown_ticks / track.scale
     if not track.edits:
         return media_s
     edited_s = sum(ticks for ticks, start, _ in track.edits if start >= 0) / movie_scale
     delay_s = sum(ticks for ticks, start, _ in track.edits if start < 0) / movie_scale
     if edited_s > media_s + _HEADER_TOLERANCE_S:
-        raise _Malformed
+        raise Malformed
     return edited_s + delay_s
 
 
-def _media_ticks(track: _Track) -> tuple[int, int]:
+def _media_ticks(track: Track) -> tuple[int, int]:
     """How long the samples last by the times at which they are decoded, and by those at which they are shown."""
-    runs = _table(_required(track.samples, b"stts"), ">II")
+    runs = table(required(track.samples, b"stts"), ">II")
     if sum(count for count, _ in runs) != _samples(track)[0]:
-        raise _Malformed
-    shifts = iter(_table(track.samples[b"ctts"], ">Ii") if b"ctts" in track.samples else [])
+        raise Malformed
+    shifts = iter(table(track.samples[b"ctts"], ">Ii") if b"ctts" in track.samples else [])
     decoded_ticks, starts, ends = 0, [], []
     shifted, shift = 0, 0
     for run, ticks in runs:
@@ -270,12 +172,12 @@ def _media_ticks(track: _Track) -> tuple[int, int]:
     return decoded_ticks, max(ends) - min(starts)
 
 
-def _samples(track: _Track) -> tuple[int, int]:
+def _samples(track: Track) -> tuple[int, int]:
     """How many samples the table lists, and where the last of them ends in the file."""
     boxes = track.samples
-    bytes_until, count = _sample_sizes(_required(boxes, b"stsz"))
-    offsets = _table(boxes[b"stco"], ">I") if b"stco" in boxes else _table(_required(boxes, b"co64"), ">Q")
-    runs = _table(_required(boxes, b"stsc"), ">III")
+    bytes_until, count = _sample_sizes(required(boxes, b"stsz"))
+    offsets = table(boxes[b"stco"], ">I") if b"stco" in boxes else table(required(boxes, b"co64"), ">Q")
+    runs = table(required(boxes, b"stsc"), ">III")
     chunk_counts = [after[0] - run[0] for run, after in itertools.pairwise([*runs, (len(offsets) + 1, 0, 0)])]
     per_chunk = itertools.chain.from_iterable(
         itertools.repeat(run[1], chunks) for run, chunks in zip(runs, chunk_counts, strict=True)
@@ -293,18 +195,18 @@ def _sample_sizes(stsz: memoryview) -> tuple[Callable[[int], int], int]:
     size, count = struct.unpack_from(">II", stsz, 4)
     if size:
         return lambda n: n * size, count
-    sums = [0, *itertools.accumulate(size for (size,) in _table(stsz, ">I", at=8))]
+    sums = [0, *itertools.accumulate(size for (size,) in table(stsz, ">I", at=8))]
     return sums.__getitem__, count
 
 
-def _track_plays_inline(track: _Track) -> bool:
-    formats = list(_children(_required(track.samples, b"stsd")[8:]))
+def _track_plays_inline(track: Track) -> bool:
+    formats = list(children(required(track.samples, b"stsd")[8:]))
     if len(formats) != 1:
         return False
     [(kind, entry)] = formats
     if track.handler == b"soun":
-        return kind == b"mp4a" and _is_aac(bytes(_required(dict(_children(entry[28:])), b"esds")))
-    return kind == b"avc1" and _is_8_bit_420(bytes(_required(dict(_children(entry[78:])), b"avcC")))
+        return kind == b"mp4a" and _is_aac(bytes(required(dict(children(entry[28:])), b"esds")))
+    return kind == b"avc1" and _is_8_bit_420(bytes(required(dict(children(entry[78:])), b"avcC")))
 
 
 def _is_aac(esds: bytes) -> bool:
@@ -319,7 +221,7 @@ def _descriptor(data: bytes, tag: int) -> bytes:
     """What follows a descriptor's tag and its length, whose last byte is the first one under 128."""
     length_end = next((at for at, byte in enumerate(data[:5]) if at and byte < 128), None)  # noqa: PLR2004
     if length_end is None or data[0] != tag:
-        raise _Malformed
+        raise Malformed
     return data[length_end + 1 :]
 
 

@@ -41,13 +41,14 @@ def track(*samples: bytes, handler: bytes = b"vide") -> bytes:
     """A track that lasts one second by its header. samples: the boxes of its table of samples."""
     header = box(b"mdhd", table(0, 0, 1000, 1000))
     information = box(b"minf", box(b"stbl", *samples))
-    return box(b"trak", box(b"mdia", header, box(b"hdlr", bytes(8), handler), information))
+    return box(b"trak", TKHD, box(b"mdia", header, box(b"hdlr", bytes(8), handler), information))
 
 
 def movie(*tracks: bytes) -> bytes:
     return FTYP + box(b"moov", box(b"mvhd", table(0, 0, 1000, 1000)), *tracks)
 
 
+TKHD = box(b"tkhd", table(0, 0, 1, 0, 1000))
 FTYP = box(b"ftyp", b"isom", bytes(4))
 MDAT = box(b"mdat")
 AVC = box(b"stsd", table(1), box(b"avc1", bytes(78), box(b"avcC", b"\x01\x42")))
@@ -71,7 +72,29 @@ def runs(count: int, value: int) -> bytes:
     return table(count, rest=struct.pack(">II", 1, value) * count)
 
 
+def fragmented(*fragments: bytes) -> bytes:
+    """A movie without samples, and fragments."""
+    return movie(EMPTY_TRACK, box(b"mvex", box(b"trex", table(1, 1, 1000, 0, 0)))) + b"".join(fragments) + MDAT
+
+
+def fragment(*runs_: bytes) -> bytes:
+    return box(b"traf", box(b"tfhd", table(1)), *runs_)
+
+
 HOSTILE: dict[str, bytes] = {
+    "many fragments": fragmented(*[box(b"moof", fragment())] * 9_000),
+    "many tracks in a fragment": fragmented(box(b"moof", fragment() * (MOOV_BYTES // 32))),
+    "many runs in a fragment": fragmented(box(b"moof", fragment(box(b"trun", table(HUGE)) * (MOOV_BYTES // 16)))),
+    "many samples in a fragment": fragmented(
+        box(
+            b"moof",
+            fragment(struct.pack(">I4sII", MOOV_BYTES // 2, b"trun", 0x100, HUGE) + bytes(MOOV_BYTES // 2 - 16)),
+        )
+    ),
+    "long fragments": fragmented(*[box(b"moof", bytes(900_000))] * 20),
+    "many fragments in a list": fragmented(
+        box(b"moof"), box(b"mfra", box(b"tfra", table(1, 0, HUGE), bytes(MOOV_BYTES)))
+    ),
     "many boxes": FTYP + box(b"moov") + box(b"free") * 200_000,
     "many indexes": movie(EMPTY_TRACK) + box(b"sidx", table(1, 1000, 0, 0, 65535, rest=bytes(786_420))) * 8 + MDAT,
     "many boxes in a movie": FTYP + box(b"moov", box(b"free") * (MOOV_BYTES // 8)) + MDAT,
@@ -187,7 +210,7 @@ def test_damaged_boxes_raise_nothing(
     judge(tmp_path / "video.mp4", bytes(data[:size]))
 
 
-@given(numbers=st.lists(NUMBERS, min_size=40, max_size=40))
+@given(numbers=st.lists(NUMBERS, min_size=60, max_size=60))
 @settings(kept_folder, max_examples=60)
 def test_any_numbers_in_the_tables_raise_nothing(tmp_path: Path, numbers: list[int]) -> None:
     words = iter(numbers)
@@ -198,7 +221,9 @@ def test_any_numbers_in_the_tables_raise_nothing(tmp_path: Path, numbers: list[i
     samples = some(b"stsz", 4), some(b"stco", 3), some(b"stsc", 7), some(b"stts", 5), some(b"ctts", 5)
     edits = box(b"edts", some(b"elst", 4))
     whole = track(*samples, AVC)[8:] + edits
-    judge(tmp_path / "video.mp4", movie(box(b"trak", whole)) + some(b"sidx", 8) + MDAT)
+    fragments = box(b"moof", box(b"traf", some(b"tfhd", 3), some(b"tfdt", 1), some(b"trun", 4)))
+    extensions = box(b"mvex", some(b"mehd", 1), some(b"trex", 3))
+    judge(tmp_path / "video.mp4", movie(box(b"trak", whole), extensions) + some(b"sidx", 8) + fragments + MDAT)
 
 
 @given(data=st.binary(max_size=64))
