@@ -9,13 +9,14 @@ import errno
 import itertools
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 import av
+from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.codec.context import Flags
 from av.container import InputContainer, OutputContainer
@@ -28,6 +29,12 @@ from av.video.stream import VideoStream
 _MIN_BITS_PER_PIXEL = 0.04  # below this, H.264 shows blocks at these sizes, and fewer pixels look better
 _MIN_BITS_PER_S, _MAX_BITS_PER_S = 20_000, 200_000_000  # libx264 takes no more than 31 bits
 _CRF = "18"  # of what needn't be smaller: the usual value for no visible difference
+_MIN_SHARE = Fraction(9, 10)
+"""Of the frames and of the time that must be left where some can't be decoded.
+
+A tenth of a usual video is half a second. A picture that is held as long is a hitch, better than no video; a video
+that stops for longer, or lacks its beginning, isn't what was paid for.
+"""
 _THREADS = 4  # of the decoder and of the encoder; more take memory per core and gain little at these sizes
 
 _BT709 = 1  # the code of primaries, transfer and matrix in ITU-T H.273
@@ -44,6 +51,8 @@ _INPUT_OPTIONS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,h264,hevc,gif,flv",
 }
 """FFmpeg detects the format by content: a playlist named like a video would make it read other files and URLs."""
+
+_Decoded = TypeVar("_Decoded", VideoFrame, AudioFrame)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,7 @@ def inspect(source: Path) -> VideoFacts:
                 sound_bytes += packet.size
                 continue
             if first is None:
-                first = next(iter(video.decode(packet)), None)
+                first = next(iter(_decoded(video.decode, packet) or ()), None)
             if packet.size:
                 lengths.append((packet.duration or 0) * packet.time_base)
                 if packet.pts is not None:  # an elementary stream has no timestamps
@@ -129,7 +138,8 @@ def remux(source: Path, target: Path) -> bool:
 def encode(source: Path, target: Path, facts: VideoFacts, budget_bytes: float, *, uses_all: bool) -> None:
     """Encodes once, into about `budget_bytes`, or into less where the picture needs no more, unless `uses_all`.
 
-    Raises: av.FFmpegError, ValueError.
+    Frames that can't be decoded are left out, as players do. Raises: av.FFmpegError; ValueError, also if too few
+    are left.
     """
     seconds = max(0.5, float(facts.duration_s))
     with _reader(source) as reader, _writer(target) as writer:
@@ -150,8 +160,7 @@ def encode(source: Path, target: Path, facts: VideoFacts, budget_bytes: float, *
             samples = _SoundEncoder(writer, sound, int(sound_bytes * 8 / seconds))
         for packet in reader.demux(*_present(video, sound)):
             if packet.stream is video:
-                for frame in video.decode(packet):
-                    frames.write(frame)
+                frames.write(_decoded(video.decode, packet))
             elif samples:
                 samples.write(packet)
         frames.finish()
@@ -182,8 +191,16 @@ class _FrameEncoder:
         self._set_colours(video.codec_context)
         self._graph: av.filter.Graph | None = None
         self._count, self._last_tick = 0, -(1 << 62)
+        self._first_tick = self._end_tick = 0
+        self._is_damaged = False
 
-    def write(self, frame: VideoFrame) -> None:
+    def write(self, decoded: Sequence[VideoFrame] | None) -> None:
+        """Encodes the frames of a packet; None if it couldn't be decoded."""
+        self._is_damaged = self._is_damaged or decoded is None
+        for frame in decoded or ():
+            self._write(frame)
+
+    def _write(self, frame: VideoFrame) -> None:
         """Encodes one frame. Where several fall into one tick, the later ones move on by a tick."""
         if frame.pts is None:  # an elementary stream has no timestamps
             frame.pts, frame.time_base = round(self._count / self._facts.rate / self._time_base), self._time_base
@@ -193,11 +210,17 @@ class _FrameEncoder:
         shown = self._graph.pull()
         assert isinstance(shown, VideoFrame)  # noqa: S101 - the graph has no sound
         shown.pts = self._last_tick = max(shown.pts or 0, self._last_tick + 1)
+        self._first_tick = shown.pts if not self._count else self._first_tick
+        self._end_tick = shown.pts + (frame.duration or 0)
         self._count += 1
         self._writer.mux(self._stream.encode(shown))
 
     def finish(self) -> None:
-        """Writes the frames that the encoder still holds."""
+        """Writes the frames that the encoder still holds. Raises: ValueError if too few could be decoded."""
+        shown_s = (self._end_tick - self._first_tick) * self._time_base
+        is_short = shown_s < _MIN_SHARE * self._facts.duration_s
+        if self._is_damaged and (self._count < _MIN_SHARE * self._facts.frame_count or is_short):
+            raise ValueError(f"only {self._count} of {self._facts.frame_count} frames can be decoded")
         self._writer.mux(self._stream.encode(None))
 
     def _set_colours(self, source: av.VideoCodecContext) -> None:
@@ -252,7 +275,7 @@ class _SoundEncoder:
         self._stream.bit_rate = bits_per_s
 
     def write(self, packet: av.Packet) -> None:
-        for samples in self._source.decode(packet):
+        for samples in _decoded(self._source.decode, packet) or ():
             self._writer.mux(self._stream.encode(samples))
 
     def finish(self) -> None:
@@ -297,6 +320,16 @@ def _sound(reader: InputContainer) -> AudioStream | None:
 
 def _present(video: VideoStream, sound: AudioStream | None) -> list[VideoStream | AudioStream]:
     return [video, sound] if sound else [video]
+
+
+def _decoded(decode: Callable[[av.Packet], list[_Decoded]], packet: av.Packet) -> list[_Decoded] | None:
+    """The frames, or the samples, of a packet; None if it can't be decoded."""
+    try:
+        return decode(packet)
+    except MemoryError:
+        raise
+    except av.FFmpegError:
+        return None
 
 
 def _copy(packet: av.Packet, to: VideoStream | AudioStream, writer: OutputContainer) -> None:
