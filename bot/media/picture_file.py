@@ -12,8 +12,6 @@ from io import BytesIO
 from typing import cast
 
 import pillow_heif
-import pillow_jxl  # registers its plugin
-import pillow_jxl.JpegXLImagePlugin
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
@@ -31,6 +29,13 @@ from bot.domain.errors import PictureRefused
 from bot.media import color_encoding, containers, hevc, jpeg_xl
 from bot.media.color_encoding import ColorEncoding
 from bot.media.picture_problems import MAX_PIXELS, PictureProblem, Size, check_pixel_count, refusal
+
+try:
+    import pillow_jxl.JpegXLImagePlugin
+except ImportError:  # some leave it out for its licence (docs/operating.md)
+    pass
+else:
+    pillow_jxl.JpegXLImagePlugin.DECODE_THREADS = 0  # none beside the caller's
 
 _USUAL_SCANS = 4
 _MAX_SCANNED_PIXELS = 3_000_000_000  # pixels times scans: a small progressive JPEG can hold thousands of scans
@@ -53,7 +58,6 @@ Image.init()  # loads the plugins of all `_FORMATS`
 # One thread each: the caller decides how many cores are busy, and each thread takes more memory.
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-pillow_jxl.JpegXLImagePlugin.DECODE_THREADS = 0  # none beside the caller's
 # Pillow's default warns from 89 megapixels on, while it decodes a TIFF.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
@@ -111,15 +115,18 @@ def open_picture(data: bytes) -> PictureFile:
 def _open_jpeg_xl(data: bytes) -> PictureFile:
     """Checks the size first, as the plugin decodes a picture while it opens it.
 
-    No EXIF block turns the picture, as in browsers; the decoder turns it as the codestream says.
+    No EXIF block turns the picture, as in browsers; the decoder turns it as the codestream says. An animation is
+    refused: the plugin (1.3.8) gives only its last picture, and takes no file that was cut off after the first.
     """
+    if "JXL" not in Image.OPEN:
+        raise refusal(PictureProblem.NO_JPEG_XL)
     stream = jpeg_xl.codestream(data)
     if not stream.startswith(jpeg_xl.CODESTREAM):  # the plugin would take a container within the container
         raise refusal(PictureProblem.DAMAGED)
     header = jpeg_xl.read_header(stream)
     check_pixel_count(header.size)
     if header.is_animation:
-        raise refusal(PictureProblem.ANIMATED_JPEG_XL)  # the plugin gives its last picture
+        raise refusal(PictureProblem.ANIMATED_JPEG_XL)
     try:
         image = _open_image(stream, ("JXL",))
     except PictureRefused as error:

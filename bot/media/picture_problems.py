@@ -26,6 +26,7 @@ class PictureProblem(StrEnum):
     EMPTY = "empty"
     RAW_PHOTO = "raw_photo"
     ANIMATED_JPEG_XL = "animated_jpeg_xl"
+    NO_JPEG_XL = "no_jpeg_xl"
 
 
 Size = tuple[int, int]

@@ -2,6 +2,9 @@
 
 import random
 import struct
+import subprocess
+import sys
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -10,10 +13,22 @@ from PIL import Image
 from bot.media import jpeg_xl
 from bot.media.decode_client import prepare_in_subprocess
 from bot.media.first_frame import MAX_PIXELS, PictureChanges, PictureProblem, prepare_first_frame
-from tests.media.samples import QUARTERS, SIZE, centers, distance, drawing, encoded, frame, jpeg_xl_header, problem
+from tests.media.samples import (
+    BLUE,
+    QUARTERS,
+    SIZE,
+    centers,
+    distance,
+    drawing,
+    encoded,
+    frame,
+    jpeg_xl_header,
+    problem,
+)
 from tests.media.samples import quarters as quarters_image
 
 ORIENTATION = 0x0112
+ANIMATION = Path(__file__).with_name("animated.jxl")  # red, green and blue, written by libjxl
 
 
 def bare(image: Image.Image, **options: object) -> bytes:
@@ -102,8 +117,40 @@ def test_one_that_lacks_pixels_is_refused(stream: object, lost_bytes: int) -> No
 
 
 def test_an_animation_is_refused() -> None:
-    """The library would give its last picture, where browsers begin with the first."""
+    assert problem(ANIMATION.read_bytes()) is PictureProblem.ANIMATED_JPEG_XL
     assert problem(jpeg_xl_header(QUARTERS_FILE, is_animation=True)) is PictureProblem.ANIMATED_JPEG_XL
+
+
+def test_the_library_gives_no_other_picture_of_an_animation_than_the_last() -> None:
+    """Browsers begin with the first, red one. Once the library gives that, animations can be taken."""
+    data = ANIMATION.read_bytes()
+    with Image.open(BytesIO(data)) as opened:
+        assert opened.getpixel((0, 0)) == BLUE
+        with pytest.raises(EOFError):
+            opened.seek(1)
+
+
+WITHOUT_PLUGIN = """
+import sys
+sys.modules["pillow_jxl"] = None  # importing it fails, as if it weren't installed
+from bot.domain.errors import PictureRefused
+from bot.media.first_frame import prepare_first_frame
+for path in sys.argv[1:]:
+    try:
+        print(prepare_first_frame(open(path, "rb").read()).frame.mime)
+    except PictureRefused as refused:
+        print(refused.reason.problem)
+"""
+
+
+def test_without_the_library_a_jpeg_xl_is_refused_as_such_and_others_are_taken(tmp_path: Path) -> None:
+    files = {"jxl": QUARTERS_FILE, "container": in_container(quarters_image())}
+    files |= {format_: encoded(quarters_image(), format_) for format_ in ("PNG", "AVIF")}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    command = [sys.executable, "-c", WITHOUT_PLUGIN, *(str(tmp_path / name) for name in files)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603  # our own code
+    assert run.stdout.split() == ["no_jpeg_xl", "no_jpeg_xl", "image/png", "image/jpeg"]
 
 
 def test_a_container_within_the_container_is_refused() -> None:

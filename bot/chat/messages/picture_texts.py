@@ -72,6 +72,9 @@ _TEXTS: Mapping[PictureProblem, str] = {
     PictureProblem.ANIMATED_JPEG_XL: (
         "I can't read animations in JPEG XL. Please send a still picture, or the animation as a GIF or WEBP."
     ),
+    PictureProblem.NO_JPEG_XL: (
+        "JPEG XL isn't supported here. Please save the picture as a JPEG or PNG and send that copy."
+    ),
     PictureProblem.NOT_FETCHED: "I couldn't get the picture from Discord. Please send it again.",
 }
 
