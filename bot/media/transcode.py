@@ -112,8 +112,7 @@ def convert(source: Path, target: Path, limit_bytes: int) -> None:
         ):
             return
         _encode_to_limit(source, target, limit_bytes, needs_fewer_bytes=source_bytes > limit_bytes)
-    # PyAV gives a stream of an unknown codec None for its context, hence the last one.
-    except (av.FFmpegError, MemoryError, ValueError, StopIteration, IndexError, AttributeError) as error:
+    except (av.FFmpegError, MemoryError, ValueError, StopIteration, IndexError) as error:
         if getattr(error, "errno", None) == errno.ENOSPC:
             raise  # not the video's fault: worth another try later
         raise VideoUnusable(f"the video can't be read: {error}") from error

@@ -30,11 +30,7 @@ _MIN_BITS_PER_PIXEL = 0.04  # below this, H.264 shows blocks at these sizes, and
 _MIN_BITS_PER_S, _MAX_BITS_PER_S = 20_000, 200_000_000  # libx264 takes no more than 31 bits
 _CRF = "18"  # of what needn't be smaller: the usual value for no visible difference
 _MIN_SHARE = Fraction(9, 10)
-"""Of the frames and of the time that must be left where some can't be decoded.
-
-A tenth of a usual video is half a second. A picture that is held as long is a hitch, better than no video; a video
-that stops for longer, or lacks its beginning, isn't what was paid for.
-"""
+"""Of frames and time that must be left if some can't be decoded. A tenth of 5 seconds is a hitch, more a gap."""
 _THREADS = 4  # of the decoder and of the encoder; more take memory per core and gain little at these sizes
 
 _BT709 = 1  # the code of primaries, transfer and matrix in ITU-T H.273
@@ -307,7 +303,9 @@ def _writer(target: Path) -> OutputContainer:
 def _video(reader: InputContainer) -> VideoStream:
     """The video, rather than a cover picture."""
     video = reader.streams.best("video")
-    if not isinstance(video, VideoStream) or not video.codec_context.width or not video.codec_context.height:
+    if not isinstance(video, VideoStream) or not _has_codec(video):
+        raise ValueError("no picture that FFmpeg can decode")
+    if not video.codec_context.width or not video.codec_context.height:
         raise ValueError("no picture")
     video.thread_count = _THREADS
     return video
@@ -315,7 +313,15 @@ def _video(reader: InputContainer) -> VideoStream:
 
 def _sound(reader: InputContainer) -> AudioStream | None:
     sound = reader.streams.best("audio")
-    return sound if isinstance(sound, AudioStream) and sound.codec_context.channels else None
+    if not isinstance(sound, AudioStream) or not _has_codec(sound):
+        return None
+    return sound if sound.codec_context.channels else None
+
+
+def _has_codec(stream: VideoStream | AudioStream) -> bool:
+    """Whether FFmpeg knows the codec; else PyAV's stream has None for its context, whatever it declares."""
+    context: object = stream.codec_context
+    return context is not None
 
 
 def _present(video: VideoStream, sound: AudioStream | None) -> list[VideoStream | AudioStream]:

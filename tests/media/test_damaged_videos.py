@@ -95,3 +95,23 @@ def test_one_that_loses_few_frames_but_much_time_is_unusable(tmp_path: Path) -> 
     source = write_damaged(tmp_path, 0, pix_fmt="yuv444p", options=EACH_FRAME_ALONE, ticks=ticks)
     with pytest.raises(VideoUnusable, match="29 of 30 frames"):
         converted(source)
+
+
+def of_unknown_codec(source: Path, codec: bytes) -> Path:
+    source.write_bytes(source.read_bytes().replace(codec, b"what"))
+    return source
+
+
+def test_a_picture_of_an_unknown_codec_makes_a_video_unusable(tmp_path: Path) -> None:
+    source = of_unknown_codec(write_video(tmp_path / "video.mp4", sound="aac"), b"avc1")
+    assert not plays_inline(source)
+    with pytest.raises(VideoUnusable, match="no picture that FFmpeg can decode"):
+        converted(source)
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p"])
+def test_sound_of_an_unknown_codec_is_left_out(tmp_path: Path, pix_fmt: str) -> None:
+    source = of_unknown_codec(write_video(tmp_path / "video.mp4", pix_fmt=pix_fmt, sound="ac3"), b"ac-3")
+    assert not plays_inline(source)
+    seen = converted(source)
+    assert (len(seen.times_s), seen.sound_codec) == (30, None)
