@@ -5,7 +5,8 @@ import struct
 import pytest
 from PIL import Image
 
-from bot.media.first_frame import PictureChanges, PictureProblem, prepare_first_frame
+from bot.media.first_frame import PictureChanges, prepare_first_frame
+from bot.media.picture_problems import PictureProblem
 from tests.media.samples import QUARTERS, SIZE, Color, centers, distance, encoded, frame, problem, quarters
 
 SENSOR, COLORS = 32803, 6
@@ -24,10 +25,12 @@ def raw_photo(
     orientation: int = 1,
     first: Entry = DNG_VERSION,
     are_inner: bool = True,
+    are_nested: bool = False,
 ) -> bytes:
     """A TIFF with a thumbnail, and pictures: bytes, size, PhotometricInterpretation, each in its own directory.
 
-    are_inner: the directories are listed in the first one, else each follows the one before.
+    are_inner: the directories are listed in the first one, else each follows the one before, from the last picture
+    to the first. are_nested: each is listed in the one before, in the same order.
     """
     thumbnail = Image.new("RGB", (256, 192), "teal").tobytes()
     body, offsets = bytearray(8), list[int]()
@@ -43,13 +46,16 @@ def raw_photo(
     for data, size, photometric in pictures:
         strip = [(256, 4, 1, size[0]), (257, 4, 1, size[1]), (259, 3, 1, JPEG), (262, 3, 1, photometric)]
         strip += [(273, 4, 1, put(data)), (279, 4, 1, len(data))]
+        if are_nested and offsets:
+            strip.append((330, 4, 1, offsets[-1]))
         offsets.append(directory(strip, following=offsets[-1] if offsets and not are_inner else 0))
     entries: list[Entry] = [(254, 4, 1, 1), (256, 4, 1, 256), (257, 4, 1, 192), (258, 3, 1, 8), (259, 3, 1, NONE)]
     entries += [(262, 3, 1, 2), (273, 4, 1, put(thumbnail)), (274, 3, 1, orientation), (277, 3, 1, 3)]
     entries += [(278, 4, 1, 192), (279, 4, 1, len(thumbnail)), first]
     if are_inner and offsets:
-        where = put(struct.pack(f"<{len(offsets)}I", *offsets)) if len(offsets) > 1 else offsets[0]
-        entries.append((330, 4, len(offsets), where))
+        listed = offsets[-1:] if are_nested else offsets
+        where = put(struct.pack(f"<{len(listed)}I", *listed)) if len(listed) > 1 else listed[0]
+        entries.append((330, 4, len(listed), where))
     start = directory(entries, following=offsets[-1] if offsets and not are_inner else 0)
     body[:8] = b"II*\0" + struct.pack("<I", start)
     return bytes(body)
@@ -123,6 +129,22 @@ def test_directories_that_lead_to_each_other_end() -> None:
     data = raw_photo(PREVIEW, first=(305, 2, 1, 0))
     inner = data.index(struct.pack("<HHI", 330, 4, 1)) + 8
     assert problem(data[:inner] + data[4:8] + data[inner + 4 :]) is None
+
+
+@pytest.mark.parametrize("are_nested", [False, True])
+def test_no_more_than_a_few_directories_are_read(are_nested: bool) -> None:  # noqa: FBT001
+    def lists_tiny_ones_before_the_preview(count: int) -> bytes:
+        return raw_photo(PREVIEW, *[TINY_PREVIEW] * count, are_inner=are_nested, are_nested=are_nested)
+
+    assert problem(lists_tiny_ones_before_the_preview(20)) is None
+    assert problem(lists_tiny_ones_before_the_preview(60)) is PictureProblem.RAW_PHOTO
+
+
+def test_no_more_than_a_few_entries_of_a_list_of_directories_are_read() -> None:
+    data = raw_photo(*[TINY_PREVIEW] * 60, PREVIEW)
+    [at] = struct.unpack_from("<I", data, data.index(struct.pack("<HHI", 330, 4, 61)) + 8)
+    same = data[at : at + 4] * 60  # which counts as one directory
+    assert problem(data[:at] + same + data[at + len(same) :]) is PictureProblem.RAW_PHOTO
 
 
 def test_a_tiff_that_begins_with_a_thumbnail_is_taken_for_the_page_after_it() -> None:
