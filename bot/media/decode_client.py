@@ -14,7 +14,8 @@ from bot.domain.errors import PictureRefused, ZoetropeError
 from bot.domain.jobs import Frame
 from bot.media import first_frame, sandbox
 from bot.media.decode_worker import HEADER, LIMITS, MIME_TYPES, PROBLEMS, READY, Change, ResponseKind
-from bot.media.first_frame import PictureChanges, PictureProblem, PreparedFrame, UnusablePicture
+from bot.media.first_frame import PictureChanges, PreparedFrame
+from bot.media.picture_problems import MAX_PIXELS, PictureProblem, UnusablePicture
 
 _START_TIMEOUT_S = 60.0  # longer than the worker needs to start on a very busy host
 _GRACE_S = 5.0
@@ -106,7 +107,7 @@ async def _receive(stdout: asyncio.StreamReader) -> PreparedFrame:
     if (
         kind not in MIME_TYPES
         or detail > max(Change) * 2 - 1
-        or other_width * other_height > first_frame.MAX_PIXELS
+        or other_width * other_height > MAX_PIXELS
         or not first_frame.MIN_SIDE <= min(width, height) <= max(width, height) <= first_frame.MAX_SIDE
         or frame_bytes > first_frame.MAX_FRAME_BYTES
     ):

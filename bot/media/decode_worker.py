@@ -13,7 +13,8 @@ from enum import IntEnum, IntFlag
 
 from bot.domain.errors import PictureRefused
 from bot.media import first_frame
-from bot.media.first_frame import PictureProblem, PreparedFrame, Size, UnusablePicture
+from bot.media.first_frame import PreparedFrame
+from bot.media.picture_problems import PictureProblem, Size, UnusablePicture
 from bot.media.sandbox import ResourceLimits, confine
 
 READY = b"\x06"

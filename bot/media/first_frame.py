@@ -20,23 +20,7 @@ from bot.media import raw_photo
 from bot.media.color import ALPHA_MODES, Backdrop, Flattened, contrast, flatten_to_srgb, to_8_bit
 from bot.media.color_encoding import ColorEncoding
 from bot.media.picture_file import open_picture, pictures
-from bot.media.picture_problems import MAX_PIXELS, PictureProblem, Size, UnusablePicture, refusal
-
-__all__ = [
-    "MAX_ENLARGE",
-    "MAX_FRAME_BYTES",
-    "MAX_INPUT_BYTES",
-    "MAX_PIXELS",
-    "MAX_SIDE",
-    "MIN_SIDE",
-    "PictureChanges",
-    "PictureProblem",
-    "PreparedFrame",
-    "Size",
-    "UnusablePicture",
-    "check_file_size",
-    "prepare_first_frame",
-]
+from bot.media.picture_problems import PictureProblem, Size, UnusablePicture, refusal
 
 MAX_INPUT_BYTES = 25_000_000
 MIN_SIDE = 360

@@ -15,7 +15,7 @@ import signal
 import sys
 import sysconfig
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -99,19 +99,19 @@ class Protection(StrEnum):
     SECCOMP = "seccomp"
 
 
-def missing_protections(
-    *,
-    platform: str = sys.platform,
-    landlock_abi: Callable[[], int] = landlock.abi,
-    has_seccomp: Callable[[], bool] = seccomp.is_available,
-) -> Iterator[Protection]:
+def missing_protections() -> Iterator[Protection]:
     """What this system doesn't offer."""
+    return protections_lacking(sys.platform, landlock.abi(), has_seccomp=seccomp.is_available())
+
+
+def protections_lacking(platform: str, landlock_abi: int, *, has_seccomp: bool) -> Iterator[Protection]:
+    """What a system with these features doesn't offer. landlock_abi: 0 without Landlock."""
     if platform != "linux":
         yield Protection.CONFINEMENT
         return
-    if not landlock_abi():
+    if not landlock_abi:
         yield Protection.LANDLOCK
-    if not has_seccomp():
+    if not has_seccomp:
         yield Protection.SECCOMP
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bot.chat.permissions.option_validation import read_picture
 from bot.domain.errors import PictureRefused
-from bot.media.first_frame import PictureProblem, UnusablePicture
+from bot.media.picture_problems import PictureProblem, UnusablePicture
 from tests.cogs.conftest import sample_picture
 from tests.discord_server import (
     Answer,

@@ -8,7 +8,8 @@ import pytest
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.errors import PictureRefused
 from bot.media.decode_client import prepare_in_subprocess
-from bot.media.first_frame import PictureProblem, PreparedFrame, UnusablePicture, prepare_first_frame
+from bot.media.first_frame import PreparedFrame, prepare_first_frame
+from bot.media.picture_problems import PictureProblem, UnusablePicture
 from tests.fuzz.hostile import BOMBS, NOT_PICTURES, PAYLOAD, POLYGLOTS, encoded, sample
 from tests.fuzz.oracle import flaw
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from bot.media import containers
-from bot.media.first_frame import PictureProblem
+from bot.media.picture_problems import PictureProblem
 from tests.media.samples import (
     QUARTERS,
     SIZE,

@@ -6,7 +6,8 @@ from typing import cast
 import pytest
 from PIL import Image
 
-from bot.media.first_frame import PictureChanges, PictureProblem, prepare_first_frame
+from bot.media.first_frame import PictureChanges, prepare_first_frame
+from bot.media.picture_problems import PictureProblem
 from tests.media.samples import (
     BLACK,
     CLEAR,

@@ -12,7 +12,8 @@ from PIL import Image
 
 from bot.media import jpeg_xl
 from bot.media.decode_client import prepare_in_subprocess
-from bot.media.first_frame import MAX_PIXELS, PictureChanges, PictureProblem, prepare_first_frame
+from bot.media.first_frame import PictureChanges, prepare_first_frame
+from bot.media.picture_problems import MAX_PIXELS, PictureProblem
 from tests.media.samples import (
     BLUE,
     QUARTERS,

@@ -35,7 +35,7 @@ from bot.domain.quotas import (
     TotalBudgetReached,
     VideoLimitReached,
 )
-from bot.media.first_frame import PictureProblem, UnusablePicture
+from bot.media.picture_problems import PictureProblem, UnusablePicture
 from tests.test_architecture import modules
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
