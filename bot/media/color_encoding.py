@@ -45,6 +45,8 @@ _EXPOSURE = 0.8
 
 _PQ_WHITE_RANGE = (140, 196)  # codes of 160 and 1,150 cd/m², of 255
 _MIN_PQ_RANGE = 64
+PQ_SHADOWS = range(4, 40)  # codes up to 0.2 cd/m², without black itself and its noise
+_MAX_PQ_SHADOWS = 0.02
 
 _BAND_ROWS = 256
 _MAX_TAGS = 100  # of an ICC profile; real ones have some 20
@@ -98,16 +100,18 @@ def from_cicp(primaries: int, transfer: int) -> ColorEncoding | None:
     return ColorEncoding(_CHROMATICITIES[primaries], _TRANSFERS[transfer])
 
 
-def from_unlabelled_10_bit(darkest: int, brightest: int) -> ColorEncoding | None:
+def from_unlabelled_10_bit(darkest: int, brightest: int, shadows: float) -> ColorEncoding | None:
     """A guess for a picture of 10 bits or more that says nothing about its colors: PQ, or None for sRGB.
 
-    darkest, brightest: its extreme codes, of 255. Some programs write HDR pictures and leave out what they are. PQ
-    gives white paper 148 and the brightest common highlights 192, so that such a picture never comes near 255;
-    one in sRGB nearly always does, and is dark if it doesn't.
+    darkest, brightest: its extreme codes, of 255. shadows: the share of its pixels with a code of `PQ_SHADOWS`.
+    Without labels, a HEIC is meant to be sRGB (ISO/IEC 23000-22, 7.3.6.4), but some programs write HDR screenshots
+    and leave out what they are, which look washed out as sRGB. So all of what PQ looks like is required: it gives
+    white paper 148 and the brightest common highlights 192, so that such a picture never comes near 255, and a
+    thousandth of white 40, so that it hardly has codes below that. A picture in sRGB nearly always reaches 255;
+    one that is too dark for it is full of low codes.
     """
-    if brightest - darkest >= _MIN_PQ_RANGE and _PQ_WHITE_RANGE[0] <= brightest <= _PQ_WHITE_RANGE[1]:
-        return ColorEncoding(_CHROMATICITIES[9], Transfer.PQ)
-    return None
+    is_like_pq = brightest - darkest >= _MIN_PQ_RANGE and _PQ_WHITE_RANGE[0] <= brightest <= _PQ_WHITE_RANGE[1]
+    return ColorEncoding(_CHROMATICITIES[9], Transfer.PQ) if is_like_pq and shadows < _MAX_PQ_SHADOWS else None
 
 
 def from_icc_profile(profile: bytes) -> ColorEncoding | None:

@@ -206,7 +206,10 @@ def _guessed_encoding(image: ImageFile.ImageFile) -> ColorEncoding | None:
         return None
     image.load()
     ranges = cast("_Ranges", image.getextrema())[:3]
-    return color_encoding.from_unlabelled_10_bit(min(low for low, _ in ranges), max(high for _, high in ranges))
+    counts = image.convert("L").histogram()
+    shadows = sum(counts[code] for code in color_encoding.PQ_SHADOWS) / sum(counts)
+    darkest, brightest = min(low for low, _ in ranges), max(high for _, high in ranges)
+    return color_encoding.from_unlabelled_10_bit(darkest, brightest, shadows)
 
 
 def _exif_orientation(exif: bytes | None) -> int | None:

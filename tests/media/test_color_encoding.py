@@ -245,7 +245,12 @@ def test_a_heic_of_10_bits_that_looks_like_pq_and_has_no_labels_is_pq() -> None:
 
 @pytest.mark.parametrize(
     "colors",
-    [QUARTERS, [(gray,) * 3 for gray in (0, 20, 60, 120)], [(gray,) * 3 for gray in (150, 155, 160, 160)]],
+    [
+        QUARTERS,
+        [(gray,) * 3 for gray in (0, 20, 60, 120)],
+        [(gray,) * 3 for gray in (150, 155, 160, 160)],
+        [(gray,) * 3 for gray in (12, 30, 90, 170)],
+    ],
 )
 def test_another_of_10_bits_without_labels_is_srgb(colors: list[Color]) -> None:
     assert distance(centers(without_labels(heic_of_10_bits(quarters(colors)))), colors) <= 3
