@@ -137,7 +137,9 @@ class VideoService:
         ends = {
             job.id: (job.submitted_at or job.state_changed_at) + self._task_lifetime
             for job in jobs
-            if job.failure_reason is FailureReason.UNDELIVERABLE and job.result_url is not None
+            if job.failure_reason is FailureReason.UNDELIVERABLE
+            and job.result_url is not None
+            and not job.is_removed
         }
         return {job_id: ends_at for job_id, ends_at in ends.items() if ends_at > now}
 

@@ -1,11 +1,16 @@
 """After Remove, nothing says that the video is still there: neither the status message nor `/videos list`."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-from bot.domain.jobs import REMOVED
+import pytest
+from sqlalchemy import update
+
+from bot.domain.jobs import REMOVED, JobState
+from bot.store.schema import jobs
 from tests.cogs.conftest import CogHarness
-from tests.discord_server import DiscordServer, Message, refused
+from tests.discord_server import DiscordServer, Message, refused, server_error
 from tests.faulty_gateway import FaultyGateway
 from tests.forged.harness import KEY, WITHIN_S, ForgeryHarness, open_harness
 
@@ -57,27 +62,67 @@ async def sent_video(harness: ForgeryHarness) -> tuple[str, Message]:
     return (await harness.job("a heron")).id, message
 
 
-async def test_a_direct_message_is_removed_by_its_member_alone(tmp_path: Path) -> None:
+@pytest.fixture
+async def forgery(tmp_path: Path) -> AsyncIterator[ForgeryHarness]:
     async with (
         DiscordServer() as server,
         FaultyGateway(tmp_path / "upstream", KEY) as upstream,
         open_harness(tmp_path, server, upstream) as harness,
-        harness.worker_running(),
     ):
-        job_id, message = await sent_video(harness)
+        yield harness
+
+
+async def test_a_direct_message_is_removed_by_its_member_alone(forgery: ForgeryHarness) -> None:
+    server = forgery.discord
+    async with forgery.worker_running():
+        job_id, message = await sent_video(forgery)
         button = f"zoetrope:video:{job_id}"
         other = server.state.add_member(server.guild, "other")
 
         for custom_id in (button, f"zoetrope:note:{job_id}"):
-            refusal = harness.click(custom_id, other, server.state.direct(other), outside=True)
-            assert "isn't one of your videos" in await harness.private_reply(refusal)
-        status = harness.click(f"zoetrope:status:{job_id}", server.member, message.channel, outside=True)
-        assert "isn't one of your videos" in await harness.private_reply(status)
+            refusal = forgery.click(custom_id, other, server.state.direct(other), outside=True)
+            assert "isn't one of your videos" in await forgery.private_reply(refusal)
+        status = forgery.click(f"zoetrope:status:{job_id}", server.member, message.channel, outside=True)
+        assert "isn't one of your videos" in await forgery.private_reply(status)
         assert server.messages(message.channel.id) == [message]
 
-        click = harness.click(button, server.member, message.channel, outside=True, message=message)
-        assert await harness.private_reply(click) == "Removed."
-        await harness.wait_for_message("was removed")
+        click = forgery.click(button, server.member, message.channel, outside=True, message=message)
+        assert await forgery.private_reply(click) == "Removed."
+        await forgery.wait_for_message("was removed")
 
         assert server.messages(message.channel.id) == []
-        assert (await harness.job("a heron")).result_message_id == REMOVED
+        assert (await forgery.job("a heron")).result_message_id == REMOVED
+
+
+async def test_a_direct_message_can_be_removed_before_its_delivery_was_written(forgery: ForgeryHarness) -> None:
+    async with forgery.worker_running():
+        job_id, message = await sent_video(forgery)
+    unwritten = {"state": JobState.DELIVERING, "result_message_id": None, "result_channel_id": None}
+    async with forgery.app.database.write() as connection:
+        await connection.execute(update(jobs).where(jobs.c.id == job_id).values(unwritten))
+
+    member = forgery.discord.member
+    click = forgery.click(f"zoetrope:video:{job_id}", member, message.channel, outside=True, message=message)
+    assert await forgery.private_reply(click) == "Removed."
+
+    job = await forgery.job("a heron")
+    assert (job.state, job.result_message_id) == (JobState.DELIVERED, REMOVED)
+    assert forgery.discord.messages(message.channel.id) == []
+
+
+async def test_a_removal_is_recorded_before_the_message_goes_so_that_the_click_can_be_repeated(
+    forgery: ForgeryHarness,
+) -> None:
+    async with forgery.worker_running():
+        job_id, message = await sent_video(forgery)
+    custom_id, member = f"zoetrope:video:{job_id}", forgery.discord.member
+    forgery.discord.fail_next("DELETE", f"/channels/{message.channel.id}/messages/*", server_error(503))
+
+    click = forgery.click(custom_id, member, message.channel, outside=True, message=message)
+    assert await forgery.private_reply(click) != "Removed."
+    assert (await forgery.job("a heron")).result_message_id == REMOVED
+    assert forgery.discord.messages(message.channel.id) == [message]
+
+    again = forgery.click(custom_id, member, message.channel, outside=True, message=message)
+    assert await forgery.private_reply(again) == "Removed."
+    assert forgery.discord.messages(message.channel.id) == []

@@ -62,6 +62,9 @@ _SERVICE_CLOSED = "The video service isn't taking orders right now."
 
 def _stage(job: Job, who: str) -> str:
     match job.state:
+        case _ if job.is_removed:
+            free = "" if job.charged else " It doesn't count against the quota."
+            return f"🗑️ The video for {who} was removed.{free}"
         case JobState.AWAITING:
             return f"⏳ A video for {who} is waiting for a moderator to approve it."
         case JobState.QUEUED | JobState.SUBMITTING:
@@ -69,8 +72,6 @@ def _stage(job: Job, who: str) -> str:
         case JobState.RUNNING | JobState.DELIVERING:
             started = f" Started {relative(job.submitted_at)}." if job.submitted_at else ""
             return f"🎞️ A video for {who} is being made.{started} It usually takes a minute or two."
-        case JobState.DELIVERED if job.is_removed:
-            return f"🗑️ The video for {who} was removed."
         case JobState.DELIVERED if job.result_channel_id is not None:
             return f"✅ The video for {who} is ready. I couldn't post it here, so I sent it as a direct message."
         case JobState.DELIVERED:

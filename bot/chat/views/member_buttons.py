@@ -70,11 +70,9 @@ class JobButton(
         """Removes what was sent as a direct message, for the member that it was sent to."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         job = await services_of(interaction).jobs.find(self.job_id)
-        sent = (
-            self.kind is ButtonKind.VIDEO and job is not None and job.result_channel_id == interaction.channel_id
-        )
-        told = self.kind is ButtonKind.NOTE and job is not None and job.state in ENDED
-        if job is None or job.user_id != interaction.user.id or not (sent or told):
+        # A message of the bot's with this button is what was sent, whether or not that was written yet.
+        sent = self.kind in {ButtonKind.VIDEO, ButtonKind.NOTE}
+        if job is None or job.user_id != interaction.user.id or not sent:
             raise NotPossible(Problem.NOT_YOUR_VIDEO)
         await self._remove_message(interaction)
 

@@ -11,13 +11,12 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, insert, select, update
+from sqlalchemy import insert, select
 
 from bot.domain.errors import CommitUnknown, QuotaRefused, RuleRefused, StoreError
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import (
     ENDED,
-    REMOVED,
     CancelResult,
     Fail,
     FailureCause,
@@ -41,7 +40,7 @@ from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings, violations
 from bot.store.jobs import admission, budget_alerts, leasing, recovery, refusals, submission_gate, transitions
 from bot.store.jobs.admission import Admitted
-from bot.store.jobs.rows import RELEASED, fetch_job, job_of, read_job, select_jobs, state_columns
+from bot.store.jobs.rows import fetch_job, job_of, read_job, select_jobs, state_columns
 from bot.store.jobs.submission_gate import Gate
 from bot.store.money import ledger
 from bot.store.outbox import notifications
@@ -320,17 +319,10 @@ class JobStore:
     async def mark_removed(self, job_id: str, message_id: int, now: datetime) -> bool:
         """Records that this message with the job's video was removed; the job is due, to say so in its status.
 
-        False if it isn't this job's video. A worker that is just showing the job's end loses its lease, since what
-        it shows is no longer so.
+        False if it isn't this job's video. A worker that is posting, or showing the job's end, loses its lease.
         """
-        this = and_(
-            jobs.c.id == job_id, jobs.c.state == JobState.DELIVERED, jobs.c.result_message_id == message_id
-        )
         async with self._db.write() as connection:
-            changed = await connection.execute(
-                update(jobs).where(this).values(RELEASED | {"result_message_id": REMOVED, "due_at": now})
-            )
-            return changed.rowcount == 1
+            return await transitions.mark_removed(connection, job_id, message_id, now)
 
     async def gate(self) -> Gate:
         """Whether jobs may be submitted, and why not."""

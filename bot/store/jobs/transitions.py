@@ -12,6 +12,7 @@ from sqlalchemy import Boolean, ColumnElement, bindparam, case, delete, select, 
 from bot.domain.guilds import Access
 from bot.domain.jobs import (
     ACTIVE,
+    REMOVED,
     CancelResult,
     Fail,
     FailureCause,
@@ -24,7 +25,7 @@ from bot.domain.jobs import (
 )
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
-from bot.store.jobs.rows import RELEASED, read_job, state_columns, update_columns
+from bot.store.jobs.rows import RELEASED, fetch_job, read_job, state_columns, update_columns
 from bot.store.money import ledger
 from bot.store.outbox import notifications
 from bot.store.schema import IS_ACTIVE, first_frames, jobs
@@ -153,6 +154,30 @@ async def cancel_waiting(
             result = await cancel(connection, job_id, now, even_if_paid=False, actor_id=actor_id, why=why)
         cancelled += result is CancelResult.CANCELLED
     return cancelled
+
+
+async def mark_removed(connection: Connection, job_id: str, message_id: int, now: datetime) -> bool:
+    """Writes that the message with the job's video was removed; False if it isn't this job's video.
+
+    A video that somebody saw was delivered, even if a crash kept that from being written. A job that failed since
+    then, because the answer to its post was lost, stays as it is; if it is resumed, it is not posted again.
+    """
+    job = await fetch_job(connection, jobs.c.id == job_id, lock=True)
+    columns: dict[str, Any] = {"result_message_id": REMOVED}
+    match job:
+        case Job(state=JobState.DELIVERING):
+            await write_state(connection, job_id, state_columns(JobState.DELIVERED, now) | columns, now)
+            return True
+        case Job(state=JobState.DELIVERED) if job.result_message_id == message_id:
+            columns |= RELEASED | {"due_at": now}
+        case Job(state=JobState.FAILED):
+            columns |= RELEASED | {"due_at": now}
+        case Job(state=JobState.RUNNING):
+            pass
+        case _:
+            return False
+    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
+    return True
 
 
 async def show_queued_anew(

@@ -62,13 +62,25 @@ _Message = TypeVar("_Message", int, DirectMessage)
 """What names a posted message: its id, and its channel's where that isn't the job's."""
 
 
+class _NotWanted(Exception):
+    """The video must not be posted any more; `outcome` follows from that."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
 async def deliver(job: Job, context: StageContext) -> Outcome:
     """Delivering: downloads the video and posts it, exactly once; where its channel takes none, to its member."""
     assert job.result_url is not None  # noqa: S101 - set by the stage that moved the job to delivering
     waited = context.clock() - job.state_changed_at
     no_result_since = context.no_result_since.pop(job.id, context.clock())
+    if job.is_removed:
+        return MoveTo(JobState.DELIVERED)  # an earlier delivery posted it, though it seemed to fail
     try:
         return await _deliver_once(job, job.result_url, context)
+    except _NotWanted as stopped:
+        return stopped.outcome
     except (ResultRefused, ResultIncomplete) as error:
         missing_for = context.clock() - no_result_since
         if missing_for > context.config.result_patience or waited > context.config.task_lifetime:
@@ -122,8 +134,11 @@ def _why_unpostable(job: Job, error: DeliveryError, context: StageContext) -> Fa
 async def abandon(job: Job, context: StageContext) -> Outcome:
     """Fails a job that crashed too many workers, unless one of them posted or sent its video first."""
     if job.state is JobState.DELIVERING:
+        if job.is_removed:
+            return MoveTo(JobState.DELIVERED)
         try:
-            found = await _find_posted(job, context) or await _find_sent(job, context)
+            found = await _earlier(context.messenger.find_video, job)
+            found = found or await _earlier(context.messenger.find_sent_video, job)
         except DeliveryDelayed as error:
             return _retry_delivery(job, context, error)
         if found is not None:
@@ -150,18 +165,19 @@ async def finalise_status(job: Job, context: StageContext) -> Outcome:
 
 async def _post_end(job: Job, context: StageContext) -> Reschedule:
     check_existing = tried_before(job)
+    to_tell = False
     has_failed = job.state is JobState.FAILED or (
         job.state is JobState.CANCELLED and job.failure_detail is not None
     )
-    to_tell = has_failed
     try:
+        if job.is_removed:  # its member has seen it, even if the job failed
+            await context.messenger.update_status(job)
+            return Reschedule(None)
+        to_tell = has_failed
         # The notification comes first: the member waits for it, and posting it unarchives a thread.
         if has_failed:
             await context.messenger.notify_failure(job, check_existing=check_existing)
             to_tell = False
-        if job.is_removed:
-            await context.messenger.update_status(job)
-            return Reschedule(None)
         message_id = await context.messenger.show_status(
             job, check_existing=check_existing or job.status_message_id is None
         )
@@ -212,10 +228,10 @@ async def _deliver_to_channel(job: Job, url: str, context: StageContext) -> Outc
     if _might_be_posted(job, context):
         message_id = await context.messenger.find_video(job)
         if message_id is not None:
-            return _posted(message_id)
+            return _delivered(message_id)
         if context.clock() - job.state_changed_at > min(context.config.job_timeout, _LOCKED_PATIENCE):
             # Long enough that an earlier attempt, perhaps of a process that died, may have sent it to the member.
-            sent = await _find_sent(job, context)
+            sent = await _earlier(context.messenger.find_sent_video, job)
             if sent is not None:
                 return sent
     if job.cancel_requested:
@@ -224,26 +240,23 @@ async def _deliver_to_channel(job: Job, url: str, context: StageContext) -> Outc
         video = folder / "video.mp4"
         await context.provider.download(url, video)
         fitted = await _fit(video, await context.messenger.upload_limit_bytes(job), context)
-        if await _is_cancelled_by_now(job, context):
-            return MoveTo(JobState.CANCELLED)
-        return _posted(await _post_fitting(job, context.messenger.post_video, video, fitted, context))
+        return _delivered(await _post_fitting(job, context.messenger.post_video, video, fitted, context))
 
 
 async def _deliver_to_member(job: Job, url: str, why: FailureDetail, context: StageContext) -> Outcome:
     """Sends the video to its member. If that is refused too, `/videos list` links to it while the link lives."""
     try:
-        sent = await _find_sent(job, context) if _might_be_posted(job, context) else None
-        if sent is not None:
-            return sent
+        if _might_be_posted(job, context):
+            sent = await _earlier(context.messenger.find_sent_video, job)
+            if sent is not None:
+                return sent
         if job.cancel_requested:
             return MoveTo(JobState.CANCELLED)
         with _download_folder(context) as folder:
             video = folder / "video.mp4"
             if why.cause is not FailureCause.VIDEO_TOO_LARGE:
                 await context.provider.download(url, video)
-            if await _is_cancelled_by_now(job, context):
-                return MoveTo(JobState.CANCELLED)
-            return _sent(await _send(job, video if video.exists() else None, context))
+            return _delivered(await _send(job, video if video.exists() else None, context))
     except (DeliveryForbidden, Undeliverable) as error:
         log.warning("job %s: its member takes no direct messages: %s", job.id, error)
         return Fail(FailureReason.UNDELIVERABLE, why)
@@ -257,35 +270,25 @@ async def _send(job: Job, video: Path | None, context: StageContext) -> DirectMe
         except (TooLargeToPost, transcode.VideoUnusable) as error:
             log.info("job %s: the video is too large for a direct message: %s", job.id, error)
     expires_at = (job.submitted_at or job.state_changed_at) + context.config.task_lifetime
+    await _check_wanted(job, context)
     return await context.messenger.send_link(job, expires_at)
 
 
-async def _find_posted(job: Job, context: StageContext) -> MoveTo | None:
-    """The outcome if an earlier attempt posted the video. None also where the channel can't be searched."""
+async def _earlier(find: Callable[[Job], Awaitable[int | DirectMessage | None]], job: Job) -> MoveTo | None:
+    """The outcome if `find` finds what an earlier attempt posted or sent. None also where it can't look."""
     try:
-        message_id = await context.messenger.find_video(job)
+        message = await find(job)
     except (DeliveryForbidden, Undeliverable) as error:
-        log.warning("job %s: can't check whether it was posted: %s", job.id, error)
+        log.info("job %s: can't check for an earlier message: %s", job.id, error)
         return None
-    return None if message_id is None else _posted(message_id)
+    return None if message is None else _delivered(message)
 
 
-async def _find_sent(job: Job, context: StageContext) -> MoveTo | None:
-    """The outcome if an earlier attempt sent the video to its member. None also if there is no such member."""
-    try:
-        message = await context.messenger.find_sent_video(job)
-    except (DeliveryForbidden, Undeliverable) as error:
-        log.info("job %s: nothing was sent to its member: %s", job.id, error)
-        return None
-    return None if message is None else _sent(message)
-
-
-def _posted(message_id: int) -> MoveTo:
-    return MoveTo(JobState.DELIVERED, JobUpdate(result_message_id=message_id))
-
-
-def _sent(message: DirectMessage) -> MoveTo:
-    update = JobUpdate(result_message_id=message.message_id, result_channel_id=message.channel_id)
+def _delivered(message: int | DirectMessage) -> MoveTo:
+    if isinstance(message, DirectMessage):
+        update = JobUpdate(result_message_id=message.message_id, result_channel_id=message.channel_id)
+    else:
+        update = JobUpdate(result_message_id=message)
     return MoveTo(JobState.DELIVERED, update)
 
 
@@ -296,10 +299,21 @@ def _download_folder(context: StageContext) -> Iterator[Path]:
         yield Path(folder)
 
 
-async def _is_cancelled_by_now(job: Job, context: StageContext) -> bool:
-    """Whether it was cancelled during the download."""
+async def _check_wanted(job: Job, context: StageContext) -> None:
+    """Raises _NotWanted if meanwhile the job was cancelled, or its video seen and removed, or its lease lost.
+
+    Right before each post, because downloading and encoding take minutes.
+    """
     current = await context.store.get(job.id)
-    return current is not None and current.cancel_requested
+    if current is None:
+        return
+    if current.lease_token != job.lease_token:
+        # Whoever has it now goes on; this changes nothing.
+        raise _NotWanted(Reschedule(context.clock()))
+    if current.is_removed:
+        raise _NotWanted(MoveTo(JobState.DELIVERED))
+    if current.cancel_requested:
+        raise _NotWanted(MoveTo(JobState.CANCELLED))
 
 
 def _might_be_posted(job: Job, context: StageContext) -> bool:
@@ -314,6 +328,7 @@ async def _post_fitting(
 ) -> _Message:
     """Posts the fitted video, and a smaller one each time that Discord refuses its size."""
     while True:
+        await _check_wanted(job, context)
         try:
             return await post(job, fitted)
         except TooLargeToPost as error:
