@@ -28,7 +28,7 @@ from bot.domain.errors import DeliveryDelayed, OutOfMemory
 from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
 from bot.domain.member_data import RetentionPolicy
-from bot.domain.schedule import PollSchedule
+from bot.domain.schedule import Backoff, PollSchedule
 from bot.media.decode_client import prepare_in_subprocess
 from bot.media.first_frame import PreparedFrame
 from bot.operations.clock import Clock, ReferenceClock, SteadyClock, utc_now
@@ -50,7 +50,7 @@ from bot.store.maintenance.process_lock import ProcessLock, process_lock
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
-from bot.worker.background_service import BackgroundService
+from bot.worker.background_service import BackgroundService, wait_for
 from bot.worker.loop import Worker, WorkerConfig
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
@@ -71,6 +71,11 @@ _REFUSALS_GRACE_S = 1.0
 _STOP_TIMEOUT_S = 30.0
 """How long a stop may take besides the grace of jobs in progress, when the process is out of memory."""
 
+_READY_TIMEOUT_S = 30.0
+"""How long submissions wait for Discord's gateway to say which servers the bot is in."""
+
+_RECHECK_BACKOFF = Backoff(first_s=1, cap_s=15)
+
 _TELL_TIMEOUT_S = 30.0
 _EXIT_TIMEOUT_S = 3.0
 """How long stopped tasks may take to return; one that still waits for Discord to accept its login never does."""
@@ -78,7 +83,7 @@ _EXIT_TIMEOUT_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """The open parts. `client` is not logged in yet."""
+    """The open parts. `client` is not logged in yet. `guild_events`: of a client that connects to the gateway."""
 
     settings: Settings
     client: Client
@@ -88,6 +93,7 @@ class App:
     service: VideoService
     lock: ProcessLock | None
     clock: Clock
+    guild_events: GuildEvents | None
 
 
 def provider(settings: Settings) -> Vtrix:
@@ -181,6 +187,7 @@ async def open_app(
         service = VideoService(
             store, wake=wake, clock=clock, task_lifetime=task_lifetime, prepare_first_frame=prepare_first_frame
         )
+        guild_events: GuildEvents | None = None
         if isinstance(client, ZoetropeBot):
             operator = None
             if settings.operator_guild_id is not None:
@@ -208,21 +215,26 @@ async def open_app(
             guild_events.attach()
             stack.push_async_callback(guild_events.stop)
         stack.push_async_callback(client.close)
-        yield App(settings, client, database, store, worker, service, lock, clock)
+        yield App(settings, client, database, store, worker, service, lock, clock, guild_events)
 
 
-async def run(settings: Settings, *, commands: bool, file_check_s: float) -> None:
+async def run(
+    settings: Settings, *, commands: bool, file_check_s: float, ready_timeout_s: float = _READY_TIMEOUT_S
+) -> None:
     """Runs until SIGINT or SIGTERM, then stops cleanly. A second signal ends the process immediately.
 
     SIGUSR1 logs diagnostics and disturbs nothing. commands: also connect to Discord's gateway and answer commands.
-    file_check_s: how often a SQLite file is checked to be still there.
+    file_check_s: how often a SQLite file is checked to be still there. ready_timeout_s: how long submissions wait
+    for the gateway.
     Raises: LoginRefused; OutOfMemory after several such errors; StoreError.
     """
     client = ZoetropeBot() if commands else RestClient()
     async with open_app(settings, client) as app:
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, log_diagnostics)
         stopped = asyncio.create_task(stop_signal())
-        running = asyncio.create_task(_run_worker_and_gateway(app, commands=commands))
+        running = asyncio.create_task(
+            _run_worker_and_gateway(app, commands=commands, ready_timeout_s=ready_timeout_s)
+        )
         watches = {
             asyncio.create_task(until_refused(client, client.throttle)),
             asyncio.create_task(_until_database_is_taken(app, file_check_s)),
@@ -243,14 +255,44 @@ async def run(settings: Settings, *, commands: bool, file_check_s: float) -> Non
     log.info("stopped")
 
 
-async def _run_worker_and_gateway(app: App, *, commands: bool) -> None:
+async def _run_worker_and_gateway(app: App, *, commands: bool, ready_timeout_s: float) -> None:
     # Log in first: the worker posts through the client.
     await log_in(app.client, app.settings.discord_token.get_secret_value())
     log.info("logged in as %s", app.client.user)
-    parts = [app.worker.run()]
-    if commands:
-        parts.append(stay_connected(app.client))
-    await asyncio.gather(*parts)
+    if not commands:
+        await app.worker.run()
+        return
+    app.worker.hold_submissions()
+    allowing = asyncio.create_task(_allow_submissions(app, ready_timeout_s))
+    try:
+        await asyncio.gather(app.worker.run(), stay_connected(app.client))
+    finally:
+        allowing.cancel()
+
+
+async def _allow_submissions(app: App, ready_timeout_s: float) -> None:
+    """Lets jobs be submitted once it is known which servers removed the bot while it was offline.
+
+    If the gateway doesn't say so in time, each status message is edited first: where Discord refuses that, the job
+    ends instead of being paid for.
+    """
+    assert app.guild_events is not None  # noqa: S101 - only with a gateway
+    failures = 0
+    try:
+        async with asyncio.timeout(ready_timeout_s):
+            await app.guild_events.caught_up.wait()
+    except TimeoutError:
+        log.warning("Discord's gateway is not ready; queued videos start once their status messages can be edited")
+        while not app.guild_events.caught_up.is_set():
+            try:
+                await app.store.recheck_queued(app.clock())
+                break
+            except Exception:  # whatever the store raises; until then nothing is paid for
+                log.exception("the queued videos can't be checked yet")
+                pause_s = _RECHECK_BACKOFF.pause_s(failures, jitter=random.random())  # noqa: S311 - no secret
+                await wait_for(app.guild_events.caught_up, pause_s)
+                failures += 1
+    app.worker.allow_submissions()
 
 
 async def _until_database_is_taken(app: App, interval_s: float) -> None:

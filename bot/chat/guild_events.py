@@ -59,6 +59,8 @@ class GuildEvents:
         self._recording = asyncio.Lock()
         self._opening_dm = asyncio.Lock()
         self._dm_opened_at: float | None = None
+        self.caught_up = asyncio.Event()
+        """Set once it is recorded which servers the bot left while it was offline."""
 
     def attach(self) -> None:
         """Registers the listeners."""
@@ -111,6 +113,7 @@ class GuildEvents:
         async with self._recording:
             present = {guild.id: guild for guild in self._client.guilds}
             await self._membership.reconcile(present, self._clock())
+        self.caught_up.set()
         await self._cancel_where_removed()
         for new in await self._membership.to_welcome(present):
             if not present[new.id].unavailable:

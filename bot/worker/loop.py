@@ -96,6 +96,7 @@ class Worker:
         self._background_tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self._stopping = False
+        self._may_submit = True
         self._grace_is_over = asyncio.Event()
         self._stopped = asyncio.Event()
         self._claiming = asyncio.Lock()
@@ -111,6 +112,15 @@ class Worker:
         self._wake.set()
         for service in self._background_services:
             service.wake()
+
+    def hold_submissions(self) -> None:
+        """Submits nothing until `allow_submissions`; all else goes on, since it costs nothing."""
+        self._may_submit = False
+
+    def allow_submissions(self) -> None:
+        """Ends `hold_submissions`."""
+        self._may_submit = True
+        self.wake()
 
     async def run(self) -> None:
         """Runs until `stop` is called, through outages of everything it works with."""
@@ -235,7 +245,7 @@ class Worker:
             # Started before the next request: if that fails, nobody else knows about these jobs.
             for job in due:
                 self._start(job)
-            if len(due) == limit or self._stopping:
+            if not self._may_submit or len(due) == limit or self._stopping:
                 return len(due)
             lease = config.lease_durations[JobState.SUBMITTING]
             queued = await self._store.claim_queued(now, config.max_running, config.submit_interval, lease)

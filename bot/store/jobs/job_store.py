@@ -316,6 +316,11 @@ class JobStore:
             ]
         )
 
+    async def recheck_queued(self, now: datetime) -> None:
+        """Makes the status messages of all queued jobs due: each is submitted only after Discord took it again."""
+        async with self._db.write() as connection:
+            await transitions.show_all_queued(connection, now)
+
     async def mark_removed(self, job_id: str, message_id: int, now: datetime) -> bool:
         """Records that this message with the job's video was removed; the job is due, to say so in its status.
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, bindparam, case, delete, select, update
+from sqlalchemy import Boolean, ColumnElement, TextClause, bindparam, case, delete, select, update
 
 from bot.domain.guilds import Access
 from bot.domain.jobs import (
@@ -195,10 +195,17 @@ async def show_queued_anew(
         jobs.c.status_message_id.is_not(None),
         says_closed.is_not(True) if service_closed else says_closed.is_(True),
     )
+    await _show_anew(connection, now, *shown, *([] if only is None else [jobs.c.id.in_(only)]))
+
+
+async def show_all_queued(connection: Connection, now: datetime) -> None:
+    """Makes the status messages of all queued jobs due to be shown again."""
+    await _show_anew(connection, now, IS_ACTIVE, jobs.c.state == JobState.QUEUED, jobs.c.due_at.is_(None))
+
+
+async def _show_anew(connection: Connection, now: datetime, *which: ColumnElement[bool] | TextClause) -> None:
     # Whoever has locked a row is moving its job on.
-    unlocked = select(jobs.c.id).where(*shown).with_for_update(skip_locked=True)
-    if only is not None:
-        unlocked = unlocked.where(jobs.c.id.in_(only))
+    unlocked = select(jobs.c.id).where(*which).with_for_update(skip_locked=True)
     await connection.execute(update(jobs).where(jobs.c.id.in_(unlocked)).values(due_at=now))
 
 
