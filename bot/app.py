@@ -213,8 +213,9 @@ async def open_app(
                 client, members, store, open_to_all=defaults.open_to_all, wake=wake, clock=clock, sleep=sleep
             )
             guild_events.attach()
-            stack.push_async_callback(guild_events.stop)
         stack.push_async_callback(client.close)
+        if guild_events is not None:  # before the client closes, or a request of theirs would fail
+            stack.push_async_callback(guild_events.stop)
         yield App(settings, client, database, store, worker, service, lock, clock, guild_events)
 
 
@@ -335,12 +336,13 @@ async def _until_out_of_memory(grace_s: float) -> None:
 
 async def _stop_work(app: App, grace_s: float) -> None:
     """Ends the intake, then lets jobs and commands in progress finish, for `grace_s` at most."""
-    if not isinstance(app.client, ZoetropeBot):
+    if app.guild_events is None or not isinstance(app.client, ZoetropeBot):
         await app.worker.stop(grace_s)
         return
     interactions = app.client.services.interactions
     await asyncio.gather(app.worker.stop(grace_s), interactions.stop(min(_COMMANDS_GRACE_S, grace_s)))
     await interactions.stop(_REFUSALS_GRACE_S)
+    await app.guild_events.stop()
 
 
 async def stop_signal() -> None:

@@ -26,6 +26,7 @@ from bot.operations.clock import utc_now
 from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
 from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance.file_watch import CHECK_INTERVAL_S
 from bot.store.maintenance.migrate import migrate
 from tests.discord_server import Channel, DiscordServer, refused
 from tests.faulty_gateway import FaultyGateway
@@ -68,7 +69,10 @@ class LeftServer:
     @asynccontextmanager
     async def running(self, ready_timeout_s: float) -> AsyncIterator[None]:
         """The whole bot, connected. ready_timeout_s: how long it waits for the gateway."""
-        bot = asyncio.create_task(run(self.local.settings(), commands=True, ready_timeout_s=ready_timeout_s))
+        running = run(
+            self.local.settings(), commands=True, file_check_s=CHECK_INTERVAL_S, ready_timeout_s=ready_timeout_s
+        )
+        bot = asyncio.create_task(running)
         try:
             yield
         finally:

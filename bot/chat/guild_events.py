@@ -56,6 +56,7 @@ class GuildEvents:
         self._clock = clock
         self._sleep = sleep
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._stopping = False
         self._recording = asyncio.Lock()
         self._opening_dm = asyncio.Lock()
         self._dm_opened_at: float | None = None
@@ -68,7 +69,8 @@ class GuildEvents:
             self._client.add_listener(self._tracked(listener), listener.__name__)
 
     async def stop(self) -> None:
-        """Cancels what is in progress; the next start catches up on it."""
+        """Cancels what is in progress and ignores what follows; the next start catches up on it."""
+        self._stopping = True
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
@@ -78,6 +80,8 @@ class GuildEvents:
     def _tracked(self, listener: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Any]:
         @functools.wraps(listener)
         async def handle(*args: Any) -> None:
+            if self._stopping:
+                return
             task = asyncio.current_task()
             assert task is not None  # noqa: S101 - discord.py starts one for each event
             self._tasks.add(task)

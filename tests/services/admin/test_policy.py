@@ -15,7 +15,7 @@ from bot.services.admin.audited import Admin
 from bot.services.admin.policy import PolicyService
 from bot.store.guilds import policy_entries
 from bot.store.jobs.job_store import JobStore
-from tests.fakes import NOW
+from tests.fakes import NOW, TASK_LIFETIME
 
 HERE = Admin(10, 99)
 Change = Callable[[PolicyService], Awaitable[object]]
@@ -55,7 +55,7 @@ def slow_threads() -> Iterator[SlowThreads]:
 
 @pytest.fixture
 async def policy(store: JobStore) -> PolicyService:
-    policy = PolicyService(store._db, wake=lambda: None, clock=lambda: NOW)
+    policy = PolicyService(store._db, wake=lambda: None, clock=lambda: NOW, task_lifetime=TASK_LIFETIME)
     await policy.block_terms(HERE, "known")
     return policy
 
