@@ -24,7 +24,7 @@ from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.endpoints import redirect
 from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
-from bot.domain.errors import DeliveryDelayed, OutOfMemory
+from bot.domain.errors import DeliveryDelayed, OutOfMemory, StoreError
 from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
 from bot.domain.member_data import RetentionPolicy
@@ -44,7 +44,7 @@ from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
-from bot.store.maintenance.file_watch import LostFile, watch_file
+from bot.store.maintenance.file_watch import FileWatch, LostFile
 from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.process_lock import ProcessLock, process_lock
 from bot.store.outbox.notifications import NotificationStore
@@ -77,6 +77,7 @@ _READY_TIMEOUT_S = 30.0
 _RECHECK_BACKOFF = Backoff(first_s=1, cap_s=15)
 
 _TELL_TIMEOUT_S = 30.0
+_LAST_TELL_TIMEOUT_S = 5.0
 _EXIT_TIMEOUT_S = 3.0
 """How long stopped tasks may take to return; one that still waits for Discord to accept its login never does."""
 
@@ -236,16 +237,20 @@ async def run(
         running = asyncio.create_task(
             _run_worker_and_gateway(app, commands=commands, ready_timeout_s=ready_timeout_s)
         )
-        watches = {
+        watches: set[asyncio.Task[None]] = {
             asyncio.create_task(until_refused(client, client.throttle)),
-            asyncio.create_task(_until_database_is_taken(app, file_check_s)),
             asyncio.create_task(_until_out_of_memory(settings.shutdown_grace_seconds)),
         }
+        file_watch = _file_watch(app)
+        if file_watch is not None:
+            watches.add(asyncio.create_task(file_watch.run(file_check_s)))
         await asyncio.wait({running, stopped, *watches}, return_when=asyncio.FIRST_COMPLETED)
         for task in (stopped, *watches):
             task.cancel()
         log.info("stopping: steps in progress have %.0f s to finish", settings.shutdown_grace_seconds)
         await _stop_work(app, settings.shutdown_grace_seconds)
+        if file_watch is not None:
+            await _check_once_more(file_watch)
         await app.client.close()
         # Worker and gateway now return by themselves; cancelling them could interrupt a transaction.
         await asyncio.wait({running}, timeout=_EXIT_TIMEOUT_S)
@@ -296,11 +301,10 @@ async def _allow_submissions(app: App, ready_timeout_s: float) -> None:
     app.worker.allow_submissions()
 
 
-async def _until_database_is_taken(app: App, interval_s: float) -> None:
-    """Watches a SQLite file. Ends only by raising StoreError, if another process took it over."""
+def _file_watch(app: App) -> FileWatch | None:
+    """The watch over a SQLite file; None on a server."""
     if app.lock is None:
-        await asyncio.Event().wait()
-        return
+        return None
     sender, channel_id = DiscordNotificationSender(app.client), app.settings.operator_log_channel_id
 
     async def tell(lost: LostFile) -> None:
@@ -311,7 +315,19 @@ async def _until_database_is_taken(app: App, interval_s: float) -> None:
             except TimeoutError as error:
                 raise DeliveryDelayed("Discord doesn't answer") from error
 
-    await watch_file(app.database, app.lock, tell, clock=app.clock, interval_s=interval_s)
+    return FileWatch(app.database, app.lock, tell, clock=app.clock)
+
+
+async def _check_once_more(file_watch: FileWatch) -> None:
+    """Saves a file that was lost since the last check: once the process ends, nothing of it is left."""
+    try:
+        await file_watch.check()
+        async with asyncio.timeout(_LAST_TELL_TIMEOUT_S):
+            await file_watch.tell_operator()
+    except TimeoutError:
+        log.warning("the operator could not be told of the lost database file")
+    except StoreError as error:  # another process took it over; this one is stopping anyway
+        log.warning("%s", error)
 
 
 async def _until_out_of_memory(grace_s: float) -> None:

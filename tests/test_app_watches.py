@@ -12,7 +12,7 @@ import pytest
 from bot.app import run
 from bot.domain.errors import OutOfMemory
 from bot.operations.memory_watch import TIMES
-from tests.discord_server import DiscordServer
+from tests.discord_server import DiscordServer, FaultPhase, Reset
 from tests.faulty_gateway import FaultyGateway
 from tests.test_app import KEY, LocalServices, sample_picture
 
@@ -67,3 +67,35 @@ async def test_a_deleted_database_refuses_orders_and_the_operator_is_told(
     assert f"zoetrope db restore {copy} --resume" in message.content
     os.kill(os.getpid(), signal.SIGTERM)
     await task
+
+
+async def test_a_database_deleted_right_before_a_stop_is_saved_and_the_operator_told(local: LocalServices) -> None:
+    """The next check would have been too late."""
+    log_channel = local.discord.state.add_channel(local.discord.guild, "operator")
+    settings = local.settings(operator_log_channel_id=log_channel.id)
+    task = asyncio.create_task(run(settings, commands=True, file_check_s=3600))
+    await until(lambda: local.discord.gateway.live or task.done())
+    for file in local.folder.glob("app.db*"):
+        file.unlink()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await task
+
+    [copy] = local.folder.glob("app-*-saved.db")
+    [message] = local.discord.messages(log_channel.id)
+    assert f"zoetrope db restore {copy} --resume" in message.content
+
+
+async def test_the_alert_about_a_lost_database_is_posted_once_though_its_answer_was_lost(
+    local: LocalServices,
+) -> None:
+    log_channel = local.discord.state.add_channel(local.discord.guild, "operator")
+    path = f"/channels/{log_channel.id}/messages"
+    local.discord.fail_next("POST", path, Reset(FaultPhase.AFTER))
+    task = await start(local, operator_log_channel_id=log_channel.id)
+    for file in local.folder.glob("app.db*"):
+        file.unlink()
+    await until(lambda: len(local.discord.calls("POST", path)) > 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await task
+
+    assert len(local.discord.messages(log_channel.id)) == 1

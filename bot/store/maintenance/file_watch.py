@@ -36,48 +36,80 @@ class LostFile:
     nonce: str = field(default_factory=lambda: secrets.token_urlsafe(12), compare=False)
 
 
-async def watch_file(
-    database: Database,
-    lock: ProcessLock,
-    tell: Callable[[LostFile], Awaitable[None]],
-    *,
-    clock: Callable[[], datetime],
-    interval_s: float,
-) -> NoReturn:
-    """Checks the database file and its lock again and again.
+class FileWatch:
+    """Checks the database file and its lock. tell: informs the operator, until it raises no DeliveryError."""
 
-    tell: informs the operator; called until it raises no DeliveryError. interval_s: between two checks.
-    Raises DatabaseInUse if another process took over a lock whose file was deleted.
-    """
-    assert database.file is not None  # noqa: S101 - only for SQLite
-    lost: LostFile | None = None
-    is_told = False
-    while True:
-        await asyncio.sleep(interval_s)
+    def __init__(
+        self,
+        database: Database,
+        lock: ProcessLock,
+        tell: Callable[[LostFile], Awaitable[None]],
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        assert database.file is not None  # noqa: S101 - only for SQLite
+        self._database = database
+        self._file = database.file
+        self._lock = lock
+        self._tell = tell
+        self._clock = clock
+        self._checking = asyncio.Lock()
+        self._lost: LostFile | None = None
+        self._is_told = False
+
+    async def run(self, interval_s: float) -> NoReturn:
+        """Checks again and again. Cancelling lets a check in progress finish; `check` then waits for it.
+
+        Raises: see `check`.
+        """
+        while True:
+            await asyncio.sleep(interval_s)
+            await asyncio.shield(self.check())
+            await self.tell_operator()
+
+    async def check(self) -> None:
+        """Checks once; when this returns, a copy of a lost file is saved.
+
+        Raises DatabaseInUse if another process took over a lock whose file was deleted.
+        """
+        async with self._checking:
+            taken_over = _renew(self._lock)
+            try:
+                self._database.check_file()
+            except OSError as error:  # a file system that is away for a moment
+                log.warning("the database file %s can't be checked: %s", self._file, error)
+            except DatabaseFileLost as error:
+                if self._lost is None:
+                    log.critical("%s", error)
+                    copy = await _save_copy(self._database, self._file, self._clock())
+                    self._lost, self._is_told = LostFile(self._file, copy), False
+            else:
+                if self._lost is not None:
+                    log.warning("the database file %s is back; the bot continues", self._file)
+                self._lost = None
+            if taken_over is not None:
+                raise taken_over
+
+    async def tell_operator(self) -> None:
+        """Tells the operator of a lost file, if they don't know yet and can be told."""
+        if self._lost is None or self._is_told:
+            return
         try:
-            _renew(lock)
-            database.check_file()
-        except OSError as error:  # a file system that is away for a moment
-            log.warning("the database file %s can't be checked: %s", database.file, error)
-        except DatabaseFileLost as error:
-            if lost is None:
-                log.critical("%s", error)
-                lost, is_told = LostFile(database.file, await _save_copy(database, database.file, clock())), False
-            if not is_told:
-                is_told = await _is_told(tell, lost)
-        else:
-            if lost is not None:
-                log.warning("the database file %s is back; the bot continues", database.file)
-            lost = None
+            await self._tell(self._lost)
+            self._is_told = True
+        except DeliveryError as error:
+            log.warning("the operator can't be told yet: %s", error)
 
 
-def _renew(lock: ProcessLock) -> None:
+def _renew(lock: ProcessLock) -> DatabaseInUse | None:
+    """Makes a deleted lock file again; returns an error if another process was quicker."""
     try:
         lock.renew()
-    except DatabaseInUse:
-        raise
-    except StoreError as error:  # its folder is gone, and so is the database
+    except DatabaseInUse as error:
+        return error
+    except (StoreError, OSError) as error:  # its folder is gone, and so is the database
         log.warning("%s", error)
+    return None
 
 
 async def _save_copy(database: Database, file: Path, now: datetime) -> Path | None:
@@ -98,12 +130,3 @@ async def _save_copy(database: Database, file: Path, now: datetime) -> Path | No
         return None
     log.critical("what the lost database file held is saved in %s", copy)
     return copy
-
-
-async def _is_told(tell: Callable[[LostFile], Awaitable[None]], lost: LostFile) -> bool:
-    try:
-        await tell(lost)
-    except DeliveryError as error:
-        log.warning("the operator can't be told yet: %s", error)
-        return False
-    return True

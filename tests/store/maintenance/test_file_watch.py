@@ -13,7 +13,7 @@ from bot.domain.errors import DatabaseFileLost, DeliveryDelayed, StoreError
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.maintenance.commands import restore_backup
-from bot.store.maintenance.file_watch import CHECK_INTERVAL_S, LostFile, watch_file
+from bot.store.maintenance.file_watch import FileWatch, LostFile
 from bot.store.maintenance.process_lock import process_lock
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -63,7 +63,8 @@ async def watching(url: str) -> AsyncIterator[Watched]:
             watched = Watched(database, database.file)
             async with database.write() as connection:
                 await guild_settings.write(connection, GUILD, {"paused": True})
-            watch = asyncio.create_task(watch_file(database, lock, watched.tell, clock=lambda: NOW, interval_s=0))
+            file_watch = FileWatch(database, lock, watched.tell, clock=lambda: NOW)
+            watch = asyncio.create_task(file_watch.run(interval_s=0))
             yield watched
             watch.cancel()
             await asyncio.wait({watch})
@@ -89,6 +90,10 @@ def move(file: Path) -> None:
 def replace(file: Path) -> None:
     shutil.copy(file, file.with_name("another.db"))
     file.with_name("another.db").replace(file)
+
+
+def saved_copies(file: Path) -> list[Path]:
+    return list(file.parent.glob("*-saved.db"))
 
 
 LOSSES = [delete, delete_with_side_files, delete_folder, move, replace]
@@ -197,10 +202,42 @@ async def test_a_process_whose_lock_was_taken_over_stops(url: str) -> None:
             database.file.with_name("zoetrope.db.lock").unlink()
             with process_lock(url):
                 watched = Watched(database, database.file)
-                watch = watch_file(database, lock, watched.tell, clock=lambda: NOW, interval_s=0)
+                watch = FileWatch(database, lock, watched.tell, clock=lambda: NOW)
                 with pytest.raises(StoreError, match="in use by another Zoetrope"):
-                    await watch
+                    await watch.run(interval_s=0)
+                assert watched.file.exists()
+                assert saved_copies(watched.file) == []
 
 
-def test_a_loss_is_noticed_within_a_minute() -> None:
-    assert CHECK_INTERVAL_S <= 60
+async def test_a_lost_file_is_saved_though_its_lock_was_taken_over(url: str) -> None:
+    with process_lock(url) as lock:
+        assert lock is not None
+        async with Database.open(url) as database:
+            assert database.file is not None
+            async with database.read():
+                pass
+            file = database.file
+            delete_folder(file)
+            with process_lock(url):
+                watched = Watched(database, file)
+                watch = FileWatch(database, lock, watched.tell, clock=lambda: NOW)
+                with pytest.raises(StoreError, match="in use by another Zoetrope"):
+                    await watch.run(interval_s=0)
+    assert len(saved_copies(file)) == 1
+
+
+async def test_a_watch_that_is_cancelled_while_it_saves_a_copy_saves_it_all_the_same(url: str) -> None:
+    with process_lock(url) as lock:
+        assert lock is not None
+        async with Database.open(url) as database:
+            assert database.file is not None
+            watched = Watched(database, database.file)
+            file_watch = FileWatch(database, lock, watched.tell, clock=lambda: NOW)
+            async with database.write():  # for which the copy waits
+                delete(watched.file)
+                watch = asyncio.create_task(file_watch.run(interval_s=0))
+                await watched.until(lambda: bool(list(watched.file.parent.glob(".*.part"))))
+                watch.cancel()
+            await file_watch.check()
+            await asyncio.wait({watch})
+    assert len(saved_copies(watched.file)) == 1
