@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL
+from contextlib import nullcontext
 from enum import IntEnum
 from pathlib import Path
 
@@ -60,16 +61,27 @@ async def is_postable(video: Path, limit_bytes: int) -> bool:
 
 
 async def make_postable(
-    source: Path, target: Path, limit_bytes: int, *, timeout_s: float = _WALL_S + _GRACE_S
+    source: Path,
+    target: Path,
+    limit_bytes: int,
+    *,
+    slots: asyncio.Semaphore | None = None,
+    timeout_s: float = _WALL_S + _GRACE_S,
 ) -> Path:
     """Returns `source` if it can be posted as it is, else `target`, written as an H.264 MP4 within the limit.
 
-    Cancelling ends the process. timeout_s: the process ends itself a little sooner, unless it was stopped or taken
-    over. Raises: VideoIncomplete; VideoUnusable; OSError if the disk is full, or the process did not start, was
-    killed from outside or took too long.
+    slots: limits how many processes work at once. Cancelling ends the process. timeout_s: the process ends
+    itself a little sooner, unless it was stopped or taken over. Raises: VideoIncomplete; VideoUnusable; OSError if
+    the disk is full, or the process did not start, was killed from outside or took too long.
     """
     if await is_postable(source, limit_bytes):
         return source
+    async with slots or nullcontext():
+        await _transcode(source, target, limit_bytes, timeout_s)
+    return target
+
+
+async def _transcode(source: Path, target: Path, limit_bytes: int, timeout_s: float) -> None:
     arguments = str(source), str(target), str(limit_bytes)
     process = await sandbox.start("bot.media.transcode", *arguments, stdin=DEVNULL, stdout=DEVNULL)
     try:
@@ -81,7 +93,7 @@ async def make_postable(
     message = stderr.decode(errors="replace").strip()[-300:]
     match process.returncode:
         case ExitCode.OK:
-            return target
+            return
         case ExitCode.DISK_FULL:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         case ExitCode.VIDEO_UNUSABLE:

@@ -82,6 +82,20 @@ async def test_a_video_within_the_limit_is_not_changed(tmp_path: Path) -> None:
     assert not list(map(str, tmp_path.glob("fitted*")))  # noqa: ASYNC240 - one directory
 
 
+async def test_only_what_is_transcoded_waits_for_a_slot(tmp_path: Path) -> None:
+    video = write_noise(tmp_path / "video.mp4")
+    size_bytes, target = video.stat().st_size, tmp_path / "fitted.mp4"
+    slots = asyncio.Semaphore(0)
+
+    assert await transcode.make_postable(video, target, size_bytes, slots=slots) == video
+    transcoding = asyncio.create_task(transcode.make_postable(video, target, size_bytes // 2, slots=slots))
+    while not slots.locked() or not slots._waiters:
+        await asyncio.sleep(0)
+    assert not target.exists()
+    slots.release()
+    assert await transcoding == target
+
+
 async def test_a_subprocess_transcodes_a_video_to_the_limit(tmp_path: Path) -> None:
     video = write_noise(tmp_path / "video.mp4")
     limit_bytes = video.stat().st_size // 2

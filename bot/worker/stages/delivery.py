@@ -340,16 +340,13 @@ async def _post_fitting(
 
 async def _fit(video: Path, limit_bytes: int, context: StageContext) -> Path:
     """The video as the channel can show it. Raises: ResultIncomplete, TooLargeToPost, VideoUnusable."""
+    fitted = video.with_name("fitted.mp4")
     try:
-        if await transcode.is_postable(video, limit_bytes):
-            return video
+        return await transcode.make_postable(video, fitted, limit_bytes, slots=context.encoder_slots)
     except VideoIncomplete as error:
         raise ResultIncomplete(str(error)) from error
-    async with context.encoder_slots:
-        try:
-            return await transcode.make_postable(video, video.with_name("fitted.mp4"), limit_bytes)
-        except transcode.VideoTooLarge as error:
-            raise TooLargeToPost(str(error), limit_bytes=0) from error
+    except transcode.VideoTooLarge as error:
+        raise TooLargeToPost(str(error), limit_bytes=0) from error
 
 
 def _retry_delivery(job: Job, context: StageContext, error: Exception) -> Reschedule:

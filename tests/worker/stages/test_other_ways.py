@@ -201,6 +201,19 @@ async def test_a_channel_that_opens_after_the_video_was_sent_to_its_member_gets_
     assert stages.messenger.posted("video", job) == []
 
 
+async def test_a_video_that_a_process_sent_to_its_member_before_it_died_is_not_posted_by_the_next_one(
+    stages: StageHarness,
+) -> None:
+    job = stages.job(JobState.DELIVERING, claim_count=2)
+    stages.clock.move(minutes=31)
+    message = await stages.messenger.send_link(job, stages.clock())
+    next_process = replace(stages.context, started_at=stages.clock())
+
+    assert await deliver(job, next_process) == sent(message.message_id)
+
+    assert stages.messenger.posted("video", job) == []
+
+
 async def test_a_cancelled_video_is_not_sent_to_its_member_either(stages: StageHarness) -> None:
     stages.messenger.fail_always("find_video", GONE)
     job = stages.job(JobState.DELIVERING, attempts=1, cancel_requested=True)
