@@ -30,7 +30,7 @@ from bot.domain.jobs import Resolution
 from bot.domain.member_data import RetentionPolicy
 from bot.domain.schedule import Backoff, PollSchedule
 from bot.media.decode_client import prepare_in_subprocess
-from bot.media.first_frame import PreparedFrame
+from bot.media.prepared_frame import PreparedFrame
 from bot.operations.clock import Clock, ReferenceClock, SteadyClock, utc_now
 from bot.operations.memory_watch import MemoryWatch
 from bot.operations.workdir import workdir

@@ -18,7 +18,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from bot.domain.approvals import Decision
 from bot.domain.errors import TooLargeToPost, UpstreamRefused
 from bot.domain.jobs import Frame, Job, JobState, Order
-from bot.media.first_frame import PreparedFrame, prepare_first_frame
+from bot.media.first_frame import prepare_first_frame
+from bot.media.prepared_frame import PreparedFrame
 from bot.providers.base import Task, TaskStatus
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore

@@ -12,10 +12,10 @@ from asyncio.subprocess import PIPE, Process
 
 from bot.domain.errors import PictureRefused, ZoetropeError
 from bot.domain.jobs import Frame
-from bot.media import first_frame, sandbox
-from bot.media.decode_worker import HEADER, LIMITS, MIME_TYPES, PROBLEMS, READY, Change, ResponseKind
-from bot.media.first_frame import PictureChanges, PreparedFrame
+from bot.media import prepared_frame, sandbox
+from bot.media.decode_protocol import HEADER, LIMITS, MIME_TYPES, PROBLEMS, READY, Change, ResponseKind
 from bot.media.picture_problems import MAX_PIXELS, PictureProblem, UnusablePicture
+from bot.media.prepared_frame import PictureChanges, PreparedFrame
 
 _START_TIMEOUT_S = 60.0  # longer than the worker needs to start on a very busy host
 _GRACE_S = 5.0
@@ -46,7 +46,7 @@ async def prepare_in_subprocess(
     timeout_s: for the response. The worker ends itself a little sooner, unless it was stopped (SIGSTOP).
     Raises: PictureRefused; DecoderNotStarted or OSError if the process did not start.
     """
-    first_frame.check_file_size(len(data))
+    prepared_frame.check_file_size(len(data))
     process = await sandbox.start(module, stdin=PIPE, stdout=PIPE)
     assert process.stdin is not None  # noqa: S101 - the three are pipes
     assert process.stdout is not None  # noqa: S101
@@ -108,8 +108,8 @@ async def _receive(stdout: asyncio.StreamReader) -> PreparedFrame:
         kind not in MIME_TYPES
         or detail > max(Change) * 2 - 1
         or other_width * other_height > MAX_PIXELS
-        or not first_frame.MIN_SIDE <= min(width, height) <= max(width, height) <= first_frame.MAX_SIDE
-        or frame_bytes > first_frame.MAX_FRAME_BYTES
+        or not prepared_frame.MIN_SIDE <= min(width, height) <= max(width, height) <= prepared_frame.MAX_SIDE
+        or frame_bytes > prepared_frame.MAX_FRAME_BYTES
     ):
         raise _InvalidResponse(f"a header of {header}")
     frame = await stdout.readexactly(frame_bytes)

@@ -2,57 +2,20 @@
 
 Decoders are large C libraries that hostile files try to exploit, so each picture gets its own sandboxed process.
 It writes READY to its standard output, reads the file from its standard input, writes one response and exits. The
-response is a header of numbers, then the frame's bytes, if any. `bot.media.decode_client` validates all of it.
+response is a header of numbers (`decode_protocol.py`), then the frame's bytes, if any. `bot.media.decode_client`
+validates all of it.
 """
 
 import logging
 import os
-import struct
 import sys
-from enum import IntEnum, IntFlag
 
 from bot.domain.errors import PictureRefused
-from bot.media import first_frame
-from bot.media.first_frame import PreparedFrame
-from bot.media.picture_problems import PictureProblem, Size, UnusablePicture
-from bot.media.sandbox import ResourceLimits, confine
-
-READY = b"\x06"
-"""Written before the file is read: any later failure is the picture's fault."""
-
-HEADER = struct.Struct(">BB4II")
-"""Kind, detail, two sizes (width, height), length of the frame in bytes.
-
-Frame: its `Change` flags, its size, the picture's size if it was scaled. Refusal: the index of its problem in
-`PROBLEMS`, the picture's size, the minimum size. An unknown size is 0×0.
-"""
-
-PROBLEMS = tuple(PictureProblem)
-
-LIMITS = ResourceLimits(memory_bytes=1_800 << 20, cpu_s=20, wall_s=60, max_file_bytes=0)
-"""Measured at 100 megapixels: a lossless WEBP with alpha takes 1,550 MB, the most of all, an AVIF 1,120 MB, a PNG
-650 MB; the slowest, a HEIC, takes 3.5 s of a core."""
-
-
-class ResponseKind(IntEnum):
-    """A refusal, or the format of the frame."""
-
-    REFUSED = 0
-    PNG = 1
-    JPEG = 2
-
-
-class Change(IntFlag):
-    """What was changed about a picture other than its size."""
-
-    FIRST_OF_ANIMATION = 1
-    FLATTENED_ON_WHITE = 2
-    LATER_OF_ANIMATION = 4
-    FLATTENED_ON_DARK = 8
-    PREVIEW_OF_RAW = 16
-
-
-MIME_TYPES = {ResponseKind.PNG: "image/png", ResponseKind.JPEG: "image/jpeg"}
+from bot.media import first_frame, prepared_frame
+from bot.media.decode_protocol import HEADER, LIMITS, MIME_TYPES, PROBLEMS, READY, Change, ResponseKind
+from bot.media.picture_problems import Size, UnusablePicture
+from bot.media.prepared_frame import PreparedFrame
+from bot.media.sandbox import confine
 
 
 def respond(data: bytes) -> bytes:
@@ -92,7 +55,7 @@ def main(parent_pid: int) -> None:
     with os.fdopen(responses, "wb") as out:
         out.write(READY)
         out.flush()
-        out.write(respond(sys.stdin.buffer.read(first_frame.MAX_INPUT_BYTES + 1)))
+        out.write(respond(sys.stdin.buffer.read(prepared_frame.MAX_INPUT_BYTES + 1)))
 
 
 if __name__ == "__main__":

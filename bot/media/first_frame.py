@@ -8,7 +8,7 @@ seconds of a core in decoders written in C, so `bot.media.decode_client` runs it
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
 
@@ -20,12 +20,16 @@ from bot.media import raw_photo
 from bot.media.color import ALPHA_MODES, Backdrop, Flattened, contrast, flatten_to_srgb, to_8_bit
 from bot.media.color_encoding import ColorEncoding
 from bot.media.picture_file import open_picture, pictures
-from bot.media.picture_problems import PictureProblem, Size, UnusablePicture, refusal
+from bot.media.picture_problems import PictureProblem, Size, refusal
+from bot.media.prepared_frame import (
+    MAX_FRAME_BYTES,
+    MAX_SIDE,
+    MIN_SIDE,
+    PictureChanges,
+    PreparedFrame,
+    check_file_size,
+)
 
-MAX_INPUT_BYTES = 25_000_000
-MIN_SIDE = 360
-MAX_SIDE = 2000
-MAX_FRAME_BYTES = 10_000_000
 MAX_ENLARGE = 2
 
 _MAX_PNG_BYTES = 4_000_000  # a longer one is a photo: as a JPEG it looks the same and uploads several times faster
@@ -54,35 +58,6 @@ _TRANSPOSE_OF_ORIENTATION = _SIDE_SWAPS | {
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class PictureChanges:
-    """Changes to a picture that its member may notice; false if there are none.
-
-    is_later_of_animation: a later picture than the first, which is empty.
-    """
-
-    scaled_from: Size | None = None
-    scaled_to: Size | None = None
-    is_first_of_animation: bool = False
-    is_flattened_on_white: bool = False
-    is_later_of_animation: bool = False
-    is_flattened_on_dark: bool = False
-    is_preview_of_raw: bool = False
-
-    def __bool__(self) -> bool:
-        return self != PictureChanges()
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedFrame:
-    """A first frame, its size in pixels, and how it differs from the picture."""
-
-    frame: Frame
-    width: int
-    height: int
-    changes: PictureChanges = PictureChanges()
-
-
 def prepare_first_frame(data: bytes) -> PreparedFrame:
     """Turns a member's file into a first frame. Raises: PictureRefused, with an `UnusablePicture`."""
     check_file_size(len(data))
@@ -96,12 +71,6 @@ def prepare_first_frame(data: bytes) -> PreparedFrame:
         # Decoders raise nearly anything on broken bytes. The traceback helps when the bug is ours.
         _log.info("could not decode a picture of %d bytes", len(data), exc_info=True)
         raise refusal(PictureProblem.DAMAGED) from error
-
-
-def check_file_size(size_bytes: int) -> None:
-    """Raises PictureRefused if a file is too large for any picture."""
-    if size_bytes > MAX_INPUT_BYTES:
-        raise PictureRefused(UnusablePicture(PictureProblem.FILE_TOO_LARGE, size_bytes=size_bytes))
 
 
 def _prepare(data: bytes, orientation: int = 1) -> PreparedFrame:

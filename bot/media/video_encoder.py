@@ -2,7 +2,7 @@
 
 What phones may ignore is applied: pictures are turned upright and stretched to square pixels, full range becomes
 limited, HDR becomes SDR. Other colours keep their tags, frames their times. Only the sandboxed process of
-`transcode.py` may call this.
+`transcode_worker.py` may call this.
 """
 
 import errno

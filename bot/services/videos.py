@@ -18,7 +18,7 @@ from bot.domain.limits import Allowance
 from bot.domain.orders import check_order
 from bot.domain.policy import Consequence, PromptBlocked, Requester
 from bot.media.decode_client import prepare_in_subprocess
-from bot.media.first_frame import PictureChanges, PreparedFrame
+from bot.media.prepared_frame import PictureChanges, PreparedFrame
 from bot.operations.clock import Clock
 from bot.store.jobs.job_store import JobStore
 

@@ -12,7 +12,7 @@ from bot.chat.transport.client import ZoetropeBot
 from bot.chat.views.member_buttons import ButtonKind, view
 from bot.domain.jobs import Job, JobState, Order
 from bot.domain.policy import Requester
-from bot.media.first_frame import PictureChanges
+from bot.media.prepared_frame import PictureChanges
 from bot.services.videos import AcceptedOrder
 from tests.chat.some_services import some_services
 from tests.discord_server import DiscordServer, Interaction, connected

@@ -10,7 +10,7 @@ from bot.chat.messages import member_texts
 from bot.chat.transport.client import ZoetropeBot
 from bot.domain.jobs import Job, JobState, Order, PictureLabels
 from bot.domain.policy import Requester
-from bot.media.first_frame import PictureChanges
+from bot.media.prepared_frame import PictureChanges
 from bot.services.videos import AcceptedOrder
 from tests.chat.some_services import some_services
 from tests.discord_server import Answer, DiscordServer, Interaction, Reset, Upload, connected, refused

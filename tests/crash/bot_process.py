@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bot.__main__ import main
-from bot.media.first_frame import PreparedFrame, prepare_first_frame
+from bot.media.first_frame import prepare_first_frame
+from bot.media.prepared_frame import PreparedFrame
 from bot.services.videos import VideoService
 from tests.crash.fault_points import FaultPoint, FaultTiming, Hook, replaced, watched
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.errors import PictureRefused
-from bot.media.decode_worker import LIMITS
+from bot.media.decode_protocol import LIMITS
 from bot.media.first_frame import prepare_first_frame
 from bot.media.sandbox import confine
 from tests.fuzz.mutations import mutant, samples

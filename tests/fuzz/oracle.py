@@ -4,7 +4,7 @@ from io import BytesIO
 
 import av
 
-from bot.media.first_frame import MAX_FRAME_BYTES, MAX_SIDE, MIN_SIDE, PreparedFrame
+from bot.media.prepared_frame import MAX_FRAME_BYTES, MAX_SIDE, MIN_SIDE, PreparedFrame
 
 _PNG_CHUNKS = {b"IHDR", b"IDAT", b"IEND"}
 _PNG_OPAQUE = {0, 2}

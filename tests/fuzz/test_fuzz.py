@@ -3,7 +3,7 @@
 import pytest
 
 from bot.domain.jobs import Frame
-from bot.media.first_frame import PreparedFrame
+from bot.media.prepared_frame import PreparedFrame
 from tests.fuzz.campaign import attempt
 from tests.fuzz.hostile import encoded, jpeg_with, png_with
 from tests.fuzz.mutations import mutant, samples

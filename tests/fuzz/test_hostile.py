@@ -8,8 +8,9 @@ import pytest
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.errors import PictureRefused
 from bot.media.decode_client import prepare_in_subprocess
-from bot.media.first_frame import PreparedFrame, prepare_first_frame
+from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import PictureProblem, UnusablePicture
+from bot.media.prepared_frame import PreparedFrame
 from tests.fuzz.hostile import BOMBS, NOT_PICTURES, PAYLOAD, POLYGLOTS, encoded, sample
 from tests.fuzz.oracle import flaw
 

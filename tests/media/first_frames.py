@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from bot.domain.errors import PictureRefused
-from bot.media.first_frame import PreparedFrame, prepare_first_frame
+from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import PictureProblem, UnusablePicture
+from bot.media.prepared_frame import PreparedFrame
 
 RED, GREEN, BLUE, YELLOW, WHITE = (208, 32, 32), (32, 160, 32), (32, 64, 208), (240, 208, 32), (255, 255, 255)
 PICTURES = Path(__file__).parents[1] / "pictures"

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from bot.media.decode_worker import HEADER, PROBLEMS, READY, ResponseKind, respond
-from bot.media.first_frame import MAX_FRAME_BYTES
+from bot.media.decode_protocol import HEADER, PROBLEMS, READY, ResponseKind
+from bot.media.decode_worker import respond
 from bot.media.picture_problems import MAX_PIXELS
+from bot.media.prepared_frame import MAX_FRAME_BYTES
 from bot.media.sandbox import ResourceLimits, confine
 
 LIMITS = ResourceLimits(memory_bytes=150 << 20, cpu_s=1, wall_s=60, max_file_bytes=0)

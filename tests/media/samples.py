@@ -8,8 +8,9 @@ from io import BytesIO
 from PIL import Image, ImageCms, ImageDraw
 
 from bot.domain.errors import PictureRefused
-from bot.media.first_frame import PreparedFrame, prepare_first_frame
+from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import PictureProblem, UnusablePicture
+from bot.media.prepared_frame import PreparedFrame
 
 RED, GREEN, BLUE, YELLOW = (208, 32, 32), (32, 160, 32), (32, 64, 208), (240, 208, 32)
 QUARTERS = (RED, GREEN, BLUE, YELLOW)

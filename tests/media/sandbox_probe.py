@@ -16,14 +16,14 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from bot.media import decode_worker, landlock, sandbox, seccomp, transcode
+from bot.media import decode_protocol, landlock, sandbox, seccomp, transcode_worker
 from bot.operations.linux import ProcessOption, set_process_option, system_call
 
 _PROCESS_VM_READV, _PTRACE_SEIZE = 310, 0x4206
 
 
 def _confine_encoder(parent_pid: int, folder: Path) -> None:
-    sandbox.confine(transcode.limits(folder / "source", folder / "target", 1000), parent_pid)
+    sandbox.confine(transcode_worker.limits(folder / "source", folder / "target", 1000), parent_pid)
 
 
 def _restrict(restriction: Callable[[], None]) -> None:
@@ -33,7 +33,7 @@ def _restrict(restriction: Callable[[], None]) -> None:
 
 RESTRICTIONS: dict[str, Callable[[int, Path], None]] = {
     "nothing": lambda _pid, _folder: None,
-    "decoder": lambda pid, _folder: sandbox.confine(decode_worker.LIMITS, pid),
+    "decoder": lambda pid, _folder: sandbox.confine(decode_protocol.LIMITS, pid),
     "encoder": _confine_encoder,
     "landlock": lambda _pid, folder: _restrict(
         lambda: landlock.restrict(readable=[folder / "source"], writable=[folder / "target"])

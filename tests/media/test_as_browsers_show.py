@@ -8,7 +8,8 @@ import struct
 import pytest
 from PIL import Image, ImageChops
 
-from bot.media.first_frame import PictureChanges, prepare_first_frame
+from bot.media.first_frame import prepare_first_frame
+from bot.media.prepared_frame import PictureChanges
 from tests.media.samples import (
     BLACK,
     CLEAR,

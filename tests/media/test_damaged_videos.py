@@ -6,7 +6,8 @@ from typing import Any
 import av
 import pytest
 
-from bot.media.transcode import VideoUnusable, convert
+from bot.media.transcode import VideoUnusable
+from bot.media.transcode_worker import convert
 from bot.media.video_layout import plays_inline
 from tests.media.videos import BLUE, GREEN, RED, YELLOW, Look, look, write_video
 

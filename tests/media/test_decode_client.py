@@ -14,8 +14,9 @@ from PIL import Image
 
 from bot.domain.errors import PictureRefused
 from bot.media.decode_client import DecoderNotStarted, prepare_in_subprocess
-from bot.media.first_frame import MAX_INPUT_BYTES, PreparedFrame, prepare_first_frame
+from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import PictureProblem, UnusablePicture
+from bot.media.prepared_frame import MAX_INPUT_BYTES, PreparedFrame
 from tests.media.rogue_decoder import HANGING_THREADS
 
 PICTURES = Path(__file__).parents[1] / "pictures"

@@ -6,8 +6,9 @@ from typing import cast
 import pytest
 from PIL import Image
 
-from bot.media.first_frame import PictureChanges, prepare_first_frame
+from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import PictureProblem
+from bot.media.prepared_frame import PictureChanges
 from tests.media.samples import (
     BLACK,
     CLEAR,

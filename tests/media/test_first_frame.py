@@ -7,8 +7,9 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from bot.media.first_frame import MAX_FRAME_BYTES, MAX_SIDE, MIN_SIDE, PictureChanges, prepare_first_frame
+from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import PictureProblem
+from bot.media.prepared_frame import MAX_FRAME_BYTES, MAX_SIDE, MIN_SIDE, PictureChanges
 from tests.media.first_frames import (
     EVERY_PICTURE,
     UPRIGHT,

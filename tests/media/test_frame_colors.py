@@ -7,10 +7,8 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from bot.media.first_frame import (
-    PictureChanges,
-    prepare_first_frame,
-)
+from bot.media.first_frame import prepare_first_frame
+from bot.media.prepared_frame import PictureChanges
 from tests.media.first_frames import (
     BLUE,
     GREEN,

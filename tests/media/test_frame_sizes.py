@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bot.domain.errors import PictureRefused
-from bot.media.first_frame import MAX_SIDE, MIN_SIDE, PictureChanges, prepare_first_frame
+from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import PictureProblem, Size, UnusablePicture
+from bot.media.prepared_frame import MAX_SIDE, MIN_SIDE, PictureChanges
 from tests.media.first_frames import one_bit, refusal
 
 

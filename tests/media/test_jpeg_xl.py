@@ -12,8 +12,9 @@ from PIL import Image
 
 from bot.media import jpeg_xl
 from bot.media.decode_client import prepare_in_subprocess
-from bot.media.first_frame import PictureChanges, prepare_first_frame
+from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import MAX_PIXELS, PictureProblem
+from bot.media.prepared_frame import PictureChanges
 from tests.media.samples import (
     BLUE,
     QUARTERS,

@@ -5,8 +5,9 @@ import struct
 import pytest
 from PIL import Image
 
-from bot.media.first_frame import PictureChanges, prepare_first_frame
+from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import PictureProblem
+from bot.media.prepared_frame import PictureChanges
 from tests.media.samples import QUARTERS, SIZE, Color, centers, distance, encoded, frame, problem, quarters
 
 SENSOR, COLORS = 32803, 6

@@ -6,8 +6,9 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from bot.media.first_frame import MAX_INPUT_BYTES, prepare_first_frame
+from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import PictureProblem, UnusablePicture
+from bot.media.prepared_frame import MAX_INPUT_BYTES
 from tests.media.first_frames import (
     BLUE,
     PNG_MAGIC,

@@ -12,7 +12,8 @@ import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 
 from bot.media import transcode
-from bot.media.transcode import ExitCode, VideoUnusable, convert, main
+from bot.media.transcode import ExitCode, VideoUnusable
+from bot.media.transcode_worker import convert, main
 
 
 def encode(video: Path, to: Path, limit_bytes: int) -> Path:

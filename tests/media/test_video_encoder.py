@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace
 from av.video.stream import VideoStream
 
-from bot.media.transcode import convert
+from bot.media.transcode_worker import convert
 from bot.media.video_layout import plays_inline
 from tests.media.videos import (
     BLUE,

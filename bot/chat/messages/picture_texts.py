@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 
 from bot.chat.messages.reason_texts import text_of
-from bot.media.first_frame import MAX_INPUT_BYTES, MAX_SIDE, MIN_SIDE, PictureChanges
 from bot.media.picture_problems import MAX_PIXELS, PictureProblem, Size, UnusablePicture
+from bot.media.prepared_frame import MAX_INPUT_BYTES, MAX_SIDE, MIN_SIDE, PictureChanges
 
 _HALVES = 2 * MAX_SIDE // MIN_SIDE
 _RATIO = f"{_HALVES // 2}{'½' if _HALVES % 2 else ''}"

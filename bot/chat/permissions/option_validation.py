@@ -19,8 +19,8 @@ from bot.chat.messages.markdown import one_line
 from bot.chat.messages.reason_texts import Said
 from bot.chat.posting import DISCORD_FAILED
 from bot.domain.errors import NotPossible, PictureRefused
-from bot.media.first_frame import check_file_size
 from bot.media.picture_problems import PictureProblem, UnusablePicture
+from bot.media.prepared_frame import check_file_size
 
 OUTSIDE = "This only works in a server's channel."
 _MISMATCH = (

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bot.chat.messages import member_texts
 from bot.chat.messages.markdown import CONTENT_MAX, discord_length, escaped
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, Resolution
-from bot.media.first_frame import PictureChanges
+from bot.media.prepared_frame import PictureChanges
 from bot.services.videos import AcceptedOrder
 from tests.chat.messages.jobs import JOB, LARGEST, LONG_PROMPTS, MENTION, NOW, job
 

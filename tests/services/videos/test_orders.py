@@ -19,7 +19,8 @@ from bot.domain.jobs import (
     Resolution,
 )
 from bot.domain.quotas import LimitName
-from bot.media.first_frame import PictureChanges, PreparedFrame, prepare_first_frame
+from bot.media.first_frame import prepare_first_frame
+from bot.media.prepared_frame import PictureChanges, PreparedFrame
 from bot.services.videos import MAX_DECODERS, VideoService
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
