@@ -37,17 +37,13 @@ def test_the_version_is_the_installed_ones(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == f"zoetrope {metadata.version('zoetrope')}\n"
 
 
-def test_the_version_is_printed_without_loading_any_heavy_library() -> None:
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "bot", "--version"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_help_and_version_are_printed_without_loading_any_heavy_library(option: str) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "bot", option]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "argparse" in imported
-    assert imported.isdisjoint({"discord", "sqlalchemy", "pydantic", "PIL", "matplotlib"})
+    assert imported.isdisjoint({"asyncio", "discord", "sqlalchemy", "pydantic", "PIL", "matplotlib"})
 
 
 @pytest.mark.parametrize("command", ["run", "worker", "demo", "doctor", "db"])

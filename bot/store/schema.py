@@ -155,6 +155,12 @@ operator_state = Table(
     *optional(Integer, "max_queued"),
 )
 
+ONLY_ROWS: tuple[tuple[Table, dict[str, object]], ...] = (
+    (submission_gate, {"id": GATE_ID, "consecutive_failures": 0}),
+    (operator_state, {"id": OPERATOR_STATE_ID, "draining": False}),
+)
+"""The rows of a new database."""
+
 guilds = Table(
     "guilds",
     metadata,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.bench.report import HERE, Row, parse, table
 
-BENCHMARKS = ("command_line",)
+BENCHMARKS = ("command_line", "start", "memory")
 """The modules, in the order of the table."""
 
 

@@ -7,7 +7,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from alembic import command
 from sqlalchemy import Connection, event, make_url, text
 
 from bot.domain.errors import CommitUnknown, StoreError
@@ -204,7 +203,7 @@ class TestUpgrade:
         """A database of the first version."""
 
         def upgrade_to_first_version(connection: Connection) -> None:
-            command.upgrade(schema_version._config(connection), "0001")
+            schema_version.run_migrations(connection, "0001")
 
         async with Database.open(f"sqlite:///{tmp_path / 'old.db'}") as database:
             async with database.write() as connection:

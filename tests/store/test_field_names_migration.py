@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from alembic import command
 from sqlalchemy import Connection, column, insert, inspect, table, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
@@ -188,11 +187,11 @@ NEW_TABLE_NAMES = {
 
 
 def upgrade_to_old_version(connection: Connection) -> None:
-    command.upgrade(schema_version._config(connection), "0002")
+    schema_version.run_migrations(connection, "0002")
 
 
 def upgrade_to_typed_events(connection: Connection) -> None:
-    command.upgrade(schema_version._config(connection), "0003")
+    schema_version.run_migrations(connection, "0003")
 
 
 async def all_rows(connection: AsyncConnection, renamed: dict[str, str]) -> dict[str, list[tuple[Any, ...]]]:

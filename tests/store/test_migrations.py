@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from alembic import command
 from sqlalchemy import Connection, bindparam, select, text
 from sqlalchemy.exc import IntegrityError
 
@@ -87,7 +86,7 @@ WITH_A_FRAME = ("queued job", "submitting job")
 
 
 def upgrade_to_first_version(connection: Connection) -> None:
-    command.upgrade(schema_version._config(connection), "0001")
+    schema_version.run_migrations(connection, "0001")
 
 
 @pytest.fixture
@@ -211,7 +210,7 @@ OLD_AUDIT_ROWS: tuple[dict[str, Any], ...] = (
 
 
 def upgrade_to_second_version(connection: Connection) -> None:
-    command.upgrade(schema_version._config(connection), "0002")
+    schema_version.run_migrations(connection, "0002")
 
 
 @pytest.fixture

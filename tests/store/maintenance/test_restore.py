@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from alembic import command
 from sqlalchemy import Connection, text
 
 from bot.chat.messages.notification_texts import render
@@ -152,7 +151,7 @@ async def test_a_backup_of_an_older_version_is_upgraded(
     file: Path, backup: Path, open_restored: Callable[[], Database]
 ) -> None:
     def upgrade_to_first_version(connection: Connection) -> None:
-        command.upgrade(schema_version._config(connection), "0001")
+        schema_version.run_migrations(connection, "0001")
 
     async with Database.open(f"sqlite:///{backup}") as old, old.write() as connection:
         await connection.run_sync(upgrade_to_first_version)

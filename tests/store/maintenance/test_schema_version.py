@@ -1,16 +1,21 @@
 import asyncio
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, event, inspect, text
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event, inspect, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.errors import StoreError
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance import schema_version
 from bot.store.maintenance.migrate import migrate, schema_status
 from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.schema import metadata
@@ -21,6 +26,7 @@ pytestmark = pytest.mark.both_databases
 PROCESS = """
 import asyncio, sys
 from bot.store.engine import Database
+from bot.store.maintenance import schema_version
 from bot.store.maintenance.migrate import migrate, schema_status
 
 async def main():
@@ -66,21 +72,53 @@ async def set_revision(database: Database, revision: str) -> None:
         await connection.execute(text("UPDATE alembic_version SET version_num = :to"), {"to": revision})
 
 
+def contents(connection: Connection) -> dict[str, Any]:
+    """The rows of every table."""
+    tables = inspect(connection).get_table_names()
+    return {
+        name: connection.execute(select(text("*")).select_from(text(name))).mappings().all() for name in tables
+    }
+
+
+def columns(connection: Connection) -> dict[str, Any]:
+    """Every column, by name: the order in which migrations added them doesn't matter."""
+    found = inspect(connection)
+    return {
+        name: {column.pop("name"): column | {"type": repr(column["type"])} for column in map(dict, listed)}
+        for (_, name), listed in found.get_multi_columns().items()
+    }
+
+
+@asynccontextmanager
+async def migrated_step_by_step(url: str) -> AsyncIterator[AsyncConnection]:
+    """A transaction on a database that went through all versions."""
+    async with Database.open(url) as database, database.change_schema() as connection:
+        await connection.run_sync(schema_version.run_migrations)
+        yield connection
+
+
 async def test_the_migrations_create_exactly_the_tables_of_the_metadata(empty_url: str) -> None:
+    async with migrated_step_by_step(empty_url) as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_a_new_database_is_created_as_all_migrations_leave_one(empty_url: str) -> None:
+    def everything(connection: Connection) -> list[dict[str, Any]]:
+        return [look(connection) for look in (columns, checks_and_indexes, contents)]
+
+    async with migrated_step_by_step(empty_url) as connection:
+        migrated = await connection.run_sync(everything)
+        await connection.run_sync(metadata.drop_all)
+        await connection.execute(text("DROP TABLE alembic_version"))
     async with Database.open(empty_url) as database:
         await migrate(database)
         async with database.read() as connection:
-            assert await connection.run_sync(differences) == []
+            assert await connection.run_sync(everything) == migrated
 
 
-async def test_checks_and_partial_indexes_match_the_metadata_too(empty_url: str) -> None:
-    async with Database.open(empty_url) as database:
-        await migrate(database)
-        async with database.write() as connection:
-            migrated = await connection.run_sync(checks_and_indexes)
-            await connection.run_sync(metadata.drop_all)
-            await connection.run_sync(metadata.create_all)
-            assert await connection.run_sync(checks_and_indexes) == migrated
+def test_the_files_of_the_migrations_are_named_after_their_revisions() -> None:
+    steps = ScriptDirectory(str(Path(schema_version.__file__).parents[1] / "migrations")).walk_revisions()
+    assert tuple(step.revision for step in steps)[::-1] == schema_version.revisions()
 
 
 async def test_an_empty_database_becomes_current(empty_url: str) -> None:
