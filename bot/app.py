@@ -29,7 +29,7 @@ from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
 from bot.domain.member_data import RetentionPolicy
 from bot.domain.schedule import Backoff, PollSchedule
-from bot.media.decode_client import prepare_in_subprocess
+from bot.media.decode_client import DecodeClient
 from bot.media.prepared_frame import PreparedFrame
 from bot.operations.clock import Clock, ReferenceClock, SteadyClock, utc_now
 from bot.operations.memory_watch import MemoryWatch
@@ -127,13 +127,13 @@ async def open_app(
     settings: Settings,
     client: Client,
     *,
-    prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]] = prepare_in_subprocess,
+    prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]] | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[App]:
     """Opens everything except the connection to Discord, and closes it in reverse order.
 
-    prepare_first_frame: turns a member's file into a first frame. sleep: pauses between two welcomes by direct
-    message. Raises: StoreError.
+    prepare_first_frame: turns a member's file into a first frame; None for sandboxed processes. sleep: pauses
+    between two welcomes by direct message. Raises: StoreError.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(redirect(settings.discord_api_url, settings.discord_gateway_url))
@@ -185,8 +185,10 @@ async def open_app(
             background_services.append(ServerClockSync(reference, database.server_time))
         worker = Worker(store, context, config, background_services)
         wake = worker.wake
+        if prepare_first_frame is None:
+            prepare_first_frame = (await stack.enter_async_context(DecodeClient())).prepare
         service = VideoService(
-            store, wake=wake, clock=clock, task_lifetime=task_lifetime, prepare_first_frame=prepare_first_frame
+            store, wake=wake, clock=clock, prepare_first_frame=prepare_first_frame, task_lifetime=task_lifetime
         )
         guild_events: GuildEvents | None = None
         if isinstance(client, ZoetropeBot):

@@ -2,6 +2,7 @@ import asyncio
 import io
 import logging
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from bot.worker.loop import LEASE_DURATIONS
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
 from tests.discord_server import DiscordServer
-from tests.fakes import TASK_LIFETIME
+from tests.fakes import TASK_LIFETIME, prepare_frame_in_thread
 from tests.faulty_gateway import Ending, Fault, FaultyGateway, Route
 
 KEY = "key-of-the-tests"
@@ -67,7 +68,11 @@ class LocalServices:
         async with Database.open(self.settings().database_url) as database:
             await migrate(database)
             service = VideoService(
-                JobStore(database), wake=lambda: None, clock=utc_now, task_lifetime=TASK_LIFETIME
+                JobStore(database),
+                wake=lambda: None,
+                clock=utc_now,
+                prepare_first_frame=prepare_frame_in_thread,
+                task_lifetime=TASK_LIFETIME,
             )
             return await self.order(service)
 
@@ -184,6 +189,13 @@ def test_every_setting_is_tested() -> None:
     command_line = {"log_level"}
     composed = {row[0] for row in COMPOSED}
     assert Settings.model_fields.keys() == composed | addresses | keys | behaviour | command_line
+
+
+async def test_a_picture_is_decoded_outside_of_the_bots_process(local: LocalServices) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    async with open_app(local.settings(), RestClient()) as app:
+        await local.order(app.service)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > before
 
 
 async def test_a_used_up_quota_refuses_an_order(local: LocalServices) -> None:

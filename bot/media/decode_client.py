@@ -1,25 +1,27 @@
-"""Prepares first frames in sandboxed worker processes, which may crash or be killed without harm to the bot.
+"""Prepares first frames in sandboxed processes, which may crash or be killed without harm to the bot.
 
-Each picture gets a new process, as a hostile file could tamper with later ones. Starting it takes about 140 ms.
-Whatever the worker does, only that picture's member sees an error.
+Each picture gets a new process, as a hostile file could tamper with later ones. A server, started for the first
+picture and again when it has ended, forks it within milliseconds (`decode_server.py`). Whatever a process does,
+only its picture's member sees an error.
 """
 
 import asyncio
-import contextlib
 import logging
 import signal
-from asyncio.subprocess import PIPE, Process
+from types import TracebackType
+from typing import Self
 
 from bot.domain.errors import PictureRefused, ZoetropeError
 from bot.domain.jobs import Frame
-from bot.media import prepared_frame, sandbox
+from bot.media import prepared_frame
 from bot.media.decode_protocol import HEADER, LIMITS, MIME_TYPES, PROBLEMS, READY, Change, ResponseKind
+from bot.media.decoder_processes import DecoderProcess, ServerEnded, ServerProcess
 from bot.media.picture_problems import MAX_PIXELS, PictureProblem, UnusablePicture
 from bot.media.prepared_frame import PictureChanges, PreparedFrame
 
-_START_TIMEOUT_S = 60.0  # longer than the worker needs to start on a very busy host
+_START_TIMEOUT_S = 60.0  # longer than the server needs to start on a very busy host
 _GRACE_S = 5.0
-_CHUNK_BYTES = 4096
+_ATTEMPTS = 2
 _MAGIC = {ResponseKind.PNG: b"\x89PNG\r\n\x1a\n", ResponseKind.JPEG: b"\xff\xd8\xff"}
 _PROBLEM_OF_SIGNAL: dict[int, PictureProblem] = {
     signal.SIGXCPU: PictureProblem.TOO_SLOW,
@@ -31,74 +33,136 @@ _log = logging.getLogger(__name__)
 
 
 class DecoderNotStarted(ZoetropeError):
-    """The worker process did not start: the host or the installation is at fault, not the picture."""
+    """No decoder process started: the host or the installation is at fault, not the picture."""
 
 
 class _InvalidResponse(Exception):
     """A response that no intact worker sends."""
 
 
-async def prepare_in_subprocess(
-    data: bytes, *, module: str = "bot.media.decode_worker", timeout_s: float = LIMITS.wall_s + _GRACE_S
-) -> PreparedFrame:
-    """Turns a member's file into a first frame, in a process that ends with this call, even a cancelled one.
+class DecodeClient:
+    """Decodes pictures, until it is closed. module: runs `decode_server.serve`.
 
-    timeout_s: for the response. The worker ends itself a little sooner, unless it was stopped (SIGSTOP).
-    Raises: PictureRefused; DecoderNotStarted or OSError if the process did not start.
+    timeout_s: for a response. The decoder ends itself a little sooner, unless it was stopped (SIGSTOP).
     """
-    prepared_frame.check_file_size(len(data))
-    process = await sandbox.start(module, stdin=PIPE, stdout=PIPE)
-    assert process.stdin is not None  # noqa: S101 - the three are pipes
-    assert process.stdout is not None  # noqa: S101
-    assert process.stderr is not None  # noqa: S101
-    stderr = asyncio.create_task(_first_chunk(process.stderr))
-    sending = asyncio.create_task(_send(process.stdin, data))
+
+    def __init__(
+        self, module: str = "bot.media.decode_worker", *, timeout_s: float = LIMITS.wall_s + _GRACE_S
+    ) -> None:
+        self._module = module
+        self._timeout_s = timeout_s
+        self._server: ServerProcess | None = None
+        self._starting = asyncio.Lock()
+        self._watches: dict[ServerProcess, asyncio.Task[None]] = {}
+        self._is_closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends all processes, and returns once they are gone."""
+        self._is_closed = True
+        async with self._starting:
+            self._server = None
+        watches = dict(self._watches)
+        for server in watches:
+            server.disconnect()
+        if watches:
+            _, late = await asyncio.wait(watches.values(), timeout=_GRACE_S)
+            for server in (server for server, watch in watches.items() if watch in late):
+                server.kill()
+            await asyncio.wait(watches.values())
+
+    async def prepare(self, data: bytes) -> PreparedFrame:
+        """Turns a member's file into a first frame, in a process that ends with this call, even a cancelled one.
+
+        Raises: PictureRefused; DecoderNotStarted or OSError if no process started.
+        """
+        prepared_frame.check_file_size(len(data))
+        for attempt in range(_ATTEMPTS):
+            server = await self._running_server()
+            try:
+                return await self._decode(server.fork(), data)
+            except ServerEnded as error:
+                # It had nothing to do for long, or replaces itself after a crash, or somebody killed it.
+                if self._server is server:
+                    self._server = None
+                if attempt + 1 == _ATTEMPTS:
+                    raise await _not_started(server) from error
+        raise AssertionError("not reached")
+
+    async def _running_server(self) -> ServerProcess:
+        async with self._starting:
+            if self._is_closed:
+                raise DecoderNotStarted("the bot is stopping")
+            if self._server is None:
+                self._server = server = await ServerProcess.start(self._module)
+                self._watches[server] = asyncio.create_task(self._watch(server))
+            return self._server
+
+    async def _watch(self, server: ServerProcess) -> None:
+        exit_code, stderr = await server.wait()
+        server.disconnect()
+        del self._watches[server]
+        if exit_code:
+            _log.warning("the server of the picture decoders exited (%d): %s", exit_code, stderr)
+
+    async def _decode(self, decoder: DecoderProcess, data: bytes) -> PreparedFrame:
+        try:
+            decoder.send(data)
+            await _be_ready(decoder)
+            async with asyncio.timeout(self._timeout_s):
+                return await _receive(decoder)
+        except TimeoutError:
+            _log.warning("decoding a picture of %d bytes took too long", len(data))
+            raise PictureRefused(UnusablePicture(PictureProblem.TOO_SLOW)) from None
+        except _InvalidResponse as error:
+            _log.warning("invalid response from the decoder of a picture of %d bytes: %s", len(data), error)
+            raise PictureRefused(UnusablePicture(PictureProblem.DECODER_CRASHED)) from error
+        except EOFError:
+            exit_code = await decoder.exit_code()
+            stderr = await decoder.stderr()
+            _log.warning("a picture of %d bytes crashed its decoder (%d): %s", len(data), exit_code, stderr)
+            problem = _PROBLEM_OF_SIGNAL.get(-exit_code, PictureProblem.DECODER_CRASHED)
+            raise PictureRefused(UnusablePicture(problem)) from None
+        except PictureRefused as refused:
+            _log.info("refused a picture of %d bytes: %s", len(data), refused)
+            raise
+        finally:
+            await decoder.end()
+
+
+async def _not_started(server: ServerProcess) -> DecoderNotStarted:
     try:
-        if not await _is_ready(process.stdout):
-            sandbox.kill(process)
-            raise DecoderNotStarted(f"the picture decoder did not start ({await process.wait()}): {await stderr}")
-        async with asyncio.timeout(timeout_s):
-            return await _receive(process.stdout)
+        async with asyncio.timeout(_GRACE_S):
+            exit_code, stderr = await server.wait()
     except TimeoutError:
-        _log.warning("decoding a picture of %d bytes took too long", len(data))
-        raise PictureRefused(UnusablePicture(PictureProblem.TOO_SLOW)) from None
-    except _InvalidResponse as error:
-        _log.warning("invalid response from the decoder of a picture of %d bytes: %s", len(data), error)
-        raise PictureRefused(UnusablePicture(PictureProblem.DECODER_CRASHED)) from error
-    except asyncio.IncompleteReadError:
-        exit_code = await _exit_code(process)
-        _log.warning("a picture of %d bytes crashed its decoder (%d): %s", len(data), exit_code, await stderr)
-        problem = _PROBLEM_OF_SIGNAL.get(-exit_code, PictureProblem.DECODER_CRASHED)
-        raise PictureRefused(UnusablePicture(problem)) from None
-    except PictureRefused as refused:
-        _log.info("refused a picture of %d bytes: %s", len(data), refused)
-        raise
-    finally:
-        sending.cancel()
-        sandbox.kill(process)
-        await _drain(process, process.stdout, stderr)
+        return DecoderNotStarted("the picture decoder did not start")
+    return DecoderNotStarted(f"the picture decoder did not start ({exit_code}): {stderr}")
 
 
-async def _is_ready(stdout: asyncio.StreamReader) -> bool:
+async def _be_ready(decoder: DecoderProcess) -> None:
+    """Waits until any failure is the picture's fault. Raises: ServerEnded; DecoderNotStarted."""
     try:
         async with asyncio.timeout(_START_TIMEOUT_S):
-            return await stdout.readexactly(len(READY)) == READY
-    except (asyncio.IncompleteReadError, TimeoutError):
-        return False
+            if await decoder.receive(len(READY)) == READY:
+                return
+    except TimeoutError:
+        raise DecoderNotStarted("the picture decoder did not start in time") from None
+    except EOFError:
+        pass
+    exit_code = await decoder.exit_code()
+    raise DecoderNotStarted(f"the picture decoder did not start ({exit_code}): {await decoder.stderr()}")
 
 
-async def _send(stdin: asyncio.StreamWriter, data: bytes) -> None:
-    # If the worker exits early, its response or exit code says why.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        stdin.write(data)
-        await stdin.drain()
-        stdin.close()
-        await stdin.wait_closed()
-
-
-async def _receive(stdout: asyncio.StreamReader) -> PreparedFrame:
+async def _receive(decoder: DecoderProcess) -> PreparedFrame:
     """Reads and validates a response; reads the frame only once its length is known to be allowed."""
-    header = HEADER.unpack(await stdout.readexactly(HEADER.size))
+    header = HEADER.unpack(await decoder.receive(HEADER.size))
     kind, detail, width, height, other_width, other_height, frame_bytes = header
     other_size = (other_width, other_height) if other_width and other_height else None
     if kind == ResponseKind.REFUSED and detail < len(PROBLEMS):
@@ -112,7 +176,7 @@ async def _receive(stdout: asyncio.StreamReader) -> PreparedFrame:
         or frame_bytes > prepared_frame.MAX_FRAME_BYTES
     ):
         raise _InvalidResponse(f"a header of {header}")
-    frame = await stdout.readexactly(frame_bytes)
+    frame = await decoder.receive(frame_bytes)
     if not frame.startswith(_MAGIC[kind]):
         raise _InvalidResponse(f"a frame that begins with {frame[:8]!r}")
     changes = PictureChanges(
@@ -125,32 +189,3 @@ async def _receive(stdout: asyncio.StreamReader) -> PreparedFrame:
         is_preview_of_raw=bool(detail & Change.PREVIEW_OF_RAW),
     )
     return PreparedFrame(Frame(frame, MIME_TYPES[kind]), width, height, changes)
-
-
-async def _exit_code(process: Process) -> int:
-    """Waits for a process that closed its output; kills one that stays."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_GRACE_S):
-            return await process.wait()
-    sandbox.kill(process)
-    return await process.wait()
-
-
-async def _first_chunk(stream: asyncio.StreamReader) -> str:
-    """The start of what the worker logs. All of it is read, as a full pipe would block the worker."""
-    start = b""
-    while more := await stream.read(_CHUNK_BYTES):
-        start += more[: _CHUNK_BYTES - len(start)]
-    return start.decode(errors="replace").strip()
-
-
-async def _drain(process: Process, stdout: asyncio.StreamReader, stderr: asyncio.Task[str]) -> None:
-    """Reads the rest of a killed process's output: asyncio closes a pipe only at its end."""
-    # A descendant that left the process group may keep the pipes open.
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_GRACE_S):
-            while await stdout.read(_CHUNK_BYTES):
-                pass
-            await stderr
-    stderr.cancel()
-    await process.wait()

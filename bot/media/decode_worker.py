@@ -1,21 +1,18 @@
-"""A process that decodes one picture: `python -m bot.media.decode_worker PARENT_PID`.
+"""The picture decoder: `python -m bot.media.decode_worker PARENT_PID`, with requests as `decode_server.py` says.
 
 Decoders are large C libraries that hostile files try to exploit, so each picture gets its own sandboxed process.
-It writes READY to its standard output, reads the file from its standard input, writes one response and exits. The
-response is a header of numbers (`decode_protocol.py`), then the frame's bytes, if any. `bot.media.decode_client`
+Its response is a header of numbers (`decode_protocol.py`), then the frame's bytes, if any; `decode_client.py`
 validates all of it.
 """
 
-import logging
-import os
 import sys
 
 from bot.domain.errors import PictureRefused
-from bot.media import first_frame, prepared_frame
+from bot.media import first_frame
 from bot.media.decode_protocol import HEADER, LIMITS, MIME_TYPES, PROBLEMS, READY, Change, ResponseKind
+from bot.media.decode_server import Work, serve
 from bot.media.picture_problems import Size, UnusablePicture
-from bot.media.prepared_frame import PreparedFrame
-from bot.media.sandbox import confine
+from bot.media.prepared_frame import MAX_INPUT_BYTES, PreparedFrame
 
 
 def respond(data: bytes) -> bytes:
@@ -45,18 +42,5 @@ def _uint32(size: Size | None) -> Size:
     return (0, 0) if size is None else (min(size[0], 2**32 - 1), min(size[1], 2**32 - 1))
 
 
-def main(parent_pid: int) -> None:
-    """Runs the worker."""
-    # A library that prints to standard output must not corrupt the response.
-    responses = os.dup(1)
-    os.dup2(2, 1)
-    logging.basicConfig(level=logging.INFO)
-    confine(LIMITS, parent_pid)
-    with os.fdopen(responses, "wb") as out:
-        out.write(READY)
-        out.flush()
-        out.write(respond(sys.stdin.buffer.read(prepared_frame.MAX_INPUT_BYTES + 1)))
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    serve(Work(respond, LIMITS, READY, MAX_INPUT_BYTES), int(sys.argv[1]))

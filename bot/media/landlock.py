@@ -10,6 +10,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from bot.operations.linux import has_filter, system_call
@@ -39,6 +40,7 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
 
 
+@cache
 def abi() -> int:
     """The ABI version of this kernel's Landlock; 0 without it."""
     if sys.platform != "linux":

@@ -49,15 +49,28 @@ def confine(limits: ResourceLimits, parent_pid: int) -> None:
     Out of time, SIGXCPU or SIGALRM ends it, which need no GIL; out of memory, allocation fails. It ignores SIGTERM
     and SIGINT: a stopping bot, whose process group gets them, waits for this process or kills it.
     """
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signal_number, signal.SIG_IGN)
+    _require_one_thread()
+    confine_fork(limits, parent_pid)
+
+
+def confine_server(parent_pid: int) -> None:
+    """Limits a process that reads nothing from strangers, but forks those that do: see `confine_fork`.
+
+    It gives up files, the network, programs, and processes that it didn't fork. It must not have started a thread
+    yet, nor start one later.
+    """
+    _require_one_thread()
+    _depend_on(parent_pid)
+    _lower_limit(resource.RLIMIT_CORE, 0)
     if sys.platform == "linux":
-        set_process_option(ProcessOption.PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent_pid:  # the parent died before the prctl
-        sys.exit(1)
-    with contextlib.suppress(OSError):
-        # When the host runs out of memory, the kernel kills this process first, not the bot.
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+        _hide_memory()
+        landlock.restrict()
+    seccomp.restrict(forks=True)
+
+
+def confine_fork(limits: ResourceLimits, parent_pid: int) -> None:
+    """As `confine`, for a fork of a process that called `confine_server`. It can't open anything any more."""
+    _depend_on(parent_pid)
     _lower_limit(resource.RLIMIT_CORE, 0)
     _lower_limit(resource.RLIMIT_DATA, limits.memory_bytes)
     # Older kernels count only the heap as data; all of them count address space.
@@ -71,10 +84,25 @@ def confine(limits: ResourceLimits, parent_pid: int) -> None:
     opens_files = bool(limits.readable or limits.writable)
     if sys.platform == "linux":
         _hide_memory()
-        _give_up_files(limits, opens_files=opens_files)
+        # Libraries load some of Python's modules when they are first used.
+        library = (Path(sysconfig.get_path("stdlib")),) if opens_files else ()
+        landlock.restrict(readable=(*limits.readable, *library), writable=limits.writable)
     if not opens_files:
         _lower_limit(resource.RLIMIT_NOFILE, 0)
     seccomp.restrict(files=opens_files)
+
+
+def _depend_on(parent_pid: int) -> None:
+    """Dies with its parent, before it when memory runs out, and not of the signals that stop it."""
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        set_process_option(ProcessOption.PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent_pid:  # the parent died before the prctl
+        sys.exit(1)
+    with contextlib.suppress(OSError):
+        # When the host runs out of memory, the kernel kills this process first, not the bot.
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _hide_memory() -> None:
@@ -83,12 +111,10 @@ def _hide_memory() -> None:
     set_process_option(ProcessOption.NO_NEW_PRIVILEGES, 1)
 
 
-def _give_up_files(limits: ResourceLimits, *, opens_files: bool) -> None:
-    if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208 - names of threads, not paths
-        raise RuntimeError("a thread that already runs would keep its access to files")
-    # Libraries load some of Python's modules when they are first used.
-    library = (Path(sysconfig.get_path("stdlib")),) if opens_files else ()
-    landlock.restrict(readable=(*limits.readable, *library), writable=limits.writable)
+def _require_one_thread() -> None:
+    """Other threads would keep their access to files, and a fork would wait for ever for locks that they held."""
+    if sys.platform == "linux" and len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208 - names of threads, not paths
+        raise RuntimeError("a process with several threads can't be confined")
 
 
 class Protection(StrEnum):

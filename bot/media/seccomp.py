@@ -59,6 +59,14 @@ _FILES: Mapping[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 """Those to open files, read and write them; none that makes, renames or removes others."""
 
+_FORKING: Mapping[str, tuple[int | None, int | None]] = {
+    "wait4": (61, 260), "setsid": (112, 157), "close_range": (436, 436), "recvfrom": (45, 207),
+    "recvmsg": (47, 212), "sendto": (44, 206), "epoll_ctl": (233, 21), "epoll_wait": (232, None),
+    "epoll_pwait": (281, 22), "prctl": (157, 167), "setrlimit": (160, 164), "setitimer": (38, 103),
+    "landlock_create_ruleset": (444, 444), "landlock_restrict_self": (446, 446),
+}  # fmt: skip
+"""Those to fork on request, and with which a fork confines itself further."""
+
 _PRLIMIT64, _KILL, _TGKILL, _CLONE, _FCNTL = (302, 261), (62, 129), (234, 131), (56, 220), (72, 25)
 
 _FCNTL_OWN_MAX = 7
@@ -87,16 +95,17 @@ def is_available() -> bool:
     return False
 
 
-def restrict(*, files: bool) -> None:
+def restrict(*, files: bool = False, forks: bool = False) -> None:
     """Denies this thread, and those it starts, every system call that computing doesn't need.
 
     It can start threads, but no sockets, processes or programs, and can't reach other processes. files: whether it
-    may open files. Denies nothing where it is not available. `NO_NEW_PRIVILEGES` must be set. Raises: OSError.
+    may open files. forks: whether it may fork, signal processes, and restrict itself further; its forks inherit
+    what it may. Denies nothing where it is not available. `NO_NEW_PRIVILEGES` must be set. Raises: OSError.
     """
     architecture = _architecture()
     if architecture is None or not is_available():
         return
-    program = b"".join(_program(architecture, files=files))
+    program = b"".join(_program(architecture, files=files, forks=forks))
     instructions = ctypes.create_string_buffer(program, len(program))
     of_program = _Program(len(program) // 8, ctypes.addressof(instructions))
     # Not by the system call of that name, which systemd's usual filters end a process for.
@@ -109,14 +118,17 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
 
-def _program(architecture: _Architecture, *, files: bool) -> Iterator[bytes]:
+def _program(architecture: _Architecture, *, files: bool, forks: bool) -> Iterator[bytes]:
     """The instructions of the filter, each a struct sock_filter."""
     column, pid = architecture.column, os.getpid()
     yield _instruction(_LOAD, _ARCHITECTURE_AT)
     yield _instruction(_JUMP_IF_EQUAL, architecture.audit, if_true=1)
     yield _instruction(_RETURN, _KILL_PROCESS)
     yield _instruction(_LOAD, _NUMBER_AT)
-    for numbers in (*_COMPUTING.values(), *(_FILES.values() if files else ())):
+    allowed = [*_COMPUTING.values(), *(_FILES.values() if files else ())]
+    if forks:
+        allowed += [*_FORKING.values(), _CLONE, _KILL, _TGKILL, _PRLIMIT64]
+    for numbers in allowed:
         if (number := numbers[column]) is not None:
             yield _instruction(_JUMP_IF_EQUAL, number, if_false=1)
             yield _instruction(_RETURN, _ALLOW)

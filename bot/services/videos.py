@@ -17,7 +17,6 @@ from bot.domain.jobs import UNLABELLED, CancelResult, FailureReason, Job, NewJob
 from bot.domain.limits import Allowance
 from bot.domain.orders import check_order
 from bot.domain.policy import Consequence, PromptBlocked, Requester
-from bot.media.decode_client import prepare_in_subprocess
 from bot.media.prepared_frame import PictureChanges, PreparedFrame
 from bot.operations.clock import Clock
 from bot.store.jobs.job_store import JobStore
@@ -57,7 +56,8 @@ class AcceptedOrder:
 class VideoService:
     """What members may do. wake: tells the worker that something may be due.
 
-    task_lifetime: how long the upstream keeps a video.
+    prepare_first_frame: turns a member's file into a first frame. task_lifetime: how long the upstream keeps a
+    video.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class VideoService:
         *,
         wake: Callable[[], None],
         clock: Clock,
+        prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]],
         task_lifetime: timedelta,
-        prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]] = prepare_in_subprocess,
     ) -> None:
         self._store = store
         self._wake = wake

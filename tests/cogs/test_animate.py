@@ -12,7 +12,7 @@ from bot.operations.clock import utc_now
 from bot.services.videos import AcceptedOrder, VideoService
 from bot.store.guilds import guild_settings
 from tests.cogs.conftest import CogHarness, open_cog_harness, sample_picture
-from tests.fakes import TASK_LIFETIME
+from tests.fakes import TASK_LIFETIME, prepare_frame_in_thread
 from tests.faulty_gateway import Fault, Route
 
 
@@ -224,7 +224,11 @@ async def test_an_internal_error_is_reported_with_a_reference_and_no_details(
     harness: CogHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken = BrokenService(
-        harness.app.store, wake=harness.app.worker.wake, clock=utc_now, task_lifetime=TASK_LIFETIME
+        harness.app.store,
+        wake=harness.app.worker.wake,
+        clock=utc_now,
+        prepare_first_frame=prepare_frame_in_thread,
+        task_lifetime=TASK_LIFETIME,
     )
     harness.bot.services = replace(harness.bot.services, jobs=broken)
 

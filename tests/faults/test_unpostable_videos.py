@@ -12,7 +12,7 @@ from bot.domain.jobs import Job, JobState
 from bot.services.videos import VideoService
 from bot.store.jobs.job_store import JobStore
 from tests.discord_server import FaultPhase, Message, Overwrite, Reset, refused
-from tests.fakes import TASK_LIFETIME
+from tests.fakes import TASK_LIFETIME, prepare_frame_in_thread
 from tests.faults.discord_harness import DiscordHarness, discord_harness
 from tests.faulty_gateway import Fault, Route
 
@@ -41,7 +41,13 @@ def direct(harness: DiscordHarness) -> list[Message]:
 
 
 def listed(harness: DiscordHarness, job: Job) -> str:
-    service = VideoService(harness.store, wake=lambda: None, clock=harness.clock, task_lifetime=TASK_LIFETIME)
+    service = VideoService(
+        harness.store,
+        wake=lambda: None,
+        clock=harness.clock,
+        prepare_first_frame=prepare_frame_in_thread,
+        task_lifetime=TASK_LIFETIME,
+    )
     return member_texts.job_list([job], service.downloads([job]))
 
 

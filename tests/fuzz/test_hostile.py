@@ -7,7 +7,7 @@ import pytest
 
 from bot.chat.messages.reason_texts import text_of
 from bot.domain.errors import PictureRefused
-from bot.media.decode_client import prepare_in_subprocess
+from bot.media.decode_client import DecodeClient
 from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import PictureProblem, UnusablePicture
 from bot.media.prepared_frame import PreparedFrame
@@ -35,10 +35,11 @@ def is_acceptable(result: PreparedFrame | PictureRefused) -> bool:
 )
 async def test_a_hostile_picture_results_in_a_frame_or_a_refusal_that_says_what_to_do(name: str) -> None:
     result: PreparedFrame | PictureRefused
-    try:
-        result = await prepare_in_subprocess(BOMBS[name]())
-    except PictureRefused as refused:
-        result = refused
+    async with DecodeClient() as client:
+        try:
+            result = await client.prepare(BOMBS[name]())
+        except PictureRefused as refused:
+            result = refused
     assert is_acceptable(result)
 
 
@@ -52,7 +53,8 @@ def test_a_file_that_is_not_a_picture_is_refused_as_such(name: str) -> None:
 @pytest.mark.parametrize("name", POLYGLOTS)
 async def test_only_the_pixels_of_a_polyglot_are_kept(name: str) -> None:
     assert PAYLOAD in POLYGLOTS[name]()
-    prepared = await prepare_in_subprocess(POLYGLOTS[name]())
+    async with DecodeClient() as client:
+        prepared = await client.prepare(POLYGLOTS[name]())
     assert is_acceptable(prepared)
     assert PAYLOAD not in prepared.frame.data
 
@@ -75,11 +77,12 @@ async def test_decoding_uses_no_memory_in_the_bots_process() -> None:
     large = encoded("PNG", (6_000, 6_000))
     bot = psutil.Process()
     before = bot.memory_info().rss
-    decoding = asyncio.gather(prepare_in_subprocess(large), prepare_in_subprocess(large))
-    peak = before
-    while not decoding.done():
-        await asyncio.sleep(0.01)
-        peak = max(peak, bot.memory_info().rss)
-    await decoding
+    async with DecodeClient() as client:
+        decoding = asyncio.gather(client.prepare(large), client.prepare(large))
+        peak = before
+        while not decoding.done():
+            await asyncio.sleep(0.01)
+            peak = max(peak, bot.memory_info().rss)
+        await decoding
     # In the bot itself, each picture would take 110 MB.
     assert peak - before < 50 << 20

@@ -1,4 +1,7 @@
-"""A decoder that misbehaves as the picture tells it: `python -m tests.media.rogue_decoder PARENT_PID`."""
+"""A decoder that misbehaves as the picture tells it: `python -m tests.media.rogue_decoder PARENT_PID`.
+
+Requests come as `bot.media.decode_server` says.
+"""
 
 import os
 import signal
@@ -9,10 +12,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from bot.media.decode_protocol import HEADER, PROBLEMS, READY, ResponseKind
+from bot.media.decode_server import Work, serve
 from bot.media.decode_worker import respond
 from bot.media.picture_problems import MAX_PIXELS
-from bot.media.prepared_frame import MAX_FRAME_BYTES
-from bot.media.sandbox import ResourceLimits, confine
+from bot.media.prepared_frame import MAX_FRAME_BYTES, MAX_INPUT_BYTES
+from bot.media.sandbox import ResourceLimits
 
 LIMITS = ResourceLimits(memory_bytes=150 << 20, cpu_s=1, wall_s=60, max_file_bytes=0)
 HANGING_THREADS = 2
@@ -24,8 +28,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def write(response: bytes) -> None:
-    sys.stdout.buffer.write(response)
-    sys.stdout.buffer.flush()
+    while response:
+        response = response[os.write(0, response) :]
 
 
 def hang() -> None:
@@ -41,7 +45,7 @@ def busy_loop() -> None:
 def flood(start: bytes = b"") -> None:
     write(start)
     while True:
-        os.write(1, b"a" * (1 << 16))
+        os.write(0, b"a" * (1 << 16))
 
 
 def log_much() -> None:
@@ -101,15 +105,13 @@ MISBEHAVIORS: dict[bytes, Callable[[], None]] = {
 }
 
 
-def main() -> None:
-    confine(LIMITS, int(sys.argv[1]))
-    write(READY)
-    data = sys.stdin.buffer.read()
+def misbehave(data: bytes) -> bytes:
+    """Does what the picture says and ends, or responds as an intact decoder does."""
     if misbehavior := MISBEHAVIORS.get(data):
         misbehavior()
-    else:
-        write(respond(data))
+        os._exit(0)
+    return respond(data)
 
 
 if __name__ == "__main__":
-    main()
+    serve(Work(misbehave, LIMITS, READY, MAX_INPUT_BYTES), int(sys.argv[1]))

@@ -26,6 +26,15 @@ def _confine_encoder(parent_pid: int, folder: Path) -> None:
     sandbox.confine(transcode_worker.limits(folder / "source", folder / "target", 1000), parent_pid)
 
 
+def _fork_decoder(parent_pid: int) -> None:
+    """Goes on in a fork, as decoders do; this process waits for it."""
+    sandbox.confine_server(parent_pid)
+    server_pid, pid = os.getpid(), os.fork()
+    if pid:
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    sandbox.confine_fork(decode_protocol.LIMITS, server_pid)
+
+
 def _restrict(restriction: Callable[[], None]) -> None:
     set_process_option(ProcessOption.NO_NEW_PRIVILEGES, 1)
     restriction()
@@ -33,7 +42,8 @@ def _restrict(restriction: Callable[[], None]) -> None:
 
 RESTRICTIONS: dict[str, Callable[[int, Path], None]] = {
     "nothing": lambda _pid, _folder: None,
-    "decoder": lambda pid, _folder: sandbox.confine(decode_protocol.LIMITS, pid),
+    "server": lambda pid, _folder: sandbox.confine_server(pid),
+    "decoder": lambda pid, _folder: _fork_decoder(pid),
     "encoder": _confine_encoder,
     "landlock": lambda _pid, folder: _restrict(
         lambda: landlock.restrict(readable=[folder / "source"], writable=[folder / "target"])
@@ -109,6 +119,8 @@ def attempts(parent_pid: int, folder: Path, pipe: int) -> dict[str, Callable[[],
         "open the bot's memory": lambda: (proc / "mem").open("rb").close(),
         "copy the bot's memory": lambda: _read_memory(parent_pid),
         "signal the bot": lambda: os.kill(parent_pid, 0),
+        "signal its parent": lambda: os.kill(os.getppid(), 0),
+        "copy its parent's memory": lambda: _read_memory(os.getppid()),
         "have the bot signalled": lambda: _own_signals_of(pipe, parent_pid),
         "get a handle of the bot": lambda: os.close(os.pidfd_open(parent_pid)),
         "lift its own limits": _raise_limit,

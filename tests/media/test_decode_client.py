@@ -5,15 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 from PIL import Image
 
 from bot.domain.errors import PictureRefused
-from bot.media.decode_client import DecoderNotStarted, prepare_in_subprocess
+from bot.media.decode_client import DecodeClient, DecoderNotStarted
 from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import PictureProblem, UnusablePicture
 from bot.media.prepared_frame import MAX_INPUT_BYTES, PreparedFrame
@@ -47,35 +49,66 @@ def is_alive(process: psutil.Process) -> bool:
 
 async def hanging_decoder() -> psutil.Process:
     """Waits for a decoder that hangs."""
-    while not (hanging := [process for process in decoders() if process.num_threads() == HANGING_THREADS]):
+    return (await hanging_decoders(1))[0]
+
+
+async def hanging_decoders(count: int) -> list[psutil.Process]:
+    while len(hanging := [process for process in decoders() if threads(process) == HANGING_THREADS]) < count:
         await asyncio.sleep(0.01)
-    return hanging[0]
+    return hanging
 
 
-async def refusal(misbehavior: bytes, timeout_s: float = 60, module: str = ROGUE_DECODER) -> UnusablePicture:
+def threads(process: psutil.Process) -> int:
+    try:
+        return int(process.num_threads())
+    except psutil.NoSuchProcess:
+        return 0
+
+
+async def cancel(preparing: asyncio.Future[Any]) -> None:
+    preparing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await preparing
+
+
+async def refusal(client: DecodeClient, data: bytes) -> UnusablePicture:
     with pytest.raises(PictureRefused) as refused:
-        await prepare_in_subprocess(misbehavior, module=module, timeout_s=timeout_s)
+        await client.prepare(data)
     assert isinstance(refused.value.reason, UnusablePicture)
     return refused.value.reason
 
 
 async def problem(misbehavior: bytes, timeout_s: float = 60) -> PictureProblem:
-    return (await refusal(misbehavior, timeout_s)).problem
+    async with DecodeClient(ROGUE_DECODER, timeout_s=timeout_s) as client:
+        return (await refusal(client, misbehavior)).problem
 
 
 @pytest.fixture(autouse=True)
-async def no_decoder_outlives_a_test() -> object:
+async def no_decoder_outlives_a_test() -> AsyncIterator[None]:
     yield
     assert decoders() == []
+
+
+@pytest.fixture
+async def rogue() -> AsyncIterator[DecodeClient]:
+    async with DecodeClient(ROGUE_DECODER) as client:
+        yield client
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[DecodeClient]:
+    async with DecodeClient() as client:
+        yield client
 
 
 @pytest.mark.full
 def test_a_subprocess_prepares_every_sample_as_a_direct_call_does() -> None:
     async def prepare_all() -> list[PreparedFrame]:
         prepared: list[PreparedFrame] = []
-        for start in range(0, len(EVERY_PICTURE), 2):
-            files = [(PICTURES / name).read_bytes() for name in EVERY_PICTURE[start : start + 2]]
-            prepared += await asyncio.gather(*map(prepare_in_subprocess, files))
+        async with DecodeClient() as client:
+            for start in range(0, len(EVERY_PICTURE), 2):
+                files = [(PICTURES / name).read_bytes() for name in EVERY_PICTURE[start : start + 2]]
+                prepared += await asyncio.gather(*map(client.prepare, files))
         return prepared
 
     assert asyncio.run(prepare_all()) == [
@@ -83,15 +116,15 @@ def test_a_subprocess_prepares_every_sample_as_a_direct_call_does() -> None:
     ]
 
 
-async def test_a_refusal_keeps_its_problem_and_sizes() -> None:
+async def test_a_refusal_keeps_its_problem_and_sizes(client: DecodeClient) -> None:
     file = BytesIO()
     Image.new("RGB", (100, 120)).save(file, "PNG")
     tiny = UnusablePicture(PictureProblem.TOO_SMALL, size=(100, 120), minimum_size=(180, 216))
-    assert await refusal(file.getvalue(), module="bot.media.decode_worker") == tiny
+    assert await refusal(client, file.getvalue()) == tiny
 
 
 async def test_a_file_over_the_limit_starts_no_process() -> None:
-    reason = await refusal(bytes(MAX_INPUT_BYTES + 1), module="tests.no_such_decoder")
+    reason = await refusal(DecodeClient("tests.no_such_decoder"), bytes(MAX_INPUT_BYTES + 1))
     assert reason == UnusablePicture(PictureProblem.FILE_TOO_LARGE, size_bytes=MAX_INPUT_BYTES + 1)
 
 
@@ -137,40 +170,112 @@ async def test_a_picture_that_takes_too_much_memory_is_refused() -> None:
     assert await problem(file.getvalue()) is PictureProblem.TOO_MUCH_MEMORY
 
 
-async def test_killing_a_decoder_affects_only_its_picture() -> None:
-    preparing = asyncio.create_task(problem(b"hang"))
-    os.kill((await hanging_decoder()).pid, signal.SIGKILL)
-    others = await asyncio.gather(*(prepare_in_subprocess(GOOD_PICTURE) for _ in range(3)))
-    assert await preparing is PictureProblem.TOO_MUCH_MEMORY
-    assert {other.frame for other in others} == {prepare_first_frame(GOOD_PICTURE).frame}
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+async def test_killing_a_decoder_affects_only_its_picture(rogue: DecodeClient, number: signal.Signals) -> None:
+    others = asyncio.gather(*(rogue.prepare(GOOD_PICTURE) for _ in range(3)))
+    preparing = asyncio.create_task(refusal(rogue, b"hang"))
+    os.kill((await hanging_decoder()).pid, number)
+    await preparing
+    later = await rogue.prepare(GOOD_PICTURE)
+    assert {prepared.frame for prepared in (*await others, later)} == {prepare_first_frame(GOOD_PICTURE).frame}
 
 
-async def test_cancelling_kills_the_decoder() -> None:
-    preparing = asyncio.create_task(prepare_in_subprocess(b"hang", module=ROGUE_DECODER))
+async def test_the_pictures_of_a_server_that_is_killed_are_decoded_by_another(rogue: DecodeClient) -> None:
+    hanging = asyncio.create_task(rogue.prepare(b"hang"))
+    server = (await hanging_decoder()).parent()
+    good = asyncio.create_task(rogue.prepare(GOOD_PICTURE))
+    server.kill()
+    assert await good == prepare_first_frame(GOOD_PICTURE)
+    assert (await hanging_decoder()).parent() != server
+    await cancel(hanging)
+
+
+async def test_pictures_that_kill_every_server_are_given_up(rogue: DecodeClient) -> None:
+    hanging = asyncio.create_task(rogue.prepare(b"hang"))
+    for _ in range(2):
+        (await hanging_decoder()).parent().kill()
+    with pytest.raises(DecoderNotStarted, match="-9"):
+        await hanging
+
+
+async def test_a_crash_replaces_the_server_so_that_nothing_is_learned_of_the_next_decoders_addresses(
+    rogue: DecodeClient,
+) -> None:
+    hanging = asyncio.create_task(rogue.prepare(b"hang"))
+    first = (await hanging_decoder()).parent()
+    await refusal(rogue, b"crash")
+    await rogue.prepare(GOOD_PICTURE)
+    assert is_alive(first)
+    assert {process for process in decoders() if process.ppid() == os.getpid()} > {first}
+    await cancel(hanging)
+    while is_alive(first):
+        await asyncio.sleep(0.01)
+
+
+async def test_pictures_share_a_server_and_no_decoder(rogue: DecodeClient) -> None:
+    seen = set()
+    for _ in range(2):
+        hanging = asyncio.create_task(rogue.prepare(b"hang"))
+        process = await hanging_decoder()
+        seen.add((process.pid, process.ppid()))
+        await cancel(hanging)
+    pids, parents = zip(*seen, strict=True)
+    assert len(pids) == 2
+    assert len(set(parents)) == 1
+
+
+@linux_only
+async def test_a_decoder_has_no_socket_of_another_picture(rogue: DecodeClient) -> None:
+    hanging = asyncio.gather(*(rogue.prepare(b"hang") for _ in range(2)))
+    assert [process.num_fds() for process in await hanging_decoders(2)] == [3, 3]
+    await cancel(hanging)
+
+
+async def test_closing_ends_a_server_and_its_decoders(rogue: DecodeClient) -> None:
+    hanging = asyncio.create_task(rogue.prepare(b"hang"))
+    await hanging_decoder()
+    await rogue.close()
+    assert decoders() == []
+    with pytest.raises(DecoderNotStarted):
+        await hanging
+
+
+async def test_a_server_without_pictures_ends_and_the_next_picture_starts_another() -> None:
+    async with DecodeClient("tests.media.impatient_decoder") as client:
+        for _ in range(2):
+            assert await client.prepare(GOOD_PICTURE) == prepare_first_frame(GOOD_PICTURE)
+            while decoders():
+                await asyncio.sleep(0.01)
+
+
+async def test_cancelling_kills_the_decoder(rogue: DecodeClient) -> None:
+    preparing = asyncio.create_task(rogue.prepare(b"hang"))
     process = await hanging_decoder()
-    preparing.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await preparing
+    await cancel(preparing)
     assert not is_alive(process)
 
 
 async def test_a_decoder_that_cannot_start_does_not_blame_the_picture() -> None:
-    with pytest.raises(DecoderNotStarted, match="no such library"):
-        await prepare_in_subprocess(GOOD_PICTURE, module="tests.media.unready_decoder")
+    async with DecodeClient("tests.media.unready_decoder") as client:
+        with pytest.raises(DecoderNotStarted, match="no such library"):
+            await client.prepare(GOOD_PICTURE)
 
 
 @linux_only
 async def test_a_decoder_dies_when_the_bot_is_killed() -> None:
     program = (
         "import asyncio\n"
-        "from bot.media.decode_client import prepare_in_subprocess\n"
-        f"asyncio.run(prepare_in_subprocess(b'hang', module={ROGUE_DECODER!r}))\n"
+        "from bot.media.decode_client import DecodeClient\n"
+        "async def main():\n"
+        f"    await DecodeClient({ROGUE_DECODER!r}).prepare(b'hang')\n"
+        "asyncio.run(main())\n"
     )
     bot = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2])  # noqa: S603, ASYNC220
     process = await hanging_decoder()
+    server = process.parent()
     bot.kill()
     bot.wait()
-    while is_alive(process):
+    while is_alive(process) or is_alive(server):
         await asyncio.sleep(0.01)
 
 
@@ -178,6 +283,7 @@ async def test_a_decoder_dies_when_the_bot_is_killed() -> None:
 async def test_a_decoder_ignores_signals_that_stop_the_bot(signal_number: signal.Signals) -> None:
     preparing = asyncio.create_task(problem(b"hang", timeout_s=1))
     process = await hanging_decoder()
+    os.kill(process.ppid(), signal_number)
     os.kill(process.pid, signal_number)
     assert await preparing is PictureProblem.TOO_SLOW
 
@@ -192,8 +298,8 @@ async def test_a_decoder_gets_no_secrets(
 
 
 async def test_a_bot_module_in_the_working_directory_is_not_imported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: DecodeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "bot.py").write_text("raise SystemExit(7)")
     monkeypatch.chdir(tmp_path)
-    assert await prepare_in_subprocess(GOOD_PICTURE) == prepare_first_frame(GOOD_PICTURE)
+    assert await client.prepare(GOOD_PICTURE) == prepare_first_frame(GOOD_PICTURE)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bot.media import jpeg_xl
-from bot.media.decode_client import prepare_in_subprocess
+from bot.media.decode_client import DecodeClient
 from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import MAX_PIXELS, PictureProblem
 from bot.media.prepared_frame import PictureChanges
@@ -77,7 +77,8 @@ def test_a_jpeg_xl_is_taken(data: bytes) -> None:
 
 
 async def test_the_sandboxed_decoder_reads_it() -> None:
-    assert await prepare_in_subprocess(QUARTERS_FILE) == prepare_first_frame(QUARTERS_FILE)
+    async with DecodeClient() as client:
+        assert await client.prepare(QUARTERS_FILE) == prepare_first_frame(QUARTERS_FILE)
 
 
 def test_exif_turns_no_jpeg_xl() -> None:

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from bot.chat.messages.picture_texts import picture_changes
-from bot.media.decode_client import prepare_in_subprocess
+from bot.media.decode_client import DecodeClient
 from bot.media.first_frame import prepare_first_frame
 from tests.media.samples import CLEAR, SIZE, WHITE, animated, drawing, encoded, quarters
 from tests.media.test_raw_photo import PREVIEW, SENSOR_PIXELS, raw_photo
@@ -23,6 +23,7 @@ from tests.media.test_raw_photo import PREVIEW, SENSOR_PIXELS, raw_photo
     ],
 )
 async def test_a_change_is_told(data: bytes, said: str) -> None:
-    prepared = await prepare_in_subprocess(data)
+    async with DecodeClient() as client:
+        prepared = await client.prepare(data)
     assert prepared == prepare_first_frame(data)
     assert picture_changes(prepared.changes) == f"I adjusted your picture for the model: {said}."

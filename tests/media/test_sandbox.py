@@ -47,7 +47,14 @@ def works(results: dict[str, bool]) -> set[str]:
 def test_everything_that_is_tried_works_without_a_sandbox(probe: Probe) -> None:
     # Some systems let nobody look into other processes, or rename, and root alone may do the rest.
     unsure = {"read the bot's memory map", "open the bot's memory", "copy the bot's memory"}
+    unsure |= {"copy its parent's memory"}
     assert set(probe("nothing")) - works(probe("nothing")) <= unsure
+
+
+@confined
+def test_what_forks_decoders_can_also_fork_and_limit_itself_and_nothing_else(probe: Probe) -> None:
+    limiting = {"lift its own limits", "become readable to others", "stop its own clock"}
+    assert works(probe("server")) == COMPUTING | limiting | {"start a process"}
 
 
 @confined

@@ -1,5 +1,4 @@
 import asyncio
-import resource
 from datetime import timedelta
 from io import BytesIO
 
@@ -197,15 +196,6 @@ async def test_a_failed_or_cancelled_decoder_frees_its_slot(
         with pytest.raises(PictureRefused):
             await service.accept(MEMBER, Attachment(b"no picture").read, prompt="a fox")
     await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
-
-
-async def test_a_picture_is_decoded_in_its_own_process(
-    database: Database, wakes: WakeCounter, clock: FakeClock
-) -> None:
-    service = VideoService(JobStore(database, TWO), wake=wakes.wake, clock=clock, task_lifetime=TASK_LIFETIME)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > before
 
 
 async def test_the_allowance_says_when_the_next_video_unlocks(service: VideoService, clock: FakeClock) -> None:

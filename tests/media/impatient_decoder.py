@@ -1,0 +1,14 @@
+"""A decoder whose server ends after a second without a picture.
+
+`python -m tests.media.impatient_decoder PARENT_PID`
+"""
+
+import sys
+
+from bot.media.decode_protocol import LIMITS, READY
+from bot.media.decode_server import Work, serve
+from bot.media.decode_worker import respond
+from bot.media.prepared_frame import MAX_INPUT_BYTES
+
+if __name__ == "__main__":
+    serve(Work(respond, LIMITS, READY, MAX_INPUT_BYTES), int(sys.argv[1]), idle_s=1)
