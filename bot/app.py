@@ -185,10 +185,14 @@ async def open_app(
             background_services.append(ServerClockSync(reference, database.server_time))
         worker = Worker(store, context, config, background_services)
         wake = worker.wake
-        if prepare_first_frame is None:
-            prepare_first_frame = (await stack.enter_async_context(DecodeClient())).prepare
+        decoder = await stack.enter_async_context(DecodeClient())
         service = VideoService(
-            store, wake=wake, clock=clock, prepare_first_frame=prepare_first_frame, task_lifetime=task_lifetime
+            store,
+            wake=wake,
+            clock=clock,
+            prepare_first_frame=prepare_first_frame or decoder.prepare,
+            expect_picture=decoder.expect_picture if prepare_first_frame is None else lambda: None,
+            task_lifetime=task_lifetime,
         )
         guild_events: GuildEvents | None = None
         if isinstance(client, ZoetropeBot):

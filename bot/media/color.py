@@ -83,9 +83,9 @@ class Flattened:
 
 def flatten_to_srgb(image: Image.Image, profile: bytes | ColorEncoding | None) -> Flattened:
     """`image`, of a mode that `to_8_bit` returns, as sRGB. profile: an ICC profile, or an encoding."""
-    opaque = _to_srgb(image.convert(image.mode.removesuffix("A")), profile)
     if image.mode not in ALPHA_MODES:
-        return Flattened(opaque)
+        return Flattened(_to_srgb(image, profile))
+    opaque = _to_srgb(image.convert(image.mode.removesuffix("A")), profile)
     alpha = image.getchannel("A")
     min_alpha, max_alpha = cast("tuple[int, int]", alpha.getextrema())
     on_white = _on(Backdrop.WHITE, opaque, alpha)

@@ -6,6 +6,7 @@ only its picture's member sees an error.
 """
 
 import asyncio
+import contextlib
 import logging
 import signal
 from types import TracebackType
@@ -54,6 +55,7 @@ class DecodeClient:
         self._server: ServerProcess | None = None
         self._starting = asyncio.Lock()
         self._watches: dict[ServerProcess, asyncio.Task[None]] = {}
+        self._warming_up: asyncio.Task[None] | None = None
         self._is_closed = False
 
     async def __aenter__(self) -> Self:
@@ -67,6 +69,8 @@ class DecodeClient:
     async def close(self) -> None:
         """Ends all processes, and returns once they are gone."""
         self._is_closed = True
+        if self._warming_up is not None:
+            await self._warming_up
         async with self._starting:
             self._server = None
         watches = dict(self._watches)
@@ -77,6 +81,15 @@ class DecodeClient:
             for server in (server for server, watch in watches.items() if watch in late):
                 server.kill()
             await asyncio.wait(watches.values())
+
+    def expect_picture(self) -> None:
+        """Starts the server in the background, if none runs: a picture is about to be fetched."""
+        if self._server is None and not self._starting.locked() and not self._is_closed:
+            self._warming_up = asyncio.create_task(self._warm_up())
+
+    async def _warm_up(self) -> None:
+        with contextlib.suppress(DecoderNotStarted, OSError):  # the picture's own attempt raises it again
+            await self._running_server()
 
     async def prepare(self, data: bytes) -> PreparedFrame:
         """Turns a member's file into a first frame, in a process that ends with this call, even a cancelled one.
@@ -109,6 +122,8 @@ class DecodeClient:
         exit_code, stderr = await server.wait()
         server.disconnect()
         del self._watches[server]
+        if self._server is server:
+            self._server = None
         if exit_code:
             _log.warning("the server of the picture decoders exited (%d): %s", exit_code, stderr)
 

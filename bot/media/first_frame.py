@@ -35,6 +35,7 @@ MAX_ENLARGE = 2
 _MAX_PNG_BYTES = 4_000_000  # a longer one is a photo: as a JPEG it looks the same and uploads several times faster
 _JPEG_QUALITIES = (95, 90, 80, 60, 30)
 _BAND_ROWS = 128
+_CLOSE = 1.1  # times the frame's size: scaled down from less, the quicker filter gives the same
 
 _MIN_CONTRAST = 24  # of 255: below, a picture counts as one of a single color
 _CLEAR_CONTRAST = 64  # many animations fade in
@@ -181,7 +182,8 @@ def _scaled(image: Image.Image, size: Size) -> Image.Image:
             band = image.crop((0, top, image.width, min(top + _BAND_ROWS * factor, image.height)))
             reduced.paste(band.reduce(factor), (0, top // factor))
         image = reduced
-    return image.resize(size, Image.Resampling.LANCZOS)
+    is_close = size[0] <= image.width < _CLOSE * size[0] and size[1] <= image.height < _CLOSE * size[1]
+    return image.resize(size, Image.Resampling.BICUBIC if is_close else Image.Resampling.LANCZOS)
 
 
 def _encode(picture: Image.Image, *, is_lossless: bool) -> Frame:

@@ -56,8 +56,8 @@ class AcceptedOrder:
 class VideoService:
     """What members may do. wake: tells the worker that something may be due.
 
-    prepare_first_frame: turns a member's file into a first frame. task_lifetime: how long the upstream keeps a
-    video.
+    prepare_first_frame: turns a member's file into a first frame. expect_picture: called before a file is fetched.
+    task_lifetime: how long the upstream keeps a video.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class VideoService:
         wake: Callable[[], None],
         clock: Clock,
         prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]],
+        expect_picture: Callable[[], None] = lambda: None,
         task_lifetime: timedelta,
     ) -> None:
         self._store = store
@@ -74,6 +75,7 @@ class VideoService:
         self._clock = clock
         self._task_lifetime = task_lifetime
         self._prepare_first_frame = prepare_first_frame
+        self._expect_picture = expect_picture
         self._decoder_slots = asyncio.Semaphore(MAX_DECODERS)
         self._picture_slots = asyncio.Semaphore(MAX_PICTURES)
         self._arriving: Counter[tuple[int, int]] = Counter()
@@ -98,6 +100,7 @@ class VideoService:
                 # Checked again in the transaction that adds the job; here it saves fetching pictures for nothing.
                 await self._store.check(requester, order, self._clock(), arriving=others)
                 async with self._picture_slots:
+                    self._expect_picture()
                     data = await read_picture()
                     async with self._decoder_slots:
                         prepared = await self._prepare_first_frame(data)

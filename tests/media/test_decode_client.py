@@ -212,6 +212,16 @@ async def test_a_crash_replaces_the_server_so_that_nothing_is_learned_of_the_nex
         await asyncio.sleep(0.01)
 
 
+async def test_a_picture_that_is_expected_finds_its_server_started(rogue: DecodeClient) -> None:
+    rogue.expect_picture()
+    rogue.expect_picture()
+    while not (servers := decoders()):
+        await asyncio.sleep(0.01)
+    hanging = asyncio.create_task(rogue.prepare(b"hang"))
+    assert (await hanging_decoder()).parent() == servers[0]
+    await cancel(hanging)
+
+
 async def test_pictures_share_a_server_and_no_decoder(rogue: DecodeClient) -> None:
     seen = set()
     for _ in range(2):
