@@ -102,8 +102,18 @@ jobs = Table(
     CheckConstraint("state <> 'running' OR upstream_id IS NOT NULL", name="running_has_a_task"),
 )
 
-# For the worker's loop. Partial, because most jobs have ended and nothing about them is due.
-Index("ix_jobs_due_at", jobs.c.due_at, **partial("due_at IS NOT NULL"))
+AWAITS_POLL = text("due_at IS NOT NULL AND state = 'running'")
+AWAITS_STAGE = text("due_at IS NOT NULL AND state <> 'running'")
+"""Between them, all jobs that are due at some time. As text, for the two indexes below; see `IS_ACTIVE`."""
+
+HAS_FAILED_CLAIMS = text("claim_count >= 2")
+"""Jobs during which a worker may have died; see `SUSPECT_CLAIMS` in `bot.store.jobs.due`."""
+
+# For the worker's loops. Partial, because most jobs have ended and nothing about them is due; two, so that nothing
+# waits behind thousands of polls. `guild_id`, so that the jobs of one server are passed over without reading them.
+Index("ix_jobs_polls", jobs.c.due_at, jobs.c.guild_id, **partial(AWAITS_POLL.text))
+Index("ix_jobs_stages", jobs.c.due_at, jobs.c.guild_id, **partial(AWAITS_STAGE.text))
+Index("ix_jobs_failed_claims", jobs.c.due_at, **partial(HAS_FAILED_CLAIMS.text))
 # The queue in order, and the few jobs that hold a slot. Partial, because a query planner that knows only averages
 # would take `running` for as common as `delivered` and read the whole table.
 Index("ix_jobs_active", jobs.c.state, jobs.c.created_at, **partial(IS_ACTIVE.text))

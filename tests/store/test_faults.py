@@ -119,13 +119,13 @@ def hide_the_queue(file: Path) -> None:
         with closing(sqlite3.connect(file, isolation_level=None)) as connection:
             connection.execute("PRAGMA writable_schema = ON")
             connection.execute(
-                "UPDATE sqlite_master SET sql = 'CREATE INDEX ix_jobs_due_at ON jobs (due_at) WHERE due_at ' || ? "
-                "WHERE name = 'ix_jobs_due_at'",
+                "UPDATE sqlite_master SET sql = 'CREATE INDEX ix_jobs_stages ON jobs (due_at, guild_id) WHERE "
+                "due_at ' || ? || ' AND state <> ''running''' WHERE name = 'ix_jobs_stages'",
                 (condition,),
             )
         if condition == "IS NULL":
             with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-                connection.execute("REINDEX ix_jobs_due_at")
+                connection.execute("REINDEX ix_jobs_stages")
 
 
 class TestDamagedFile:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from bot.domain.errors import UpstreamClosed
 from bot.domain.jobs import ENDED, JobState
 from bot.providers.base import TaskStatus
-from bot.store.jobs.leasing import GUILD_MAX_IN_PROGRESS
+from bot.store.jobs.due import GUILD_MAX_IN_PROGRESS
 from bot.worker.loop import LEASE_DURATIONS
 from tests.fakes import FaultyJobStore
 from tests.harness import (

@@ -40,6 +40,7 @@ from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings, violations
 from bot.store.jobs import admission, budget_alerts, leasing, recovery, refusals, submission_gate, transitions
 from bot.store.jobs.admission import Admitted
+from bot.store.jobs.due import ANYTHING, DueFor, Times
 from bot.store.jobs.rows import fetch_job, job_of, read_job, select_jobs, state_columns
 from bot.store.jobs.submission_gate import Gate
 from bot.store.money import ledger
@@ -167,17 +168,18 @@ class JobStore:
         held: Collection[Job] = (),
         *,
         expired: bool = True,
+        kinds: Collection[DueFor] = ANYTHING,
     ) -> list[Job]:
-        """Claims up to `limit` due jobs of any state, the longest due first.
+        """Claims up to `limit` due jobs, from each server in turn, the longest due first.
 
         leases: the lease for each state. An ended job is due until its end was announced. held: jobs that the
         caller is still working on; it keeps them even if their lease ran out. expired: also claim jobs whose lease
-        ran out.
+        ran out. kinds: only jobs that are due for this.
         """
         async with self._db.write() as connection:
             kept = [*held, *self._uncertain_claims]
-            lease_now = await self._db.lease_time(connection, now)
-            return await leasing.claim_due(connection, now, lease_now, limit, leases, kept, expired=expired)
+            times = Times(now, await self._db.lease_time(connection, now), expired)
+            return await leasing.claim_due(connection, times, limit, leases, kept, kinds)
 
     async def claim_queued(
         self, now: datetime, max_running: int, pause: timedelta, lease: timedelta
@@ -207,11 +209,13 @@ class JobStore:
         self._uncertain_claims.remove(job)
         return job if job.id in held else None
 
-    async def next_due_at(self, now: datetime, max_running: int) -> datetime | None:
+    async def next_due_at(
+        self, now: datetime, max_running: int, kinds: Collection[DueFor] = ANYTHING
+    ) -> datetime | None:
         """The earliest time at which a claim would find a job; None if none waits."""
         async with self._db.read() as connection:
-            lease_now = await self._db.lease_time(connection, now)
-            return await leasing.next_due_at(connection, now, lease_now, max_running)
+            times = Times(now, await self._db.lease_time(connection, now))
+            return await leasing.next_due_at(connection, times, max_running, kinds)
 
     async def renew(
         self, jobs: Sequence[Job], now: datetime, leases: Mapping[JobState, timedelta]

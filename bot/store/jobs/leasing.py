@@ -9,21 +9,19 @@ differ. Everything else goes by `now`, the time of the worker that asks.
 """
 
 import secrets
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, not_, or_, select, update
+from sqlalchemy import Select, and_, case, func, not_, select, update
 
 from bot.domain.guilds import Access
 from bot.domain.jobs import Job, JobState
 from bot.store.engine import Connection
-from bot.store.jobs import submission_gate
-from bot.store.jobs.rows import count_jobs, job_of, read_job, select_jobs, state_columns
-from bot.store.jobs.transitions import LONGEST_PAUSE
-from bot.store.schema import IS_ACTIVE, guilds, jobs, notifications
+from bot.store.jobs import due, submission_gate
+from bot.store.jobs.due import ANYTHING, DueFor, Times
+from bot.store.jobs.rows import IDS, count_jobs, job_of, read_job, select_jobs, state_columns
+from bot.store.schema import AWAITS_POLL, AWAITS_STAGE, IS_ACTIVE, guilds, jobs, notifications
 
 _HOLDS_A_SLOT = and_(IS_ACTIVE, jobs.c.state.in_((JobState.SUBMITTING, JobState.RUNNING)))
 """Jobs that occupy one of the upstream's slots."""
@@ -45,46 +43,6 @@ _WAITING_FOR_A_SLOT = and_(
     not_(BLOCKED),
 )
 
-SUSPECT_CLAIMS = 2
-"""After this many claims without a write, a job may be what kills workers: at most one such runs at a time."""
-
-_TRUSTED = jobs.c.claim_count < SUSPECT_CLAIMS
-
-GUILD_MAX_IN_PROGRESS = 8
-"""A server with this many jobs in progress gets no more for now: a rate-limited channel must not starve others."""
-
-LONGEST_LEASE = timedelta(minutes=10)
-"""No lease is longer without a renewal."""
-
-
-def due_rows(now: datetime, lease_now: datetime, limit: int, *, expired: bool = True) -> Select[Any]:
-    """Due rows without a lease, from each server in turn; within a server, the longest due first, then the oldest.
-
-    expired: also rows whose lease ran out.
-    """
-    free: ColumnElement[bool] = jobs.c.lease_until.is_(None)
-    if expired:
-        free = or_(free, _expired(lease_now))
-    is_due = and_(or_(jobs.c.due_at <= now, _misdated(now)), free)
-    turn = func.row_number().over(partition_by=jobs.c.guild_id, order_by=(jobs.c.due_at, jobs.c.created_at))
-    line = select(jobs.c.id, turn.label("turn")).where(is_due).subquery()
-    return (
-        select_jobs()
-        .join(line, line.c.id == jobs.c.id)
-        .where(is_due)  # again, on the row itself: PostgreSQL rechecks this once it has the lock
-        .order_by(line.c.turn, jobs.c.due_at)
-        .limit(limit)
-    )
-
-
-def _expired(lease_now: datetime) -> ColumnElement[bool]:
-    return or_(jobs.c.lease_until <= lease_now, jobs.c.lease_until > lease_now + LONGEST_LEASE)
-
-
-def _misdated(now: datetime) -> ColumnElement[bool]:
-    """Jobs due later than anything here makes a job due. Approvals aren't: they may wait for a day."""
-    return and_(jobs.c.due_at > now + LONGEST_PAUSE, jobs.c.state != JobState.AWAITING)
-
 
 def next_in_line() -> Select[Any]:
     """The next job to submit: of the member with the fewest slots, the oldest."""
@@ -105,34 +63,40 @@ def next_in_line() -> Select[Any]:
 
 async def claim_due(
     connection: Connection,
-    now: datetime,
-    lease_now: datetime,
+    times: Times,
     limit: int,
     leases: Mapping[JobState, timedelta],
     held: Collection[Job],
-    *,
-    expired: bool,
+    kinds: Collection[DueFor] = ANYTHING,
 ) -> list[Job]:
     """Puts up to `limit` due rows under a lease; skips rows that another process is claiming."""
-    in_progress = Counter(job.guild_id for job in held)
-    busy = [guild_id for guild_id, count in in_progress.items() if count >= GUILD_MAX_IN_PROGRESS]
-    rest = and_(jobs.c.id.not_in([job.id for job in held]), jobs.c.guild_id.not_in(busy))
-    found: list[Job] = []
-    if not any(job.claim_count > SUSPECT_CLAIMS for job in held):
-        # First, or the trusted jobs could always fill the limit.
-        suspects = due_rows(now, lease_now, 1, expired=expired).where(rest, not_(_TRUSTED))
-        found = await _lock_rows(connection, suspects)
-    more = due_rows(now, lease_now, limit - len(found), expired=expired).where(rest, _TRUSTED)
-    found += await _lock_rows(connection, more)
+    # Suspects first, or the trusted jobs could always fill the limit.
     token = _new_token()
-    await renew(connection, found, lease_now, leases, lease_token=token, claim_count=jobs.c.claim_count + 1)
-    return [replace(job, lease_token=token, claim_count=job.claim_count + 1) for job in found]
+    found = await _lock_rows(connection, await due.suspects(connection, kinds, times, held), times, 1, token)
+    rest = limit - len(found)
+    line = await due.in_turn(connection, kinds, times, rest, held) if rest else []
+    found += await _lock_rows(connection, line, times, rest, token)
+    await renew(connection, found, times.lease_now, leases, lease_token=token, claim_count=jobs.c.claim_count + 1)
+    return found
 
 
-async def _lock_rows(connection: Connection, query: Select[Any]) -> list[Job]:
-    # Only `jobs`: PostgreSQL can't lock rows of a window query.
-    rows = await connection.execute(query.with_for_update(of=jobs, skip_locked=True))
-    return [job_of(row) for row in rows]
+async def _lock_rows(
+    connection: Connection, line: Sequence[str], times: Times, limit: int, token: str
+) -> list[Job]:
+    """Locks the first rows of the line that nobody else has locked, if they are still due.
+
+    Returns the jobs as they are once they are claimed with this token.
+    """
+    found: list[Job] = []
+    while line and len(found) < limit:
+        ids, line = line[: limit - len(found)], line[limit - len(found) :]
+        query = select_jobs().where(jobs.c.id.in_(IDS), times.is_due).with_for_update(skip_locked=True)
+        locked = {
+            row.id: job_of(row, lease_token=token, claim_count=row.claim_count + 1)
+            for row in await connection.execute(query, {IDS.key: ids})
+        }
+        found += [locked[job_id] for job_id in ids if job_id in locked]
+    return found
 
 
 async def claim_queued(
@@ -146,7 +110,9 @@ async def claim_queued(
     """Moves the next job to `submitting` under a lease, if gate, rate limit and slots allow it."""
     # The lock on the gate allows one such claim at a time, so the count below stays true.
     gate = await submission_gate.get_gate(connection, lock=True)
-    if gate.next_submission_at(now) > now or not await _has_free_slot(connection, gate, max_running):
+    if gate.next_submission_at(now) > now or not await _is_any_waiting(connection):
+        return None
+    if not await _has_free_slot(connection, gate, max_running):
         return None
     job_id = await connection.scalar(next_in_line().with_only_columns(jobs.c.id))
     if job_id is None:
@@ -171,8 +137,8 @@ async def renew(
     """Extends the leases of these jobs. The caller has locked their rows. also: further columns to set."""
     for state in dict.fromkeys(job.state for job in held):
         ids = [job.id for job in held if job.state is state]
-        change = update(jobs).where(jobs.c.id.in_(ids)).values(lease_until=lease_now + leases[state], **also)
-        await connection.execute(change)
+        change = update(jobs).where(jobs.c.id.in_(IDS)).values(lease_until=lease_now + leases[state], **also)
+        await connection.execute(change, {IDS.key: ids})
 
 
 async def end_all(connection: Connection) -> int:
@@ -180,14 +146,15 @@ async def end_all(connection: Connection) -> int:
 
     Claim counts stay: each of these jobs was held by a process that died.
     """
-    freed = await connection.execute(
-        update(jobs).where(jobs.c.lease_token.is_not(None)).values(lease_token=None, lease_until=None)
-    )
+    freed = 0
+    for is_due in (AWAITS_POLL, AWAITS_STAGE):  # a job with a lease is due
+        change = update(jobs).where(is_due, jobs.c.lease_token.is_not(None))
+        freed += (await connection.execute(change.values(lease_token=None, lease_until=None))).rowcount
     # A notification keeps its token, the nonce under which its message may have been sent.
     await connection.execute(
         update(notifications).where(notifications.c.lease_until.is_not(None)).values(lease_until=None)
     )
-    return freed.rowcount
+    return freed
 
 
 async def release(connection: Connection, job_ids: Iterable[str]) -> None:
@@ -216,29 +183,32 @@ async def _has_free_slot(connection: Connection, gate: submission_gate.Gate, max
 
 
 async def next_due_at(
-    connection: Connection, now: datetime, lease_now: datetime, max_running: int
+    connection: Connection, times: Times, max_running: int, kinds: Collection[DueFor] = ANYTHING
 ) -> datetime | None:
-    """The earliest time at which a claim would find a job, by the worker's clock; None if none waits."""
-    row_at = await _next_row_at(connection, now, lease_now)
-    waiting = (await connection.execute(select(jobs.c.id).where(_WAITING_FOR_A_SLOT).limit(1))).one_or_none()
+    """The earliest time at which a claim would find a job, by the worker's clock; None if none waits.
+
+    Where some are due already, the ends of leases are not looked for.
+    """
+    moments = [await due.first_due_at(connection, kind, times) for kind in kinds]
+    if DueFor.STAGE in kinds:
+        moments.append(await _next_submission_at(connection, times.now, max_running))
+    first = min((moment for moment in moments if moment is not None), default=None)
+    if first is not None and first <= times.now:
+        return first
+    ends = [await due.first_lease_end(connection, kind, times) for kind in kinds]
+    return min((moment for moment in (first, *ends) if moment is not None), default=None)
+
+
+async def _next_submission_at(connection: Connection, now: datetime, max_running: int) -> datetime | None:
+    """When a job may be submitted; None if none waits for that, or no slot is free."""
     gate = await submission_gate.get_gate(connection, lock=False)
-    if waiting is None or not await _has_free_slot(connection, gate, max_running):
-        return row_at
-    turn_at = gate.next_submission_at(now)
-    return turn_at if row_at is None else min(row_at, turn_at)
+    if not await _is_any_waiting(connection) or not await _has_free_slot(connection, gate, max_running):
+        return None
+    return gate.next_submission_at(now)
 
 
-async def _next_row_at(connection: Connection, now: datetime, lease_now: datetime) -> datetime | None:
-    is_free = or_(jobs.c.lease_until.is_(None), _expired(lease_now))
-    due_at = case((_misdated(now), literal(now, jobs.c.due_at.type)), else_=jobs.c.due_at)
-    first_due_at = func.min(case((is_free, due_at)))
-    first_lease_until = func.min(case((not_(is_free), jobs.c.lease_until)))
-    query = select(first_due_at, first_lease_until).where(jobs.c.due_at.is_not(None))
-    due, lease_until = (await connection.execute(query)).one()
-    moments: list[datetime] = [] if due is None else [due]
-    if lease_until is not None:
-        moments.append(lease_until - lease_now + now)
-    return min(moments, default=None)
+async def _is_any_waiting(connection: Connection) -> bool:
+    return await connection.scalar(select(jobs.c.id).where(_WAITING_FOR_A_SLOT).limit(1)) is not None
 
 
 def _new_token() -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, TextClause, func, select
+from sqlalchemy import BindParameter, ColumnElement, Row, Select, TextClause, bindparam, func, select
 
 from bot.domain.jobs import FailureDetail, FailureReason, Job, JobState, JobUpdate, Order, Resolution
 from bot.domain.ledger import Amounts, Entry, EntryKind, is_plausible_cost
@@ -19,11 +19,15 @@ from bot.store.schema import jobs
 MAX_MONEY_DIGITS = 30
 """How many digits an amount may have, and how far from the point its first one may be; others are implausible."""
 
+IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+"""A parameter that takes many ids, for statements that are executed often: `in_` with a list looks at each."""
+
 RELEASED: dict[str, Any] = {"lease_token": None, "lease_until": None, "claim_count": 0}
 """The columns of a job that no worker holds."""
 
 _ORDER_FIELDS = [field.name for field in fields(Order)]
 _JOB_FIELDS = [field.name for field in fields(Job) if field.name != "order"]
+_UPDATE_FIELDS = [field.name for field in fields(JobUpdate)]
 _JOB_COLUMNS = [jobs.c[name] for name in (*_JOB_FIELDS, *_ORDER_FIELDS)]
 
 
@@ -49,15 +53,18 @@ async def count_jobs(connection: Connection, *where: ColumnElement[bool] | TextC
     return (await connection.execute(select(func.count()).select_from(jobs).where(*where))).scalar_one()
 
 
-def job_of(row: Row[Any]) -> Job:
-    """The job in a row of `select_jobs`."""
-    order = {name: getattr(row, name) for name in _ORDER_FIELDS}
-    job = {name: getattr(row, name) for name in _JOB_FIELDS}
-    order["resolution"] = Resolution(row.resolution)
-    job["state"] = JobState(row.state)
-    job["failure_reason"] = None if row.failure_reason is None else FailureReason(row.failure_reason)
-    job["failure_detail"] = None if row.failure_detail is None else FailureDetail.from_text(row.failure_detail)
-    return Job(order=Order(**order), **job)
+def job_of(row: Row[Any], **instead: Any) -> Job:
+    """The job in a row of `select_jobs`. instead: other values for some of its fields."""
+    values = tuple(row)  # by position, since the worker reads hundreds a second
+    job = dict(zip(_JOB_FIELDS, values, strict=False))
+    order = dict(zip(_ORDER_FIELDS, values[len(_JOB_FIELDS) :], strict=False))
+    order["resolution"] = Resolution(order["resolution"])
+    job["state"] = JobState(job["state"])
+    if (reason := job["failure_reason"]) is not None:
+        job["failure_reason"] = FailureReason(reason)
+    if (detail := job["failure_detail"]) is not None:
+        job["failure_detail"] = FailureDetail.from_text(detail)
+    return Job(order=Order(**order), **job | instead)
 
 
 def state_columns(state: JobState, now: datetime) -> dict[str, Any]:
@@ -74,12 +81,12 @@ def state_columns(state: JobState, now: datetime) -> dict[str, Any]:
 
 def update_columns(update: JobUpdate) -> dict[str, Any]:
     """The columns of what a stage learned. A value that is None or implausible leaves its column as it is."""
-    columns = {field.name: getattr(update, field.name) for field in fields(update)}
+    columns = {name: value for name in _UPDATE_FIELDS if (value := getattr(update, name)) is not None}
     if update.progress is not None and not math.isfinite(update.progress):
         del columns["progress"]
     if update.cost_usd is not None and not _is_sane(update.cost_usd):
         del columns["cost_usd"]
-    return {name: value for name, value in columns.items() if value is not None}
+    return columns
 
 
 def _is_sane(amount: Decimal) -> bool:

@@ -25,7 +25,7 @@ from bot.domain.jobs import (
 )
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
-from bot.store.jobs.rows import RELEASED, fetch_job, read_job, state_columns, update_columns
+from bot.store.jobs.rows import IDS, RELEASED, fetch_job, read_job, state_columns, update_columns
 from bot.store.money import ledger
 from bot.store.outbox import notifications
 from bot.store.schema import IS_ACTIVE, first_frames, jobs
@@ -46,10 +46,11 @@ async def lock_held(connection: Connection, held: Sequence[Job]) -> dict[str, bo
     known = {job.id: (job.lease_token, job.state) for job in held if job.lease_token is not None}
     rows = await connection.execute(
         select(jobs.c.id, jobs.c.lease_token, jobs.c.state, jobs.c.cancel_requested)
-        .where(jobs.c.id.in_(known))
+        .where(jobs.c.id.in_(IDS))
         # In a fixed order, so that two calls can't deadlock.
         .order_by(jobs.c.id)
-        .with_for_update()
+        .with_for_update(),
+        {IDS.key: list(known)},
     )
     return {row.id: row.cancel_requested for row in rows if (row.lease_token, row.state) == known[row.id]}
 

@@ -14,7 +14,7 @@ from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, Strin
 
 from bot.domain.errors import StoreError
 from bot.store import schema
-from bot.store.schema import IS_ACTIVE, jobs
+from bot.store.schema import AWAITS_POLL, AWAITS_STAGE, IS_ACTIVE, jobs
 from bot.store.sqlite_files import DAMAGED
 
 if TYPE_CHECKING:
@@ -138,7 +138,11 @@ def check_file_quickly(connection: Connection) -> None:
             _refuse_damage(f"wrong # of entries in index {index}")
 
 
-_QUEUE_INDEXES = {"ix_jobs_due_at": "due_at IS NOT NULL", "ix_jobs_active": IS_ACTIVE.text}
+_QUEUE_INDEXES = {
+    "ix_jobs_stages": AWAITS_STAGE.text,
+    "ix_jobs_polls": AWAITS_POLL.text,
+    "ix_jobs_active": IS_ACTIVE.text,
+}
 """The indexes by which the worker finds its jobs, with the rows that they hold."""
 
 

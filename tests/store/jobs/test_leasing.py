@@ -1,18 +1,13 @@
 import asyncio
-import re
 from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from bot.domain.jobs import ENDED, JobState, JobUpdate, MoveTo, Reschedule
-from bot.domain.policy import Requester
 from bot.store.engine import Database
+from bot.store.jobs.due import GUILD_MAX_IN_PROGRESS, SUSPECT_CLAIMS
 from bot.store.jobs.job_store import JobStore
-from bot.store.jobs.leasing import GUILD_MAX_IN_PROGRESS, SUSPECT_CLAIMS
 from bot.store.schema import jobs
 from tests.store.factories import (
     LEASES,
@@ -279,67 +274,6 @@ async def test_a_job_can_be_claimed_exactly_at_the_next_due_time(store: JobStore
     assert due_at is not None
     assert await store.claim_due(due_at - SECOND, MANY, LEASES) == []
     assert [job.id for job in await store.claim_due(due_at, MANY, LEASES)] == [held.id]
-
-
-INSERT_OLD_JOBS = """
-    INSERT INTO jobs (id, state, guild_id, channel_id, user_id, prompt, resolution, prompt_extend, watermark,
-                      created_at, state_changed_at, charged, cancel_requested, attempts, claim_count)
-    WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
-    SELECT 'old-' || n, 'delivered', n % 7, 100, n % 1000, 'a fox', '720P', {yes}, {no},
-           {at}, {at}, {yes}, {no}, 0, 0
-    FROM numbers
-"""
-
-
-@pytest.fixture
-def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
-    """The statements sent to the database, with their parameters."""
-    sent: list[tuple[str, Any]] = []
-
-    def record_statement(
-        _connection: object, _cursor: object, statement: str, parameters: Any, *_: object
-    ) -> None:
-        sent.append((statement, parameters))
-
-    event.listen(database._engine.sync_engine, "before_cursor_execute", record_statement)
-    yield sent
-    event.remove(database._engine.sync_engine, "before_cursor_execute", record_statement)
-
-
-async def test_the_worker_loop_never_scans_the_rows_of_ended_jobs(
-    store: JobStore, database: Database, kind: str, statements: list[tuple[str, Any]]
-) -> None:
-    yes, no = ("1", "0") if kind == "sqlite" else ("TRUE", "FALSE")
-    insert_jobs = INSERT_OLD_JOBS.format(count=20_000, at="'2026-01-01T00:00:00.000000Z'", yes=yes, no=no)
-    async with database.write() as connection:
-        await connection.exec_driver_sql(insert_jobs)
-    for number in range(20):
-        await add(store, user_id=number)
-    with_status = await store.claim_due(NOW, 15, LEASES)
-    await store.reschedule([(job, Reschedule(None)) for job in with_status], NOW)
-    async with database.write() as connection:
-        await connection.exec_driver_sql("ANALYZE")
-
-    statements.clear()
-    [*_, job] = await store.claim_due(NOW, 32, LEASES)
-    await store.claim_queued(NOW, 5, NO_PAUSE, MINUTE)
-    await store.next_due_at(NOW, 5)
-    await store.apply(job, Reschedule(None), NOW)
-    await store.allowance(Requester(10, 100, 1), NOW)
-    await store.recent(10, 1, 10)
-    queries = [sent for sent in statements if re.match(r"(SELECT|UPDATE) .*\bjobs\b", sent[0], re.DOTALL)]
-    assert len(queries) >= 10
-
-    explain = "EXPLAIN QUERY PLAN" if kind == "sqlite" else "EXPLAIN"
-    for statement, parameters in queries:
-        async with database.read() as connection:
-            plan = "\n".join(
-                str(row) for row in await connection.exec_driver_sql(f"{explain} {statement}", parameters)
-            )
-        # A partial index may be scanned completely: it contains only active jobs.
-        assert not re.search(
-            r"Seq Scan on jobs|SCAN jobs(?! USING (COVERING )?INDEX ix_jobs_(due_at|active))", plan
-        ), f"{statement}\n{plan}"
 
 
 async def test_a_requeued_job_can_be_claimed_again(store: JobStore) -> None:
