@@ -167,7 +167,7 @@ class Settings(DatabaseSettings):
     upstream_body: Literal["envelope", "flat"] = Field(
         "envelope", description="`envelope` or `flat`: the shape of a create request's body"
     )
-    upstream_max_running: int = _number(PUBLISHED_MAX_RUNNING, 1, 1000, "how many tasks may run at once")
+    upstream_max_running: int = _number(PUBLISHED_MAX_RUNNING, 1, 20_000, "how many tasks may run at once")
     upstream_submits_per_second: float = _number(
         PUBLISHED_SUBMITS_PER_SECOND, 0.001, 100, "how many tasks may be created per second"
     )

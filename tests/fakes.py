@@ -6,7 +6,7 @@ stays posted even if the response was lost. `fail` makes single calls go wrong.
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from bot.media.first_frame import prepare_first_frame
 from bot.media.prepared_frame import PreparedFrame
 from bot.providers.base import Task, TaskStatus
 from bot.store.jobs.approvals import ApprovalStore
+from bot.store.jobs.due import ANYTHING, DueFor
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.submission_gate import Gate
 from bot.worker.stages.context import DirectMessage
@@ -357,11 +358,15 @@ class FaultyJobStore(Faulty, JobStore):
         Faulty.__init__(self)
         JobStore.__init__(self, store._db, store._operator_defaults)
 
+    async def claim_due(self, *args: Any, kinds: Collection[DueFor] = ANYTHING, **kwargs: Any) -> list[Job]:
+        """A claim of polls alone is recorded as `claim_polls`."""
+        async with self._call("claim_polls" if kinds == (DueFor.POLL,) else "claim_due"):
+            return await super().claim_due(*args, kinds=kinds, **kwargs)
+
     get = _recorded(JobStore.get)
     frame = _recorded(JobStore.frame)
     gate = _recorded(JobStore.gate)
     open_gate = _recorded(JobStore.open_gate)
-    claim_due = _recorded(JobStore.claim_due)
     claim_queued = _recorded(JobStore.claim_queued)
     next_due_at = _recorded(JobStore.next_due_at)
     renew = _recorded(JobStore.renew)

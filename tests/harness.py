@@ -36,6 +36,7 @@ WORKER_CONFIG = WorkerConfig(
     submit_interval=timedelta(0),
     max_idle=timedelta(hours=1),
     batch_delay=timedelta(0),
+    poll_interval=timedelta(0),
     final_write_timeout=timedelta(seconds=10),
     write_backoff=Backoff(first_s=0.001, cap_s=0.001),
 )

@@ -2,13 +2,16 @@
 
 The database is the only truth about a job. The jobs in progress are under a lease, renewed for as long as this
 process lives; if it dies, they are due again when their leases expire.
+
+Running tasks are polled beside all that: claimed in batches, polled side by side, their "not yet" written in
+batches. So thousands of them take no place from a stage, and cost a few transactions a second.
 """
 
 import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -24,8 +27,10 @@ from bot.domain.jobs import (
     JobState,
     MoveTo,
     Outcome,
+    Reschedule,
 )
 from bot.domain.schedule import Backoff
+from bot.store.jobs.due import DueFor
 from bot.store.jobs.job_store import JobStore
 from bot.worker.background_service import BackgroundService, wait_for
 from bot.worker.outcome_writer import OutcomeWriter
@@ -60,16 +65,21 @@ class WorkerConfig:
     """How much the worker does at once.
 
     max_running: tasks upstream. submit_interval: between two submissions. max_concurrent_jobs: stages that run at
-    the same time. max_idle: the longest sleep, since another process may add jobs. batch_delay: how long a
-    reschedule waits for others to share its transaction. final_write_timeout: how long a cancelled stage may still
-    write its outcome. takeover_delay: how long after an outage of the store others get to renew their leases.
+    the same time, besides polls. max_claimed_polls: jobs that are claimed for a poll at the same time;
+    max_concurrent_polls: requests for them. max_idle: the longest sleep, since another process may add jobs.
+    batch_delay: how long a reschedule waits for others to share its transaction. poll_interval: between two claims
+    of polls, so that one claim gets many. final_write_timeout: how long a cancelled stage may still write its
+    outcome. takeover_delay: how long after an outage of the store others get to renew their leases.
     """
 
     max_running: int
     submit_interval: timedelta
     max_concurrent_jobs: int = 32
+    max_claimed_polls: int = 512
+    max_concurrent_polls: int = 256
     max_idle: timedelta = timedelta(seconds=2)
     batch_delay: timedelta = timedelta(milliseconds=250)
+    poll_interval: timedelta = timedelta(milliseconds=100)
     final_write_timeout: timedelta = timedelta(seconds=5)
     lease_durations: Mapping[JobState, timedelta] = field(default_factory=lambda: LEASE_DURATIONS)
     stage_timeouts: Mapping[JobState, timedelta] = field(default_factory=lambda: STAGE_TIMEOUTS)
@@ -95,12 +105,15 @@ class Worker:
         self._background_services = background_services
         self._background_tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
-        self._stopping = False
         self._may_submit = True
+        self._wake_for_polls = asyncio.Event()
+        self._stop_requested = asyncio.Event()
         self._grace_is_over = asyncio.Event()
         self._stopped = asyncio.Event()
         self._claiming = asyncio.Lock()
-        self._in_progress: dict[asyncio.Task[None], Job] = {}
+        self._in_progress: dict[asyncio.Task[bool], Job] = {}
+        self._poll_count = 0
+        self._poll_slots = asyncio.Semaphore(config.max_concurrent_polls)
         self._timeouts: dict[asyncio.Task[Any], asyncio.Timeout] = {}
         self._no_takeover_before_s = -math.inf
         self._outcome_writer = OutcomeWriter(
@@ -110,6 +123,7 @@ class Worker:
     def wake(self) -> None:
         """Something may be due now: check at once."""
         self._wake.set()
+        self._wake_for_polls.set()
         for service in self._background_services:
             service.wake()
 
@@ -126,12 +140,14 @@ class Worker:
         """Runs until `stop` is called, through outages of everything it works with."""
         async with asyncio.TaskGroup() as group:
             self._background_tasks = [group.create_task(service.run()) for service in self._background_services]
-            group.create_task(self._claim_loop())
+            group.create_task(self._claim_loop(DueFor.STAGE, self._claim, self._wake, timedelta(0)))
+            polls = self._claim_polls, self._wake_for_polls, self._config.poll_interval
+            group.create_task(self._claim_loop(DueFor.POLL, *polls))
             group.create_task(self._renew_loop())
 
     async def run_once(self) -> int:
         """One round from claim to written outcome, for tests; returns the number of jobs claimed."""
-        claimed = await self._claim()
+        claimed = await self._claim() + await self._claim_polls()
         while self._in_progress:
             await asyncio.wait(self._in_progress)
         return claimed
@@ -141,7 +157,7 @@ class Worker:
 
         A job that was claimed for submission, and whose request was not sent yet, goes back to the queue.
         """
-        self._stopping = True
+        self._stop_requested.set()
         self.wake()
         for service in self._background_services:
             service.stop()
@@ -165,8 +181,8 @@ class Worker:
         self._stopped.set()
         if self._background_tasks:
             _, late = await asyncio.wait(self._background_tasks, timeout=timeout_s)
-            for task in late:
-                task.cancel()
+            for late_task in late:
+                late_task.cancel()
 
     async def _wait_until_idle(self) -> None:
         """Waits until no claim and no job is in progress."""
@@ -175,19 +191,23 @@ class Worker:
         if self._in_progress:
             await asyncio.wait(self._in_progress)
 
-    async def _claim_loop(self) -> None:
+    async def _claim_loop(
+        self, kind: DueFor, claim: Callable[[], Awaitable[int]], wake: asyncio.Event, interval: timedelta
+    ) -> None:
+        """Claims what is due for this, at most once per interval, and sleeps while nothing is."""
         failures = 0
-        while not self._stopping:
-            self._wake.clear()
+        while not self._stop_requested.is_set():
+            wake.clear()
             try:
-                claimed = await self._claim()
-                sleep_s = 0.0 if claimed else await self._idle_s() or _BUSY_S
+                sleep_s = 0.0 if await claim() else await self._idle_s(kind) or _BUSY_S
                 failures = 0
             except Exception:  # whatever the store raises; the jobs are safe in it
                 log.exception("the store does not respond; trying again")
                 sleep_s = self._pause_after_outage_s(failures)
                 failures += 1
-            await wait_for(self._wake, sleep_s)
+            if interval:
+                await wait_for(self._stop_requested, interval.total_seconds())
+            await wait_for(wake, sleep_s - interval.total_seconds())
 
     async def _renew_loop(self) -> None:
         """Renews leases, also during the grace period of a stop."""
@@ -226,26 +246,39 @@ class Worker:
         self._no_takeover_before_s = asyncio.get_running_loop().time() + delay_s
         return self._config.write_backoff.pause_s(failures, jitter=self._context.jitter())
 
+    @property
+    def _may_claim(self) -> bool:
+        # An outcome that can't be written yet goes first: a claim could take its job's lease.
+        return not self._stop_requested.is_set() and not self._outcome_writer.is_failing
+
+    @property
+    def _may_take_over(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._no_takeover_before_s
+
+    @property
+    def _free_stages(self) -> int:
+        """How many more stages may run."""
+        return self._config.max_concurrent_jobs - (len(self._in_progress) - self._poll_count)
+
+    @property
+    def _free_polls(self) -> int:
+        """How many more jobs may be claimed for a poll: none until half of all may, so that a claim gets many."""
+        free = self._config.max_claimed_polls - self._poll_count
+        return free if 2 * free >= self._config.max_claimed_polls else 0
+
     async def _claim(self) -> int:
-        """Claims what is due and starts processing it; returns how many jobs."""
+        """Claims what is due, besides polls, and starts processing it; returns how many jobs."""
         async with self._claiming:
-            # An outcome that can't be written yet goes first: a claim could take its job's lease.
-            if self._stopping or self._outcome_writer.is_failing:
+            now, config, limit = self._context.clock(), self._config, self._free_stages
+            if not self._may_claim or limit <= 0:
                 return 0
-            now, config = self._context.clock(), self._config
-            limit = config.max_concurrent_jobs - len(self._in_progress)
-            if limit <= 0:
-                return 0
-            expired = asyncio.get_running_loop().time() >= self._no_takeover_before_s
             held = self._in_progress.values()
-            due = await self._store.claim_due(now, limit, config.lease_durations, held, expired=expired)
-            if self._grace_is_over.is_set():
-                await self._store.release(due)
+            due = await self._store.claim_due(
+                now, limit, config.lease_durations, held, expired=self._may_take_over, kinds=(DueFor.STAGE,)
+            )
+            if not await self._start_all(due):
                 return 0
-            # Started before the next request: if that fails, nobody else knows about these jobs.
-            for job in due:
-                self._start(job)
-            if not self._may_submit or len(due) == limit or self._stopping:
+            if not self._may_submit or len(due) == limit or self._stop_requested.is_set():
                 return len(due)
             lease = config.lease_durations[JobState.SUBMITTING]
             queued = await self._store.claim_queued(now, config.max_running, config.submit_interval, lease)
@@ -257,28 +290,65 @@ class Worker:
             self._start(queued)
             return len(due) + 1
 
-    async def _idle_s(self) -> float:
+    async def _claim_polls(self) -> int:
+        """Claims a batch of the running jobs that are due to be polled, and starts that; returns how many."""
+        async with self._claiming:
+            if not self._may_claim or not self._free_polls:
+                return 0
+            now, leases, held = self._context.clock(), self._config.lease_durations, self._in_progress.values()
+            due = await self._store.claim_due(
+                now, self._free_polls, leases, held, expired=self._may_take_over, kinds=(DueFor.POLL,)
+            )
+            return len(due) if await self._start_all(due) else 0
+
+    async def _start_all(self, claimed: Sequence[Job]) -> bool:
+        """Starts processing them; False if the grace period is over, and they were given back."""
+        if self._grace_is_over.is_set():
+            await self._store.release(claimed)
+            return False
+        # Before the next request: if that fails, nobody else knows about these jobs.
+        for job in claimed:
+            self._start(job)
+        return True
+
+    async def _idle_s(self, kind: DueFor) -> float:
+        """Seconds until something of this kind is due; 0 if it is due now and could not be claimed."""
         max_idle_s = self._config.max_idle.total_seconds()
-        if self._outcome_writer.is_failing or len(self._in_progress) >= self._config.max_concurrent_jobs:
+        free = self._free_polls if kind is DueFor.POLL else self._free_stages
+        if self._outcome_writer.is_failing or free <= 0:
             return max_idle_s  # a job that ends wakes the loop
         now = self._context.clock()
-        due_at = await self._store.next_due_at(now, self._config.max_running)
+        due_at = await self._store.next_due_at(now, self._config.max_running, (kind,))
         return max_idle_s if due_at is None else min(max_idle_s, max(0.0, (due_at - now).total_seconds()))
 
     def _start(self, job: Job) -> None:
+        self._poll_count += job.state is JobState.RUNNING
         task = asyncio.create_task(self._process(job), name=f"job {job.id}")
         self._in_progress[task] = job
         task.add_done_callback(self._on_done)
 
-    def _on_done(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[bool]) -> None:
         job = self._in_progress.pop(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("job %s: writing its outcome failed", job.id, exc_info=error)
-        self.wake()
+        is_poll = job.state is JobState.RUNNING
+        self._poll_count -= is_poll
+        moved = True
+        if not task.cancelled():
+            error = task.exception()
+            if error is not None:
+                log.error("job %s: writing its outcome failed", job.id, exc_info=error)
+            moved = error is not None or task.result()
+        if moved:
+            self.wake()
+        elif not is_poll:
+            self._wake.set()
+        elif self._free_polls:
+            self._wake_for_polls.set()
 
-    async def _process(self, job: Job) -> None:
+    async def _process(self, job: Job) -> bool:
+        """Runs the job's stage and writes its outcome; returns whether the job is in another state now."""
         try:
-            outcome = await self._run_stage(job)
+            async with self._poll_slots if job.state is JobState.RUNNING else contextlib.nullcontext():
+                outcome = await self._run_stage(job)
         except NotSubmitted:
             async with asyncio.timeout(self._config.final_write_timeout.total_seconds()):
                 await self._store.return_unsent(job, self._context.clock())
@@ -293,6 +363,7 @@ class Worker:
             raise
         if written and isinstance(outcome, MoveTo) and outcome.to is JobState.RUNNING:
             await self._show_running(replace(job, state=outcome.to, submitted_at=outcome.update.submitted_at))
+        return not isinstance(outcome, Reschedule)
 
     async def _run_stage(self, job: Job) -> Outcome:
         """Runs the stage of the job's state within its timeout. Every error has an outcome."""

@@ -37,7 +37,8 @@ class OutcomeWriter:
         self._jitter = jitter
         self._batch_delay = batch_delay
         self._backoff = backoff
-        self._pending: list[tuple[Job, Reschedule]] = []
+        self._pending: dict[str, tuple[Job, Reschedule]] = {}
+        self._writing_pending = asyncio.Lock()
         self._failing_writes = 0
 
     @property
@@ -51,14 +52,14 @@ class OutcomeWriter:
         Any error but the store's is a bug of ours: retried a few times, then raised, and the lease expires.
         """
         if isinstance(outcome, Reschedule):
-            self._pending.append((job, outcome))
+            self._pending[job.id] = (job, outcome)
             await asyncio.sleep(self._batch_delay.total_seconds())
         failures = 0
         try:
             while True:
                 try:
                     if isinstance(outcome, Reschedule):
-                        return await self._write_pending()
+                        return await self._write_pending(job)
                     return await self._apply(job, outcome)
                 except Exception as error:
                     log.exception("job %s: its outcome can't be written yet: %r", job.id, outcome)
@@ -70,22 +71,31 @@ class OutcomeWriter:
         finally:
             self._failing_writes -= failures > 0
 
-    async def _write_pending(self) -> bool:
-        """Writes all pending reschedules; often there are none, because another job's call wrote them."""
-        batch, self._pending = self._pending, []
-        if not batch:
-            return True
+    async def _write_pending(self, job: Job) -> bool:
+        """Writes all pending reschedules, unless another job's call just wrote this one's: usually one did.
+
+        One batch at a time: the next one is written when the first of those that missed this one is ready.
+        """
+        async with self._writing_pending:
+            if job.id in self._pending:
+                batch, self._pending = self._pending, {}
+                try:
+                    await self._write_batch(list(batch.values()))
+                except (StoreError, asyncio.CancelledError):
+                    self._pending = batch | self._pending
+                    raise
+        return True
+
+    async def _write_batch(self, batch: list[tuple[Job, Reschedule]]) -> None:
         try:
             written = await self._store.reschedule(batch, self._clock())
-        except (StoreError, asyncio.CancelledError):
-            self._pending = batch + self._pending
+        except StoreError:
             raise
         except Exception:
             log.exception("a batch of %d reschedules can't be written together", len(batch))
             written = await self._write_one_by_one(batch)
         if written != len(batch):
             log.warning("%d of %d reschedules had lost their lease", len(batch) - written, len(batch))
-        return True
 
     async def _write_one_by_one(self, batch: list[tuple[Job, Reschedule]]) -> int:
         """Keeps one that can't be written from blocking the others; returns how many were written."""

@@ -44,10 +44,10 @@ async def test_a_stop_does_not_wait_for_such_a_claim_forever(harness: WorkerHarn
     assert harness.provider.submit_count == 0
 
 
-async def test_a_due_job_that_is_claimed_after_the_grace_is_released(harness: WorkerHarness) -> None:
+async def test_a_due_poll_that_is_claimed_after_the_grace_is_released(harness: WorkerHarness) -> None:
     worker = harness.worker()
     job = await harness.finished_job(worker)
-    claimed, run = await hang_call(worker, harness.worker_store, "claim_due")
+    claimed, run = await hang_call(worker, harness.worker_store, "claim_polls")
     stop = asyncio.create_task(worker.stop(grace_s=0))
     await let_loop_run(harness)
     claimed.set()

@@ -127,7 +127,8 @@ async def test_an_hour_without_the_database_loses_nothing(harness: WorkerHarness
     worker = harness.worker(**submission_limits())
     jobs = await order_for_everyone(harness, worker)
     store = harness.worker_store
-    names = ("claim_due", "claim_queued", "apply", "reschedule", "next_due_at", "renew", "frame", "gate", "get")
+    claims = ("claim_due", "claim_polls", "claim_queued")
+    names = (*claims, "apply", "reschedule", "next_due_at", "renew", "frame", "gate", "get")
     fail_all(store, names, STORE_DOWN)
     posts = harness.provider.submit_count
     async with running_loop(harness.worker(**submission_limits())):

@@ -89,7 +89,7 @@ async def test_many_reschedules_share_a_transaction(harness: WorkerHarness) -> N
     harness.worker_store.calls.clear()
     assert await worker.run_once() == 30
     assert harness.provider.calls.count("status") == 30
-    assert harness.worker_store.calls == ["claim_due", "claim_queued", "reschedule"]
+    assert harness.worker_store.calls == ["claim_due", "claim_queued", "claim_polls", "reschedule"]
 
 
 async def test_the_loop_sleeps_while_a_write_waits_for_the_store(harness: WorkerHarness) -> None:

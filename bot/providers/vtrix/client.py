@@ -92,6 +92,7 @@ class Vtrix:
         if not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
             raise ValueError("the API key must be printable ASCII")
         self._base = url
+        self._poll_url = str(url / _POLL_PATH)
         self._key = api_key.strip()
         self._body = body
         self._timeouts = timeouts
@@ -101,6 +102,7 @@ class Vtrix:
         self._known_tasks: OrderedDict[str, None] = OrderedDict()
         self._response_lost = False
         self._failed_probes = 0
+        self._proxy = environment_proxy(url)  # read once: that takes as long as the rest of a poll
         self._stack = AsyncExitStack()
         self._polls: aiohttp.ClientSession
         self._creates: aiohttp.ClientSession
@@ -113,7 +115,9 @@ class Vtrix:
         resolver = GuardedResolver(self._network, gateway=self._base)
         self._stack.push_async_callback(resolver.close)
         ssl = self._network.ssl
-        self._polls = await self._open(aiohttp.TCPConnector(resolver=resolver, ssl=ssl))
+        # The worker limits what it does at once. A limit here would make polls wait for a connection, and aiohttp
+        # counts that as connecting.
+        self._polls = await self._open(aiohttp.TCPConnector(limit=0, resolver=resolver, ssl=ssl))
         # When the gateway closes a kept-alive connection just as a POST goes out, nobody can tell whether the POST
         # was read. A fresh connection for each create avoids that doubt.
         self._creates = await self._open(
@@ -150,7 +154,7 @@ class Vtrix:
     async def status(self, task_id: str) -> Task:
         """As `Provider.status`."""
         # Quoted by hand: an id is one path segment, whatever characters it contains.
-        url = URL(f"{self._base / _POLL_PATH}/{quote(task_id, safe='')}", encoded=True)
+        url = URL(f"{self._poll_url}/{quote(task_id, safe='')}", encoded=True)
         parsed = await self._request("GET", url, timeout_s=self._timeouts.poll_s, ambiguous=UpstreamIll)
         if parsed.id is None and parsed.status is None:
             if parsed.error is not None:
@@ -218,7 +222,7 @@ class Vtrix:
         """One request and its parsed response. ambiguous: what to raise if the gateway may have acted."""
         session = self._polls if data is None else self._creates
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        proxy, proxy_headers = environment_proxy(url)
+        proxy, proxy_headers = self._proxy
         problem: UpstreamError
         try:
             async with session.request(

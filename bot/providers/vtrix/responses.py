@@ -111,10 +111,13 @@ def sanitize(text: str, *, secret: str, length: int = _TEXT_LENGTH) -> str:
     return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
+# NaN and Infinity are Python extensions that other JSON readers and databases reject.
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=lambda _: None)
+
+
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        # NaN and Infinity are Python extensions that other JSON readers and databases reject.
-        response = json.loads(body, parse_float=Decimal, parse_constant=lambda _: None)
+        response = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError) as exc:
         raise InvalidResponse from exc
     if not isinstance(response, dict):
@@ -187,6 +190,8 @@ def _video_urls(output: object) -> Iterator[str]:
 
 def _keepable(text: str, secret: str) -> str:
     """Text that any database accepts: PostgreSQL refuses NUL, UTF-8 refuses lone surrogates."""
+    if text.isascii() and "\0" not in text:
+        return text.replace(secret, "[key]")
     whole = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
     return whole.replace(secret, "[key]")
 
