@@ -94,10 +94,20 @@ async def test_a_direct_message_is_removed_by_its_member_alone(forgery: ForgeryH
         assert (await forgery.job("a heron")).result_message_id == REMOVED
 
 
-async def test_a_direct_message_can_be_removed_before_its_delivery_was_written(forgery: ForgeryHarness) -> None:
+@pytest.mark.parametrize(
+    ("columns", "state"),
+    [
+        ({"state": JobState.DELIVERING}, JobState.DELIVERED),
+        ({"state": JobState.RUNNING, "charged": False}, JobState.RUNNING),
+    ],
+    ids=["not written", "resumed"],
+)
+async def test_a_direct_message_can_be_removed_before_its_delivery_was_written(
+    forgery: ForgeryHarness, columns: dict[str, object], state: JobState
+) -> None:
     async with forgery.worker_running():
         job_id, message = await sent_video(forgery)
-    unwritten = {"state": JobState.DELIVERING, "result_message_id": None, "result_channel_id": None}
+    unwritten = {"result_message_id": None, "result_channel_id": None, **columns}
     async with forgery.app.database.write() as connection:
         await connection.execute(update(jobs).where(jobs.c.id == job_id).values(unwritten))
 
@@ -106,7 +116,7 @@ async def test_a_direct_message_can_be_removed_before_its_delivery_was_written(f
     assert await forgery.private_reply(click) == "Removed."
 
     job = await forgery.job("a heron")
-    assert (job.state, job.result_message_id) == (JobState.DELIVERED, REMOVED)
+    assert (job.state, job.result_message_id) == (state, REMOVED)
     assert forgery.discord.messages(message.channel.id) == []
 
 

@@ -15,7 +15,7 @@ from bot.chat.messages.reason_texts import Said
 from bot.chat.posting import unless_deleted
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
 from bot.domain.errors import NotPossible, Problem
-from bot.domain.jobs import ENDED, CancelResult, Job
+from bot.domain.jobs import ENDED, CancelResult, Job, JobState
 
 
 class ButtonKind(StrEnum):
@@ -70,11 +70,21 @@ class JobButton(
         """Removes what was sent as a direct message, for the member that it was sent to."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         job = await services_of(interaction).jobs.find(self.job_id)
-        # A message of the bot's with this button is what was sent, whether or not that was written yet.
-        sent = self.kind in {ButtonKind.VIDEO, ButtonKind.NOTE}
-        if job is None or job.user_id != interaction.user.id or not sent:
+        if job is None or job.user_id != interaction.user.id or not self._is_sent(job, interaction.channel_id):
             raise NotPossible(Problem.NOT_YOUR_VIDEO)
         await self._remove_message(interaction)
+
+    def _is_sent(self, job: Job, channel_id: int | None) -> bool:
+        """Whether this button may be under a direct message; perhaps it isn't written yet what was sent."""
+        match self.kind:
+            case ButtonKind.VIDEO if job.result_channel_id is None:
+                return job.state is JobState.DELIVERING or _failed_before(job)
+            case ButtonKind.VIDEO:
+                return job.result_channel_id == channel_id
+            case ButtonKind.NOTE:
+                return job.state in ENDED or _failed_before(job)
+            case _:
+                return False
 
     async def _remove(self, interaction: Interaction) -> None:
         if not interaction.permissions.manage_messages:
@@ -89,6 +99,11 @@ class JobButton(
             with unless_deleted():  # clicked twice, or a moderator was quicker
                 await interaction.message.delete()
         await interaction.edit_original_response(content=member_texts.REMOVED)
+
+
+def _failed_before(job: Job) -> bool:
+    """Whether the job failed, and perhaps was resumed, which stays free."""
+    return not job.charged
 
 
 async def cancel(interaction: Interaction, job_id: str, *, even_if_paid: bool) -> None:
