@@ -75,10 +75,10 @@ class WorkerConfig:
     max_running: int
     submit_interval: timedelta
     max_concurrent_jobs: int = 32
-    max_claimed_polls: int = 512
+    max_claimed_polls: int = 768
     max_concurrent_polls: int = 256
     max_idle: timedelta = timedelta(seconds=2)
-    batch_delay: timedelta = timedelta(milliseconds=250)
+    batch_delay: timedelta = timedelta(milliseconds=50)
     poll_interval: timedelta = timedelta(milliseconds=100)
     final_write_timeout: timedelta = timedelta(seconds=5)
     lease_durations: Mapping[JobState, timedelta] = field(default_factory=lambda: LEASE_DURATIONS)
@@ -207,7 +207,8 @@ class Worker:
                 failures += 1
             if interval:
                 await wait_for(self._stop_requested, interval.total_seconds())
-            await wait_for(wake, sleep_s - interval.total_seconds())
+                sleep_s -= interval.total_seconds()
+            await wait_for(wake, sleep_s)
 
     async def _renew_loop(self) -> None:
         """Renews leases, also during the grace period of a stop."""

@@ -1,8 +1,8 @@
 """Finds the jobs that are due, and whose turn it is: each server's in turn, within a server the longest due first.
 
 Each query reads a bounded number of rows from the start of an index, however many jobs have ended and however many
-are due. The oldest rows come first; where they all belong to a few servers, the rows of the others are read too.
-So a server whose jobs fill the front of the line delays nobody else's first job.
+are due. The oldest rows come first; where they all belong to a few servers, the oldest of the others are read too.
+So a server whose jobs fill the front of the line does not delay the others.
 
 Nothing is locked here: the claim in `bot.store.jobs.leasing` locks the rows, and checks again.
 """
@@ -35,6 +35,13 @@ LONGEST_LEASE = timedelta(minutes=10)
 
 _MORE = 96
 """How many more rows are read than are wanted, so that the turns of several servers are among them."""
+
+_READS = 5
+"""How often rows are read for one claim, each time of the servers that were not among them yet.
+
+Servers with enough jobs in progress are passed over, and no more than four of them fill all places of a worker. So
+the longest waiting of the others is found in any case.
+"""
 
 _LEASES_READ = 1000
 """How many of the rows that were due first are searched for the end of a lease; more than one worker holds."""
@@ -126,14 +133,14 @@ async def _of_each_server(
     held_ids = {job.id for job in held}
     size = limit + _MORE + len(held)
     found: list[Candidate] = []
-    while True:
+    for _ in range(_READS):
         trusted = jobs.c.claim_count < SUSPECT_CLAIMS
         window = await _read(connection, _WAITS_FOR[kind], times, size, trusted, _not_of(passed_over))
         found += [one for one in window if one.id not in held_ids]
-        servers = {one.guild_id for one in window}
-        passed_over |= servers
+        passed_over |= {one.guild_id for one in window}
         if len(window) < size or len({one.guild_id for one in found}) >= limit:
-            return found
+            break
+    return found
 
 
 def _not_of(guild_ids: Collection[int]) -> ColumnElement[bool]:

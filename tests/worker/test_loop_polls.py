@@ -1,0 +1,74 @@
+"""Polls beside the other stages: many at once, in batches, and in nobody's way."""
+
+import asyncio
+
+from bot.domain.jobs import Job, JobState
+from bot.worker.loop import Worker
+from tests.harness import POLL_INTERVAL_S, WorkerHarness, hang_call, let_loop_run, run_until_idle, running_loop
+from tests.worker.test_loop_stop import FakeService
+
+
+async def running_jobs(harness: WorkerHarness, worker: Worker, count: int) -> list[Job]:
+    """Jobs whose tasks are due to be polled."""
+    jobs = [await harness.order(user_id=number) for number in range(count)]
+    await run_until_idle(worker)
+    harness.advance_clock(seconds=POLL_INTERVAL_S)
+    return jobs
+
+
+async def test_polls_that_hang_take_no_place_from_a_stage(harness: WorkerHarness) -> None:
+    worker = harness.worker(max_concurrent_jobs=1)
+    await running_jobs(harness, worker, 3)
+    answered, run = await hang_call(worker, harness.provider, "status")
+    job = await harness.order()
+    assert await worker._claim() == 1
+    answered.set()
+    await run
+    assert (await harness.reload(job)).status_message_id is not None
+
+
+async def test_no_more_polls_than_allowed_are_under_way_and_none_is_left_out(harness: WorkerHarness) -> None:
+    worker = harness.worker(max_concurrent_polls=2)
+    await running_jobs(harness, worker, 5)
+    answered, run = await hang_call(worker, harness.provider, "status")
+    await let_loop_run(harness)
+    assert harness.provider.calls.count("status") == 2
+    answered.set()
+    await run
+    assert harness.provider.calls.count("status") == 5
+
+
+async def test_polls_are_claimed_again_once_half_of_their_places_are_free(harness: WorkerHarness) -> None:
+    worker = harness.worker(max_claimed_polls=4)
+    await running_jobs(harness, worker, 5)
+    answered = harness.provider.hang("status")
+    assert await worker._claim_polls() == 4
+    assert await worker._claim_polls() == 0
+    answered.set()
+    await worker._wait_until_idle()
+    assert await worker._claim_polls() == 1
+    await worker._wait_until_idle()
+    assert harness.provider.calls.count("status") == 5
+
+
+async def test_a_poll_that_changes_nothing_wakes_nobody(harness: WorkerHarness) -> None:
+    service = FakeService()
+    worker = harness.worker(background_services=[service])
+    [job] = await running_jobs(harness, worker, 1)
+    wakes = service.wakes
+    await worker.run_once()
+    assert harness.provider.calls.count("status") == 1
+    assert service.wakes == wakes
+    harness.provider.finish_all()
+    harness.advance_clock(seconds=POLL_INTERVAL_S)
+    await worker.run_once()
+    assert await harness.state(job) is JobState.DELIVERING
+    assert service.wakes > wakes
+
+
+async def test_the_loop_polls_more_jobs_than_it_claims_at_once(harness: WorkerHarness) -> None:
+    jobs = await running_jobs(harness, harness.worker(), 5)
+    harness.provider.finish_all()
+    async with asyncio.timeout(60), running_loop(harness.worker(max_claimed_polls=2)):
+        for job in jobs:
+            await harness.wait_for_state(job, JobState.DELIVERED)
