@@ -44,6 +44,7 @@ from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
+from bot.store.jobs.task_durations import TaskDurationStore
 from bot.store.maintenance.file_watch import FileWatch, LostFile
 from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.process_lock import ProcessLock, process_lock
@@ -51,6 +52,7 @@ from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
 from bot.worker.background_service import BackgroundService, wait_for
+from bot.worker.duration_learner import DurationLearner
 from bot.worker.loop import Worker, WorkerConfig
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
@@ -150,6 +152,7 @@ async def open_app(
             # This process has locked the file, so whoever held the leases is dead.
             log.info("%d jobs were left by a process that died; they continue now", freed)
         replies, upload_limits = OrderReplies(), UploadLimits()
+        poll_schedule = PollSchedule(settings.poll_min_seconds, settings.poll_max_seconds)
         context = StageContext(
             provider=await stack.enter_async_context(provider(settings)),
             messenger=Delivery(client, replies, upload_limits),
@@ -159,7 +162,7 @@ async def open_app(
             config=StageConfig(
                 job_timeout=timedelta(seconds=settings.job_timeout_seconds),
                 task_lifetime=task_lifetime,
-                poll_schedule=PollSchedule(settings.poll_min_seconds, settings.poll_max_seconds),
+                poll_schedule=poll_schedule,
                 longest_closure=timedelta(seconds=settings.upstream_max_pause_seconds),
             ),
             clock=clock,
@@ -180,7 +183,8 @@ async def open_app(
         policy = RetentionPolicy(settings.retention_days, settings.erase_after_leaving_days)
         member_data = MemberDataStore(database, defaults)
         retention = RetentionWorker(RetentionStore(database, defaults), member_data, policy, clock=clock)
-        background_services: list[BackgroundService] = [notifier, retention]
+        durations = DurationLearner(TaskDurationStore(database), poll_schedule)
+        background_services: list[BackgroundService] = [notifier, retention, durations]
         if reference is not None:
             background_services.append(ServerClockSync(reference, database.server_time))
         worker = Worker(store, context, config, background_services)

@@ -68,7 +68,7 @@ class WorkerHarness:
     ) -> Worker:
         store = store or self.worker_store
         stage_config = StageConfig(
-            timedelta(minutes=30), timedelta(hours=24), PollSchedule(min_s=POLL_INTERVAL_S, max_s=30)
+            timedelta(minutes=30), timedelta(hours=24), PollSchedule(POLL_INTERVAL_S, POLL_INTERVAL_S)
         )
         context = StageContext(
             self.provider,

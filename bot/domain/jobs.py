@@ -10,6 +10,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self
 
+from bot.domain.task_durations import TaskDuration
+
 
 class JobState(StrEnum):
     """A job's state, as the database stores it."""
@@ -204,7 +206,8 @@ class Job:
     rolling window. `cost_unknown_since`: since when the reservation of an ended job is held, because the upstream
     may bill it; None if it is not. `picture_name`, `picture_alt_text`: see `PictureLabels`. `result_message_id`:
     the message with the video; `REMOVED` once somebody removed it. `result_channel_id`: the channel of direct
-    messages that it is in; None if it is in the job's channel.
+    messages that it is in; None if it is in the job's channel. `seen_running_at`: when a poll last said that its
+    task runs.
     """
 
     id: str
@@ -237,6 +240,7 @@ class Job:
     picture_name: str | None = None
     picture_alt_text: str | None = None
     result_channel_id: int | None = None
+    seen_running_at: datetime | None = None
 
     @property
     def is_spoiler(self) -> bool:
@@ -254,7 +258,8 @@ class JobUpdate:
     """What a stage learned, written with its outcome. None: keep the present value.
 
     `upstream_response`: the upstream's response as received, kept with the job so that nothing unknown is lost.
-    `status_says_closed`: whether the status message says that the video service takes no orders.
+    `status_says_closed`: whether the status message says that the video service takes no orders. `task_duration`:
+    how long the task took, which is kept apart from the job.
     """
 
     upstream_id: str | None = None
@@ -268,6 +273,8 @@ class JobUpdate:
     result_channel_id: int | None = None
     approval_message_id: int | None = None
     status_says_closed: bool | None = None
+    seen_running_at: datetime | None = None
+    task_duration: TaskDuration | None = None
 
 
 NOTHING_NEW = JobUpdate()

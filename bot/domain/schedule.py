@@ -1,21 +1,47 @@
-"""When to poll a running task again, and how long to wait after a failure. Pure."""
+"""When to poll a running task again, and how long to wait after a failure. No I/O; the schedule learns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-_AGE_SHARE = 8
-"""A task of age `a` is polled at most `a / 8` after the last poll, so a video waits at most an eighth too long."""
+from bot.domain.jobs import Resolution
+from bot.domain.poll_plan import PollPlan
+from bot.domain.task_durations import Remaining, TaskDuration, estimate
+
+_CELLS_PER_PAUSE = 8
+"""How finely durations are told apart: cells in the shortest pause."""
 
 
-@dataclass(frozen=True, slots=True)
 class PollSchedule:
-    """`min_s`, `max_s`: the shortest and longest pause between two polls, in seconds."""
+    """When tasks are polled, as learned from how long others took.
 
-    min_s: float
-    max_s: float
+    min_s, max_s: the shortest and longest pause between two polls, in seconds.
+    """
 
-    def next_pause_s(self, age_s: float) -> float:
-        """Seconds from now to the next poll of a task that was submitted `age_s` seconds ago."""
-        return min(self.max_s, max(self.min_s, age_s / _AGE_SHARE))
+    def __init__(self, min_s: float, max_s: float) -> None:
+        self.min_s, self.max_s = min_s, max_s
+        unknown = self._plan(())
+        self._plans = dict.fromkeys(Resolution, unknown)
+
+    def learn(self, resolution: Resolution, durations: Sequence[TaskDuration]) -> None:
+        """Plans anew from the latest durations, newest first. Takes a few milliseconds."""
+        self._plans[resolution] = self._plan(durations)
+
+    def next_pause_s(self, resolution: Resolution, age_s: float, seen_running_s: float | None = None) -> float:
+        """Seconds from now to the next poll of a task that was submitted `age_s` seconds ago.
+
+        seen_running_s: its age when a poll last said that it is running; now if None. After failed polls it may
+        have ended since, so that another try pays.
+        """
+        seen_running_s = age_s if seen_running_s is None else seen_running_s
+        return self._plans[resolution].next_pause_s(age_s, seen_running_s)
+
+    def remaining(self, resolution: Resolution, age_s: float) -> Remaining | None:
+        """How much longer a task that was submitted `age_s` seconds ago takes; None if that can't be told."""
+        return self._plans[resolution].estimate.remaining(age_s)
+
+    def _plan(self, durations: Sequence[TaskDuration]) -> PollPlan:
+        finest_s = self.min_s / _CELLS_PER_PAUSE
+        return PollPlan(estimate(durations, finest_s=finest_s), self.min_s, self.max_s)
 
 
 @dataclass(frozen=True, slots=True)

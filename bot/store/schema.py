@@ -99,6 +99,7 @@ jobs = Table(
     *optional(StorableText, "picture_name", "picture_alt_text"),
     *optional(BigInteger, "result_channel_id"),
     *optional(Boolean, "status_says_closed"),
+    *optional(UtcDateTime, "seen_running_at"),
     CheckConstraint("state <> 'running' OR upstream_id IS NOT NULL", name="running_has_a_task"),
 )
 
@@ -285,6 +286,17 @@ prices = Table(
     *required(Usd, "average_usd"),
     *required(Integer, "task_count"),
 )
+
+# How long tasks took, see `bot.domain.task_durations.TaskDuration`. Only the latest of each resolution are kept.
+task_durations = Table(
+    "task_durations",
+    metadata,
+    Column("id", _BigSerial, primary_key=True),
+    *required(StorableText, "resolution"),
+    *required(Double, "over_s"),
+    *optional(Double, "within_s"),
+)
+Index("ix_task_durations_resolution", task_durations.c.resolution, task_durations.c.id)
 
 # Who did what, see `bot.domain.audit_log`. `guild_id` 0: the operator, for all. `what`: only in rows that version
 # 0002 wrote.

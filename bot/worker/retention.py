@@ -90,6 +90,7 @@ class RetentionWorker:
         credits_ += await self._repeat(lambda: store.anonymise_grants(before))
         records = await self._repeat(lambda: store.drop_old(before, now))
         records += await self._repeat(store.drop_frames)
+        records += await self._repeat(store.drop_durations)
         guilds = await self._once(lambda: self._erase_left_guilds(now))
         erasures = await self._once(lambda: self._continue_erasures(now))
         return RetentionReport(costs, jobs, entries, credits_, records, guilds, erasures, self._failed)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.bench.report import HERE, Row, parse, table
 
-BENCHMARKS = ("command_line", "start", "memory", "claims", "idle", "polls", "lateness", "pictures")
+BENCHMARKS = ("command_line", "start", "memory", "claims", "idle", "schedules", "polls", "lateness", "pictures")
 """The modules, in the order of the table."""
 
 

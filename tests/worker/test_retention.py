@@ -16,7 +16,7 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 ALL_PARTS = [
     "release_held_costs", "expire_credits", "anonymise_jobs", "anonymise_entries", "anonymise_grants", "drop_old",
-    "drop_frames", "left_guilds", "erasure_requests",
+    "drop_frames", "drop_durations", "left_guilds", "erasure_requests",
 ]  # fmt: skip
 
 
@@ -66,6 +66,9 @@ class FakeRetentionStore(RetentionStore):
 
     async def drop_frames(self) -> int:
         return self.calls.add("drop_frames")
+
+    async def drop_durations(self) -> int:
+        return self.calls.add("drop_durations")
 
     async def left_guilds(self, before: datetime) -> list[int]:
         self.calls.add("left_guilds", before)

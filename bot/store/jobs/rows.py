@@ -27,7 +27,7 @@ RELEASED: dict[str, Any] = {"lease_token": None, "lease_until": None, "claim_cou
 
 _ORDER_FIELDS = [field.name for field in fields(Order)]
 _JOB_FIELDS = [field.name for field in fields(Job) if field.name != "order"]
-_UPDATE_FIELDS = [field.name for field in fields(JobUpdate)]
+_UPDATE_FIELDS = [field.name for field in fields(JobUpdate) if field.name in jobs.c]
 _JOB_COLUMNS = [jobs.c[name] for name in (*_JOB_FIELDS, *_ORDER_FIELDS)]
 
 

@@ -25,6 +25,7 @@ from bot.domain.jobs import (
 )
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
+from bot.store.jobs import task_durations
 from bot.store.jobs.rows import IDS, RELEASED, fetch_job, read_job, state_columns, update_columns
 from bot.store.money import ledger
 from bot.store.outbox import notifications
@@ -71,6 +72,8 @@ async def move(connection: Connection, job: Job, outcome: MoveTo | Fail | PauseS
     if columns["state"] == JobState.QUEUED and (why := await _no_longer_made(connection, job)) is not None:
         columns |= _columns_of_cancel(now) | _detail(why)
     await write_state(connection, job.id, columns, now)
+    if not isinstance(outcome, PauseSubmissions) and outcome.update.task_duration is not None:
+        await task_durations.record(connection, job.order.resolution, outcome.update.task_duration)
     return True
 
 

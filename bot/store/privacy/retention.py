@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, not_, or_, select, update
 
 from bot.domain.guilds import Access, GuildSettings, OperatorDefaults
-from bot.domain.jobs import ENDED
+from bot.domain.jobs import ENDED, Resolution
+from bot.domain.task_durations import SAMPLES
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
 from bot.store.guilds.violations import WITHIN
@@ -34,6 +35,7 @@ from bot.store.schema import (
     members,
     notifications,
     policy_entries,
+    task_durations,
     violations,
 )
 
@@ -105,6 +107,17 @@ class RetentionStore:
             select(jobs.c.id).where(jobs.c.id == first_frames.c.job_id, jobs.c.state.in_(sorted(ENDED)))
         )
         return await anonymise.delete_batch(self._database, first_frames, ended)
+
+    async def drop_durations(self) -> int:
+        """Deletes a batch of durations that are too old to be used."""
+        dropped = 0
+        for resolution in Resolution:
+            of_resolution = task_durations.c.resolution == resolution
+            newest_first = select(task_durations.c.id).where(of_resolution).order_by(task_durations.c.id.desc())
+            oldest_used = newest_first.offset(SAMPLES - 1).limit(1).scalar_subquery()
+            too_old = and_(of_resolution, task_durations.c.id < oldest_used)
+            dropped += await anonymise.delete_batch(self._database, task_durations, too_old)
+        return dropped
 
     async def left_guilds(self, before: datetime) -> list[int]:
         """The servers that removed the bot before `before`."""

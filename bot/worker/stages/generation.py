@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bot.domain.errors import (
     OutcomeUnknown,
@@ -26,6 +26,7 @@ from bot.domain.jobs import (
     PauseSubmissions,
     Reschedule,
 )
+from bot.domain.task_durations import TaskDuration
 from bot.providers.base import Task, TaskStatus
 from bot.worker.stages.context import NotSubmitted, StageContext
 
@@ -64,11 +65,11 @@ async def submit(job: Job, context: StageContext) -> Outcome:
     update = JobUpdate(upstream_id=task.id, submitted_at=now)
     match task.status:
         case TaskStatus.IN_PROGRESS:
-            due_at = now + timedelta(seconds=context.config.poll_schedule.next_pause_s(0))
+            job = replace(job, submitted_at=now)
             return MoveTo(
                 JobState.RUNNING,
                 replace(update, progress=task.progress, upstream_response=task.raw),
-                due_at=due_at,
+                due_at=_next_poll_at(job, now, now, context),
             )
         case TaskStatus.COMPLETED | TaskStatus.FAILED:
             return _outcome_of(job, task, update)
@@ -87,24 +88,53 @@ async def poll(job: Job, context: StageContext) -> Outcome:
             detail = FailureDetail(FailureCause.TASK_UNKNOWN, quote=error.said, code=error.code)
             return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, detail))
         log.warning("job %s: poll refused: %s", job.id, error)
-        return context.retry(context.config.upstream_backoff, job.attempts)
+        return _retry_poll(job, context)
     except UpstreamError as error:
         if age > context.config.task_lifetime:
             detail = FailureDetail(FailureCause.SERVICE_UNREACHABLE)
             return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail))
         # One task's failed poll does not pause submissions: they find out themselves what the upstream accepts.
         log.warning("job %s: poll failed: %s", job.id, error)
-        return context.retry(context.config.upstream_backoff, job.attempts, error)
+        return _retry_poll(job, context, error)
+    now = context.clock()
     match task.status:
-        case TaskStatus.COMPLETED | TaskStatus.FAILED:
+        case TaskStatus.COMPLETED:
+            return _outcome_of(job, task, JobUpdate(task_duration=_duration(job, job.seen_running_at, now)))
+        case TaskStatus.FAILED:
             return _outcome_of(job, task, JobUpdate())
         case TaskStatus.IN_PROGRESS if is_late:
             minutes = round(context.config.job_timeout.total_seconds() / 60)
             detail = FailureDetail(FailureCause.NOT_FINISHED, minutes=minutes)
-            return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, JobUpdate(upstream_response=task.raw)))
+            update = JobUpdate(upstream_response=task.raw, task_duration=_duration(job, now, None))
+            return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, update))
         case TaskStatus.IN_PROGRESS:
-            pause = timedelta(seconds=context.config.poll_schedule.next_pause_s(age.total_seconds()))
-            return Reschedule(context.clock() + pause, JobUpdate(progress=task.progress))
+            update = JobUpdate(progress=task.progress, seen_running_at=now)
+            return Reschedule(_next_poll_at(job, now, now, context), update)
+
+
+def _next_poll_at(job: Job, now: datetime, seen_running_at: datetime | None, context: StageContext) -> datetime:
+    """When to poll a job's task next. seen_running_at: when the last poll that was answered said that it runs."""
+    age_s, seen_running_s = _age_s(job, now), _age_s(job, seen_running_at)
+    pause_s = context.config.poll_schedule.next_pause_s(job.order.resolution, age_s, seen_running_s)
+    return now + timedelta(seconds=pause_s)
+
+
+def _retry_poll(job: Job, context: StageContext, error: Exception | None = None) -> Reschedule:
+    """Polls again as the schedule says or, after many failures in a row, later."""
+    outcome = context.retry(context.config.upstream_backoff, job.attempts, error)
+    scheduled_at = _next_poll_at(job, context.clock(), job.seen_running_at, context)
+    return replace(outcome, due_at=max(scheduled_at, outcome.due_at or scheduled_at))
+
+
+def _age_s(job: Job, at: datetime | None) -> float:
+    """A task's age at some time, in seconds since its submission; 0 for None."""
+    submitted_at = job.submitted_at or job.state_changed_at
+    return 0.0 if at is None else (at - submitted_at).total_seconds()
+
+
+def _duration(job: Job, seen_running_at: datetime | None, ended_at: datetime | None) -> TaskDuration:
+    within_s = None if ended_at is None else _age_s(job, ended_at)
+    return TaskDuration(max(_age_s(job, seen_running_at), 0.0), within_s)
 
 
 def _outcome_of(job: Job, task: Task, update: JobUpdate) -> Outcome:

@@ -22,7 +22,9 @@ from bot.domain.jobs import (
     MoveTo,
     PauseSubmissions,
     Reschedule,
+    Resolution,
 )
+from bot.domain.task_durations import TaskDuration
 from bot.providers.base import TaskStatus
 from bot.worker.stages import STAGES
 from bot.worker.stages.acceptance import MAX_STATUS_ATTEMPTS, post_status
@@ -37,11 +39,14 @@ from tests.stage_harness import (
     GONE,
     ILL,
     KEYLESS,
+    POLL_SCHEDULE,
     UNREACHED,
     StageHarness,
     failure,
     wait_s,
 )
+
+FIRST_PAUSE_S = POLL_SCHEDULE.next_pause_s(Resolution.P720, 0)
 
 
 def test_every_state_has_a_stage() -> None:
@@ -95,7 +100,7 @@ async def test_a_status_message_that_never_succeeds_does_not_block_the_video(sta
 async def test_a_submitted_job_is_running_with_its_task_id(stages: StageHarness) -> None:
     outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
     update = JobUpdate(upstream_id="task-1", submitted_at=NOW, upstream_response={"id": "task-1"})
-    assert outcome == MoveTo(JobState.RUNNING, update, due_at=NOW + timedelta(seconds=5))
+    assert outcome == MoveTo(JobState.RUNNING, update, due_at=NOW + timedelta(seconds=FIRST_PAUSE_S))
 
 
 async def test_a_task_that_is_done_at_once_is_not_polled(stages: StageHarness) -> None:
@@ -194,18 +199,24 @@ async def test_a_job_without_its_picture_fails_before_it_costs(stages: StageHarn
 # --- poll ---
 
 
-async def test_a_task_in_progress_is_polled_less_often_the_older_it_is(stages: StageHarness) -> None:
+async def test_a_task_in_progress_is_polled_again_when_the_schedule_says(stages: StageHarness) -> None:
     job = await stages.running_job()
     stages.provider.tasks["task-1"] = replace(stages.provider.tasks["task-1"], progress=0.4)
     stages.clock.move(seconds=80)
-    assert await poll(job, stages.context) == Reschedule(NOW + timedelta(seconds=90), JobUpdate(progress=0.4))
+    now = stages.clock()
+    pause = timedelta(seconds=POLL_SCHEDULE.next_pause_s(Resolution.P720, 80))
+    update = JobUpdate(progress=0.4, seen_running_at=now)
+    assert await poll(job, stages.context) == Reschedule(now + pause, update)
 
 
 async def test_a_finished_task_goes_on_to_delivery_with_its_cost(stages: StageHarness) -> None:
     job = await stages.running_job()
     stages.provider.finish("task-1")
     update = JobUpdate(
-        result_url="https://cdn.example/task-1.mp4", cost_usd=Decimal("0.12"), upstream_response={"id": "task-1"}
+        result_url="https://cdn.example/task-1.mp4",
+        cost_usd=Decimal("0.12"),
+        upstream_response={"id": "task-1"},
+        task_duration=TaskDuration(0, 0),
     )
     assert await poll(job, stages.context) == MoveTo(JobState.DELIVERING, update)
 
@@ -280,10 +291,11 @@ async def test_a_failed_poll_is_retried_with_growing_pauses(stages: StageHarness
     job = await stages.running_job()
     stages.provider.fail("status", error, error)
     first = await poll(job, stages.context)
-    later = await poll(replace(job, attempts=4), stages.context)
+    later = await poll(replace(job, attempts=9), stages.context)
     assert isinstance(first, Reschedule)
     assert first.attempt
-    assert (wait_s(first), wait_s(later)) == (1, 16)
+    assert wait_s(first) == pytest.approx(FIRST_PAUSE_S)
+    assert wait_s(later) == 60
 
 
 async def test_a_poll_waits_as_long_as_a_busy_upstream_asks(stages: StageHarness) -> None:
