@@ -86,6 +86,7 @@ def skip_pauses(worker: Worker) -> None:
     poll_schedule = PollSchedule(min_s=0.02, max_s=0.05)
     worker._context = replace(context, config=replace(context.config, poll_schedule=poll_schedule))
     worker._outcome_writer._batch_delay = timedelta(0)
+    worker._config = replace(worker._config, poll_interval=timedelta(milliseconds=20))
     for service in worker._background_services:
         if isinstance(service, Notifier):
             service._batch_delay_s = 0.02
