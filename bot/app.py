@@ -52,8 +52,9 @@ from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
 from bot.worker.background_service import BackgroundService, wait_for
+from bot.worker.config import WorkerConfig
 from bot.worker.duration_learner import DurationLearner
-from bot.worker.loop import Worker, WorkerConfig
+from bot.worker.loop import Worker
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
 from bot.worker.server_clock import ServerClockSync

@@ -16,7 +16,8 @@ from bot.domain.schedule import Backoff, PollSchedule
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
 from bot.worker.background_service import BackgroundService
-from bot.worker.loop import LEASE_DURATIONS, Worker, WorkerConfig
+from bot.worker.config import LEASE_DURATIONS, WorkerConfig
+from bot.worker.loop import Worker
 from bot.worker.stages.context import StageConfig, StageContext
 from tests.fakes import (
     FRAME,

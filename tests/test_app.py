@@ -27,7 +27,7 @@ from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance.file_watch import CHECK_INTERVAL_S
 from bot.store.maintenance.migrate import migrate
-from bot.worker.loop import LEASE_DURATIONS
+from bot.worker.config import LEASE_DURATIONS
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
 from tests.discord_server import DiscordServer

@@ -160,7 +160,7 @@ def test_output_to_standard_output_would_be_found(text: str) -> None:
         "from bot import clips\nmonkeypatch.setattr(clips, 'fit', None)",
         "from bot.worker.stages import STAGES\nmonkeypatch.setitem(STAGES, 'queued', None)",
         "from bot import clips\nclips.fit = None",
-        "from bot.worker.loop import LEASE_DURATIONS\nLEASE_DURATIONS['queued'] = None",
+        "from bot.worker.config import LEASE_DURATIONS\nLEASE_DURATIONS['queued'] = None",
         "import bot.media.transcode\nsetattr(bot.media.transcode, 'fit', None)",
     ],
 )

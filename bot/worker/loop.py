@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -29,10 +29,10 @@ from bot.domain.jobs import (
     Outcome,
     Reschedule,
 )
-from bot.domain.schedule import Backoff
 from bot.store.jobs.due import DueFor
 from bot.store.jobs.job_store import JobStore
 from bot.worker.background_service import BackgroundService, wait_for
+from bot.worker.config import WorkerConfig
 from bot.worker.outcome_writer import OutcomeWriter
 from bot.worker.stages import STAGES
 from bot.worker.stages.context import NotSubmitted, StageContext
@@ -40,52 +40,11 @@ from bot.worker.stages.delivery import abandon, abandoned
 
 log = logging.getLogger(__name__)
 
-DEFAULT_LEASE = timedelta(seconds=45)
-"""How long the jobs of a dead process stay locked. A live one renews its leases three times in that time."""
-
-LEASE_DURATIONS: Mapping[JobState, timedelta] = dict.fromkeys(JobState, DEFAULT_LEASE) | {
-    # Taking over a job whose holder is alive would lose a paid video, so wait longer before doing so.
-    JobState.SUBMITTING: timedelta(seconds=120),
-}
-STAGE_TIMEOUTS: Mapping[JobState, timedelta] = dict.fromkeys(JobState, timedelta(seconds=48)) | {
-    JobState.SUBMITTING: timedelta(seconds=96),
-    JobState.DELIVERING: timedelta(seconds=240),
-}
-"""How long a stage may take, from the claim to its outcome."""
-
 MAX_CLAIMS = 5
 """A job claimed more often than this without an outcome crashes its workers; it is abandoned."""
 
 _BUSY_S = 1.0
 """The pause while a job is due but can't be claimed, because someone holds it. Its end usually wakes the loop."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerConfig:
-    """How much the worker does at once.
-
-    max_running: tasks upstream. submit_interval: between two submissions. max_concurrent_jobs: stages that run at
-    the same time, besides polls. max_claimed_polls: jobs that are claimed for a poll at the same time;
-    max_concurrent_polls: requests for them. max_idle: the longest sleep, since another process may add jobs.
-    batch_delay: how long a reschedule waits for others to share its transaction. poll_interval: between two claims
-    of polls, so that one claim gets many. final_write_timeout: how long a cancelled stage may still write its
-    outcome. takeover_delay: how long after an outage of the store others get to renew their leases.
-    """
-
-    max_running: int
-    submit_interval: timedelta
-    max_concurrent_jobs: int = 32
-    max_claimed_polls: int = 768
-    max_concurrent_polls: int = 256
-    max_idle: timedelta = timedelta(seconds=2)
-    batch_delay: timedelta = timedelta(milliseconds=50)
-    poll_interval: timedelta = timedelta(milliseconds=100)
-    final_write_timeout: timedelta = timedelta(seconds=5)
-    lease_durations: Mapping[JobState, timedelta] = field(default_factory=lambda: LEASE_DURATIONS)
-    stage_timeouts: Mapping[JobState, timedelta] = field(default_factory=lambda: STAGE_TIMEOUTS)
-    renew_interval: timedelta = DEFAULT_LEASE / 3
-    takeover_delay: timedelta = DEFAULT_LEASE
-    write_backoff: Backoff = Backoff(first_s=0.5, cap_s=15)
 
 
 class Worker:

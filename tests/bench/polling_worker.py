@@ -21,7 +21,8 @@ from bot.providers.base import Task
 from bot.providers.vtrix.client import Vtrix
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
-from bot.worker.loop import Worker, WorkerConfig
+from bot.worker.config import WorkerConfig
+from bot.worker.loop import Worker
 from bot.worker.stages.context import StageConfig, StageContext
 
 WARM_UP_SHARE = 0.4

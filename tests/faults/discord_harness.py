@@ -26,7 +26,8 @@ from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.schema import notifications
-from bot.worker.loop import STAGE_TIMEOUTS, Worker
+from bot.worker.config import STAGE_TIMEOUTS
+from bot.worker.loop import Worker
 from bot.worker.notifier import Notifier
 from bot.worker.stages.context import StageConfig, StageContext
 from tests.cogs.conftest import sample_picture

@@ -6,7 +6,8 @@ import pytest
 
 from bot.domain.jobs import Job, JobState
 from bot.providers.base import TaskStatus
-from bot.worker.loop import LEASE_DURATIONS, Worker
+from bot.worker.config import LEASE_DURATIONS
+from bot.worker.loop import Worker
 from tests.harness import POLL_INTERVAL_S, WorkerHarness, run_until_idle
 
 SOON_S = 120

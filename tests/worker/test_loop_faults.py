@@ -18,7 +18,8 @@ from bot.domain.errors import (
 )
 from bot.domain.jobs import FailureReason, Job, JobState
 from bot.providers.base import TaskStatus
-from bot.worker.loop import LEASE_DURATIONS, MAX_CLAIMS
+from bot.worker.config import LEASE_DURATIONS
+from bot.worker.loop import MAX_CLAIMS
 from tests.harness import POLL_INTERVAL_S, SHORT_TIMEOUTS, STORE_DOWN, WorkerHarness, hang_call, run_until_idle
 
 

@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from bot.domain.jobs import FailureReason, JobState
-from bot.worker.loop import DEFAULT_LEASE, LEASE_DURATIONS
+from bot.worker.config import DEFAULT_LEASE, LEASE_DURATIONS
 from tests.fakes import FaultyJobStore
 from tests.harness import STORE_DOWN, WorkerHarness, run_until_idle, running_loop
 

@@ -5,7 +5,7 @@ from bot.domain.errors import UpstreamClosed
 from bot.domain.jobs import ENDED, JobState
 from bot.providers.base import TaskStatus
 from bot.store.jobs.due import GUILD_MAX_IN_PROGRESS
-from bot.worker.loop import LEASE_DURATIONS
+from bot.worker.config import LEASE_DURATIONS
 from tests.fakes import FaultyJobStore
 from tests.harness import (
     POLL_INTERVAL_S,

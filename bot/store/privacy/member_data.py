@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Row, Table, and_, delete, exists, func, or_, select
+from sqlalchemy import Column, ColumnElement, Row, Select, Table, and_, delete, exists, func, or_, select
 
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import ENDED, CancelResult, JobState
@@ -21,7 +21,7 @@ from bot.store.guilds.bans import ban_of
 from bot.store.guilds.limit_overrides import LimitTarget
 from bot.store.guilds.violations import WITHIN
 from bot.store.jobs import transitions
-from bot.store.jobs.rows import entry_of, job_of
+from bot.store.jobs.rows import entry_of, job_of, select_jobs
 from bot.store.money.credit_grants import write_off
 from bot.store.privacy import anonymise
 from bot.store.schema import (
@@ -203,7 +203,13 @@ class _Reader:
             user_id=self._user_id,
             jobs=tuple(
                 StoredJob(job_of(row), row.upstream_response)
-                for row in await self._rows("videos", jobs.c.user_id, jobs.c.created_at, jobs.c.id)
+                for row in await self._rows(
+                    "videos",
+                    jobs.c.user_id,
+                    jobs.c.created_at,
+                    jobs.c.id,
+                    query=select_jobs().add_columns(jobs.c.upstream_response),
+                )
             ),
             entries=tuple(map(entry_of, await self._rows("ledger", entries.c.user_id, entries.c.id))),
             grants=tuple(
@@ -225,11 +231,14 @@ class _Reader:
             left_out=self._left_out,
         )
 
-    async def _rows(self, name: str, owner: Column[Any], *newest: Column[Any]) -> list[Row[Any]]:
-        """The member's newest rows in the table of the column `owner`."""
+    async def _rows(
+        self, name: str, owner: Column[Any], *newest: Column[Any], query: Select[Any] | None = None
+    ) -> list[Row[Any]]:
+        """The member's newest rows in the table of the column `owner`. query: of its columns; all by default."""
         theirs = owner == self._user_id
-        query = select(owner.table).where(theirs).order_by(*(column.desc() for column in newest))
-        rows = list(await self._connection.execute(query.limit(self._limit)))
+        query = select(owner.table) if query is None else query
+        newest_first = query.where(theirs).order_by(*(column.desc() for column in newest))
+        rows = list(await self._connection.execute(newest_first.limit(self._limit)))
         if len(rows) == self._limit:
             count = select(func.count()).select_from(owner.table).where(theirs)
             more = (await self._connection.execute(count)).scalar_one() - self._limit
