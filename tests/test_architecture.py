@@ -12,8 +12,15 @@ ROOT = Path(__file__).parents[1]
 MODULE_LINES_MAX = 400
 LOOSE_MODULES_MAX = 8
 
-# The last two use the standard output of the processes that they start.
-MAY_USE_STDOUT = {"bot.demo", "bot.__main__", "bot.media.decode_client", "bot.media.sandbox"}
+# Those in media use the standard output of the processes that they start, or are such a process.
+MAY_USE_STDOUT = {
+    "bot.demo",
+    "bot.__main__",
+    "bot.media.decode_client",
+    "bot.media.sandbox",
+    "bot.media.usage_chart",
+    "bot.media.usage_chart_worker",
+}
 
 
 @dataclass(frozen=True)

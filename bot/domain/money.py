@@ -14,6 +14,11 @@ _AMOUNT = re.compile(rf"\$?\s*({_NUMBER})\s*(?:\$|usd)?", re.IGNORECASE | re.ASC
 _CENT = Decimal("0.01")
 
 
+def usd_of(nano_usd: int | Decimal) -> Decimal:
+    """Billionths of a USD, in USD without trailing zeros."""
+    return Decimal(nano_usd).scaleb(-_DECIMALS_MAX).normalize() + 0
+
+
 def parse_usd(text: str) -> Decimal:
     """Parses an amount such as `5`, `2.50`, `$2.50` or `2.50 USD`; zero is valid. Raises: NotPossible."""
     match = _AMOUNT.fullmatch(text.strip())

@@ -3,17 +3,22 @@
 Days are UTC's, as budgets count them; a video and its cost belong to the day on which it was ordered.
 """
 
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from bot.domain.guilds import Budget
-from bot.domain.jobs import ENDED, FailureReason, JobState, Resolution
+from bot.domain.jobs import ENDED, FailureReason, JobState
 
 NEVER_TRIED = frozenset({FailureReason.DECLINED, FailureReason.EXPIRED})
 """Failures that don't count in the success rate: these videos were never approved."""
+
+
+_DAY_LENGTH = len("2026-01-31")
 
 
 class Period(StrEnum):
@@ -159,20 +164,90 @@ class UsageStats:
         return not self.videos.ordered and not any(day.usd for day in self.days)
 
 
-@dataclass(frozen=True, slots=True)
-class JobLine:
-    """One job of the export. reserved_usd: at its acceptance; usd: what it comes to in the ledger."""
+class JobLine(NamedTuple):
+    """One job, for the export and for the statistics; as a database says it, because there are many.
+
+    created_at: in UTC, to the second, as text (`2026-01-31T09:05:00Z`). state, failure: their values. Amounts are
+    in billionths of a USD: what was reserved at its acceptance, and what it comes to in the ledger, None for
+    nothing. is_reserved: the latter is only expected yet.
+    """
 
     id: str
-    created_at: datetime
+    created_at: str
     user_id: int
-    state: JobState
+    state: str
     failure: str | None
-    resolution: Resolution
+    resolution: str
     in_queue_s: float | None
     to_video_s: float | None
-    reserved_usd: Decimal | None
-    usd: Decimal
+    reserved_nano_usd: int | None
+    nano_usd: int | None
+    is_reserved: bool
+
+
+class UsageTally:
+    """Counts jobs as they are read, in chunks: what a server's statistics are made of."""
+
+    def __init__(self) -> None:
+        self._states: Counter[tuple[str, str, str | None]] = Counter()
+        self._ordered: Counter[int] = Counter()
+        self._delivered: Counter[int] = Counter()
+        self._reserved: Counter[str] = Counter()
+        self._in_queue_s: list[float] = []
+        self._to_video_s: list[float] = []
+
+    def add(self, lines: Sequence[JobLine]) -> None:
+        """Counts these jobs."""
+        self._states.update([(line.created_at[:_DAY_LENGTH], line.state, line.failure) for line in lines])
+        self._ordered.update([line.user_id for line in lines])
+        self._delivered.update([line.user_id for line in lines if line.state == JobState.DELIVERED])
+        self._in_queue_s += [line.in_queue_s for line in lines if line.in_queue_s is not None]
+        self._to_video_s += [line.to_video_s for line in lines if line.to_video_s is not None]
+        for line in lines:
+            if line.is_reserved:
+                self._reserved[line.created_at[:_DAY_LENGTH]] += line.nano_usd or 0
+
+    def videos(self) -> dict[date, VideoCounts]:
+        """How the videos of each day ended."""
+        days: defaultdict[date, VideoCounts] = defaultdict(VideoCounts)
+        for (day, state, _), count in self._states.items():
+            days[date.fromisoformat(day)] += videos_of(JobState(state), count)
+        return dict(days)
+
+    def failures(self) -> dict[FailureReason, int]:
+        """How often each reason occurred."""
+        reasons: Counter[FailureReason] = Counter()
+        for (_, _, failure), count in self._states.items():
+            if failure is not None:
+                reasons[FailureReason(failure)] += count
+        return dict(reasons)
+
+    def reserved_nano_usd(self) -> dict[date, int]:
+        """The part of each day's cost that is only expected yet, in billionths of a USD."""
+        return {date.fromisoformat(day): amount for day, amount in self._reserved.items()}
+
+    def members(self, *, without: int) -> dict[int, tuple[int, int]]:
+        """How many videos each member ordered and received, those who ordered most first. without: no member."""
+        most = sorted(self._ordered.items(), key=lambda pair: (-pair[1], pair[0]))
+        return {user_id: (count, self._delivered[user_id]) for user_id, count in most if user_id != without}
+
+    def in_queue(self) -> Waits | None:
+        """From order to submission; None without data."""
+        return _waits(self._in_queue_s)
+
+    def to_video(self) -> Waits | None:
+        """From order to the posted video; None without data."""
+        return _waits(self._to_video_s)
+
+
+def _waits(seconds: list[float]) -> Waits | None:
+    """Median and 95th percentile by nearest rank."""
+    if not seconds:
+        return None
+    in_order = sorted(seconds)
+    # The zero-based rank of a percentage, in integers: ceil(count * share / 100) - 1.
+    median_s, p95_s = (in_order[(len(in_order) * share + 99) // 100 - 1] for share in (50, 95))
+    return Waits(median_s, p95_s)
 
 
 def filled(span: Span, known: Mapping[date, Day]) -> tuple[Day, ...]:

@@ -68,6 +68,9 @@ _STATES = ", ".join(f"'{state}'" for state in JobState)
 IS_ACTIVE = text("state IN ({})".format(", ".join(f"'{state}'" for state in JobState if state in ACTIVE)))
 """True for jobs that have not ended. SQLite uses the index below only where a query says just this, as text."""
 
+IS_FAILED = text(f"state = '{JobState.FAILED}'")
+"""True for jobs that failed; as text for the same reason."""
+
 jobs = Table(
     "jobs",
     metadata,
@@ -118,6 +121,12 @@ Index("ix_jobs_failed_claims", jobs.c.due_at, **partial(HAS_FAILED_CLAIMS.text))
 # The queue in order, and the few jobs that hold a slot. Partial, because a query planner that knows only averages
 # would take `running` for as common as `delivered` and read the whole table.
 Index("ix_jobs_active", jobs.c.state, jobs.c.created_at, **partial(IS_ACTIVE.text))
+# What a server or one of its members has in progress, without reading through their history.
+Index("ix_jobs_active_guild", jobs.c.guild_id, jobs.c.state, jobs.c.user_id, **partial(IS_ACTIVE.text))
+# A server's latest failures.
+Index("ix_jobs_failed", jobs.c.guild_id, jobs.c.state_changed_at, **partial(IS_FAILED.text))
+# A server's usage over a span of days.
+Index("ix_jobs_guild", jobs.c.guild_id, jobs.c.created_at)
 COST_IS_HELD = and_(jobs.c.cost_unknown_since.is_not(None), jobs.c.cost_usd.is_(None), jobs.c.result_url.is_(None))
 """Ended jobs whose reservation is held because the upstream may bill them."""
 
@@ -265,7 +274,8 @@ ledger = Table(
     *required(StorableText, "reason"),
 )
 Index("ix_ledger_member", ledger.c.guild_id, ledger.c.user_id, ledger.c.effective_at)
-Index("ix_ledger_job", ledger.c.job_id)
+# A job's entries; with its amounts, so that a server's usage sums them without reading the entries themselves.
+Index("ix_ledger_job", ledger.c.job_id, ledger.c.usd)
 Index("ix_ledger_user", ledger.c.user_id)
 
 # The sums of each day's ledger entries, for each server and (guild_id 0) for all together.

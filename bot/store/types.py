@@ -13,6 +13,8 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Column, DateTime, Dialect, Numeric, String, Text, TypeDecorator, text
 from sqlalchemy.types import TypeEngine
 
+from bot.domain.money import usd_of
+
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """PostgreSQL refuses NUL in text, and a lone surrogate is not UTF-8."""
 
@@ -134,7 +136,7 @@ class Usd(TypeDecorator[Decimal]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:  # noqa: ARG002 - the base's
         """In USD, as it was stored; sums too."""
-        return None if value is None else Decimal(value).scaleb(-9).normalize() + 0
+        return None if value is None else usd_of(value)
 
 
 class StorableText(TypeDecorator[str]):

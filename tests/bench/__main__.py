@@ -7,7 +7,19 @@ from pathlib import Path
 
 from tests.bench.report import HERE, Row, parse, table
 
-BENCHMARKS = ("command_line", "start", "memory", "claims", "idle", "schedules", "polls", "lateness", "pictures")
+BENCHMARKS = (
+    "claims",
+    "idle",
+    "orders",
+    "usage",
+    "schedules",
+    "polls",
+    "lateness",
+    "pictures",
+    "command_line",
+    "start",
+    "memory",
+)
 """The modules, in the order of the table."""
 
 

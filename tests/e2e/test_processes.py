@@ -116,6 +116,11 @@ class BotProcesses:
         )
 
 
+def loaded_libraries(process: Process) -> str:
+    """The files that a process has mapped, as Linux lists them."""
+    return Path(f"/proc/{process.pid}/maps").read_text()
+
+
 @pytest.fixture
 async def processes(tmp_path: Path) -> AsyncIterator[BotProcesses]:
     async with (
@@ -138,6 +143,18 @@ async def test_run_answers_a_command_posts_the_video_and_stops_on_sigterm(proces
     assert "Got it!" in (order.original.content if order.original else "")
     assert video.attachments[0].upload.data[4:8] == b"ftyp"
     assert b"Traceback" not in log
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_the_bot_itself_loads_no_library_that_opens_pictures_or_videos(processes: BotProcesses) -> None:
+    async with processes.start("run") as process:
+        await processes.order()
+        await processes.wait_for_message("is ready")
+        await processes.discord.slash("video-admin usage", user=processes.discord.guild.owner)
+        loaded = loaded_libraries(process)
+
+    assert "/aiohttp/" in loaded
+    assert [name for name in ("PIL", "av", "pillow_heif", "numpy", "matplotlib") if f"/{name}/" in loaded] == []
 
 
 async def test_a_process_killed_during_generation_continues_after_its_restart(processes: BotProcesses) -> None:

@@ -1,5 +1,6 @@
 import io
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cache
@@ -9,7 +10,7 @@ from PIL import Image, ImageColor
 
 from bot.domain.usage_stats import Day, VideoCounts
 from bot.media import usage_chart
-from bot.media.usage_chart import (
+from bot.media.usage_chart_worker import (
     BACKGROUND,
     CANCELLED,
     DELIVERED,
@@ -20,6 +21,8 @@ from bot.media.usage_chart import (
     SETTLED,
     TEXT,
     WIDTH_PX,
+    Chart,
+    draw,
 )
 
 LAST = date(2026, 1, 31)
@@ -30,13 +33,18 @@ def make_days(count: int, make: Callable[[date, int], Day]) -> list[Day]:
     return [make(LAST - timedelta(days=count - 1 - number), number) for number in range(count)]
 
 
+def drawn(days: Sequence[Day]) -> bytes:
+    """What the process draws, without the process."""
+    return draw(Chart(**json.loads(usage_chart.chart(days))))
+
+
 def render(days: list[Day]) -> Image.Image:
     return render_once(tuple(days))
 
 
 @cache
 def render_once(days: tuple[Day, ...]) -> Image.Image:
-    return Image.open(io.BytesIO(usage_chart.draw(days)), formats=["PNG"]).convert("RGB")
+    return Image.open(io.BytesIO(drawn(days)), formats=["PNG"]).convert("RGB")
 
 
 def pixel_count(picture: Image.Image, color: str) -> int:
@@ -95,10 +103,22 @@ def test_stacked_bars_are_proportional_to_their_values() -> None:
     assert share == pytest.approx(0.25, abs=0.02)
 
 
+async def test_the_chart_is_drawn_in_a_process_of_its_own() -> None:
+    assert await usage_chart.draw(ONE_DAY) == drawn(ONE_DAY)
+
+
+async def test_a_process_that_fails_is_an_error_that_says_why() -> None:
+    with pytest.raises(OSError, match=r"(?s)exited with 1: .*ValueError"):
+        await usage_chart.draw([])
+
+
+async def test_a_process_that_hangs_is_ended() -> None:
+    with pytest.raises(TimeoutError):
+        await usage_chart.draw(ONE_DAY, timeout_s=0)
+
+
 def test_different_numbers_give_a_different_chart() -> None:
-    assert usage_chart.draw(ONE_DAY) != usage_chart.draw(
-        [Day(LAST, VideoCounts(delivered=4, failed=3), Decimal("0.80"))]
-    )
+    assert drawn(ONE_DAY) != drawn([Day(LAST, VideoCounts(delivered=4, failed=3), Decimal("0.80"))])
 
 
 @pytest.mark.parametrize("count", [1, 31, 101, 366, 3000])

@@ -1,7 +1,9 @@
 """What members and operators wait for reads no whole table, however many rows it has."""
 
+import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,20 @@ import pytest
 from sqlalchemy import event
 
 from bot.domain.guilds import OperatorDefaults
+from bot.domain.jobs import Frame, NewJob, Order
 from bot.domain.member_data import Erasure
+from bot.domain.policy import Requester
+from bot.domain.usage_stats import Period
+from bot.services.admin.audited import Admin
+from bot.services.admin.service import AdminService
 from bot.services.operator.service import OperatorService
 from bot.store import operator_reports
 from bot.store.engine import Connection, Database
+from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance import schema_version
 from bot.store.privacy.member_data import MemberDataStore
 from tests.fakes import NOW
+from tests.store.factories import UNLIMITED
 
 LARGE = {"jobs", "ledger", "credit_grants", "audit_log"}
 """Tables that grow with each order or each admin's change, and are not emptied within a day."""
@@ -22,11 +32,16 @@ LARGE = {"jobs", "ledger", "credit_grants", "audit_log"}
 USER = 7
 
 
-@pytest.fixture
-async def database(migrated_file: Path, tmp_path: Path) -> AsyncIterator[Database]:
+@pytest.fixture(params=["new", "upgraded"])
+async def database(request: pytest.FixtureRequest, migrated_file: Path, tmp_path: Path) -> AsyncIterator[Database]:
+    """As the bot makes it, never analysed: of two indexes that look alike, SQLite takes the one created last."""
     path = tmp_path / "zoetrope.db"
-    shutil.copy(migrated_file, path)
+    if request.param == "new":
+        shutil.copy(migrated_file, path)
     async with Database.open(f"sqlite:///{path}") as database:
+        if request.param == "upgraded":
+            async with database.change_schema() as connection:
+                await connection.run_sync(schema_version.run_migrations)
         yield database
 
 
@@ -105,3 +120,66 @@ async def test_the_totals_of_unknown_costs_are_found_by_index(
     database: Database, total: Callable[[Connection], Awaitable[object]]
 ) -> None:
     assert scanned(await plans(database, total)) == set()
+
+
+MEMBER = Requester(10, 100, USER)
+ADMIN = Admin(10, 1)
+ORDER = Order("a fox")
+NEW = NewJob("a job", MEMBER.guild_id, MEMBER.channel_id, USER, ORDER)
+FRAME = Frame(b"...", "image/png")
+
+MEMBERS: dict[str, Callable[[JobStore], Awaitable[object]]] = {
+    "check": lambda store: store.check(MEMBER, ORDER, NOW, arriving=0),
+    "add": lambda store: store.add(NEW, FRAME, MEMBER, NOW),
+    "quota": lambda store: store.allowance(MEMBER, NOW),
+    "list": lambda store: store.recent(MEMBER.guild_id, USER, 10),
+}
+ADMINS: dict[str, Callable[[AdminService], Awaitable[object]]] = {
+    "usage": lambda service: service.usage.report(ADMIN, Period.THIRTY_DAYS, limit_bytes=100_000),
+    "jobs": lambda service: service.jobs.overview(ADMIN),
+    "jobs to cancel": lambda service: service.jobs.cancellable(ADMIN),
+    "jobs to retry": lambda service: service.jobs.retryable(ADMIN),
+}
+
+READS_IN_ORDER = {
+    "SEARCH jobs USING INDEX ix_jobs_member (guild_id=? AND user_id=?)",
+    "SEARCH ledger USING INDEX ix_ledger_member (guild_id=? AND user_id=?)",
+}
+"""A member's latest jobs and entry, of which only as many are read as are asked for."""
+
+
+def histories(plan: list[str]) -> list[str]:
+    """The steps that read all jobs or entries of a server or a member, however old; of active ones, all may be."""
+    return [
+        step
+        for step in plan
+        if step.split()[1].removesuffix("_1") in {"jobs", "ledger"}
+        and set(re.findall(r"(\w+)[=<>]", step)) <= {"guild_id", "user_id"}
+        and "ix_jobs_active" not in step
+        and step not in READS_IN_ORDER
+    ]
+
+
+@pytest.mark.parametrize("what", MEMBERS)
+async def test_an_order_costs_the_same_however_long_the_history_is(database: Database, what: str) -> None:
+    store = JobStore(database, UNLIMITED)
+    assert histories(await plans(database, lambda _: MEMBERS[what](store))) == []
+
+
+@pytest.mark.parametrize("what", ADMINS)
+async def test_what_an_admin_looks_at_costs_the_same_however_long_the_history_is(
+    database: Database, what: str
+) -> None:
+    service = AdminService(
+        database, UNLIMITED, wake=lambda: None, clock=lambda: NOW, task_lifetime=timedelta(days=1)
+    )
+    assert histories(await plans(database, lambda _: ADMINS[what](service))) == []
+
+
+async def test_a_query_that_reads_a_servers_history_is_recognised(database: Database) -> None:
+    async def of_a_server(connection: Connection) -> None:
+        await connection.exec_driver_sql("SELECT count(*) FROM jobs WHERE guild_id = ? AND seed = 1", (10,))
+        await connection.exec_driver_sql("SELECT count(*) FROM ledger WHERE user_id = ?", (1,))
+        await connection.exec_driver_sql("SELECT count(*) FROM ledger", ())
+
+    assert len(histories(await plans(database, of_a_server))) == 3

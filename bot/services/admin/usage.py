@@ -3,13 +3,15 @@
 import asyncio
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cached_property
 
 from bot.domain.ledger import utc_day
-from bot.domain.usage_stats import BudgetUse, Day, JobLine, Period, UsageStats, span_of
+from bot.domain.money import usd_of
+from bot.domain.usage_stats import BudgetUse, JobLine, Period, UsageStats, UsageTally, span_of
+from bot.media import usage_chart
 from bot.services.admin.audited import Admin, AuditedService
 from bot.store.guilds import guild_settings
 from bot.store.money import ledger, usage_stats
@@ -61,20 +63,47 @@ class JobCsv:
         self._file = io.StringIO(newline="")
         self._writer = csv.writer(self._file)
         self._writer.writerow(COLUMNS)
+        self._amounts = _AmountTexts()
+        self._is_full = False
         self.lines = 0
 
-    def add(self, lines: Iterable[JobLine]) -> bool:
+    def add(self, lines: Sequence[JobLine]) -> bool:
         """Adds rows; False once the file is full and the rest was left out."""
-        for line in lines:
-            if self._file.tell() + _LINE_MAX > self._limit_bytes:
-                return False
-            self._writer.writerow(_cells(line))
-            self.lines += 1
-        return True
+        while lines and not self._is_full:
+            fitting = max(0, min((self._limit_bytes - self._file.tell()) // _LINE_MAX, CSV_LINES_MAX - self.lines))
+            self._is_full = fitting == 0
+            self._writer.writerows(self._rows(lines[:fitting]))  # None is an empty cell
+            self.lines += len(lines[:fitting])
+            lines = lines[fitting:]
+        return not self._is_full
 
     def data(self) -> bytes:
         """The file, in ASCII."""
         return self._file.getvalue().encode("ascii", "backslashreplace")
+
+    def _rows(self, lines: Iterable[JobLine]) -> Iterator[tuple[object, ...]]:
+        amounts = self._amounts
+        for name, at, user_id, state, failure, resolution, in_queue_s, to_video_s, reserved, amount, _ in lines:
+            yield (
+                safe_cell(name),
+                at,
+                user_id,
+                state,
+                failure and safe_cell(failure),
+                resolution,
+                None if in_queue_s is None else f"{in_queue_s:.1f}",
+                None if to_video_s is None else f"{to_video_s:.1f}",
+                None if reserved is None else amounts[reserved],
+                amounts[amount or 0],
+            )
+
+
+class _AmountTexts(dict[int, str]):
+    """Amounts in billionths of a USD as text, in USD. Most jobs cost the same, and a Decimal takes a while."""
+
+    def __missing__(self, nano_usd: int) -> str:
+        text = self[nano_usd] = f"{usd_of(nano_usd):f}"
+        return text
 
 
 class UsageService(AuditedService):
@@ -94,44 +123,19 @@ class UsageService(AuditedService):
             granted = guild.budget.over(self._defaults.guild_budget)
             budget = BudgetUse(guild.settings.budget, granted, spent.usd_today, spent.usd_month)
             span = span_of(period, utc_day(now))
-            stats = await usage_stats.gather(connection, admin.guild_id, span, budget)
-            async with aclosing(usage_stats.lines(connection, admin.guild_id, span, CSV_LINES_MAX)) as chunks:
+            tally = UsageTally()
+            async with aclosing(usage_stats.lines(connection, admin.guild_id, span)) as chunks:
                 async for lines in chunks:
-                    if not file.add(lines):
-                        break
+                    tally.add(lines)
+                    file.add(lines)
+            stats = await usage_stats.completed(connection, admin.guild_id, span, tally, budget)
         chart = None
         if not stats.is_empty:
             async with self._drawing:  # one chart at a time: it takes a core
-                chart = await asyncio.to_thread(_draw, stats.days)
+                chart = await usage_chart.draw(stats.days)
         return Report(period, stats, chart, file.data(), file.lines)
-
-
-def _draw(days: tuple[Day, ...]) -> bytes:
-    # Imported here because it takes half a second and many megabytes.
-    from bot.media import usage_chart  # noqa: PLC0415
-
-    return usage_chart.draw(days)
-
-
-def _cells(line: JobLine) -> tuple[str, ...]:
-    return (
-        safe_cell(line.id),
-        line.created_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        str(line.user_id),
-        line.state.value,
-        safe_cell(line.failure or ""),
-        line.resolution.value,
-        _seconds(line.in_queue_s),
-        _seconds(line.to_video_s),
-        "" if line.reserved_usd is None else f"{line.reserved_usd:f}",
-        f"{line.usd:f}",
-    )
 
 
 def safe_cell(text: str) -> str:
     """The text as a cell that is never treated as a formula; ids can start with a minus."""
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
-
-
-def _seconds(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds:.1f}"

@@ -7,14 +7,14 @@ Those that write lock the job's row before the `operator_state` row: see `bot.st
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, or_, update
+from sqlalchemy import ColumnElement, TextClause, and_, select, update
 
-from bot.domain.jobs import CancelResult, FailureCause, Job, JobState
+from bot.domain.jobs import CancelResult, FailureCause, Job
 from bot.store.engine import Connection
 from bot.store.jobs import leasing, transitions
 from bot.store.jobs.rows import count_jobs, fetch_job, job_of, select_jobs
 from bot.store.money import ledger
-from bot.store.schema import IS_ACTIVE, jobs
+from bot.store.schema import IS_ACTIVE, IS_FAILED, jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,9 @@ async def active(connection: Connection, guild_id: int, limit: int) -> list[Acti
     # Of all waiting jobs, at this moment.
     line = await connection.scalars(leasing.next_in_line().with_only_columns(jobs.c.id).limit(None))
     places = {job_id: place for place, job_id in enumerate(line, start=1)}
-    query = select_jobs().where(IS_ACTIVE, jobs.c.guild_id == guild_id)
+    # Apart, or SQLite would rather read the server's whole history in order than sort these few.
+    theirs = select(jobs.c.id).where(IS_ACTIVE, jobs.c.guild_id == guild_id)
+    query = select_jobs().where(jobs.c.id.in_(theirs))
     rows = await connection.execute(query.order_by(jobs.c.created_at, jobs.c.id).limit(limit))
     return [ActiveJob(job_of(row), places.get(row.id)) for row in rows]
 
@@ -43,30 +45,28 @@ async def count_active(connection: Connection, guild_id: int, user_id: int | Non
 
 async def failed(connection: Connection, guild_id: int, since: datetime, limit: int) -> list[Job]:
     """The server's jobs that failed since then, newest first."""
-    query = (
-        select_jobs()
-        .where(jobs.c.guild_id == guild_id, jobs.c.state == JobState.FAILED, jobs.c.state_changed_at > since)
-        .order_by(jobs.c.state_changed_at.desc(), jobs.c.id)
-        .limit(limit)
+    return await _latest(
+        connection, limit, IS_FAILED, jobs.c.guild_id == guild_id, jobs.c.state_changed_at > since
     )
-    return [job_of(row) for row in await connection.execute(query)]
 
 
 async def retryable(
     connection: Connection, guild_id: int, now: datetime, task_lifetime: timedelta, limit: int
 ) -> list[Job]:
     """Jobs that wait after a failed attempt, and failed jobs whose task can still be polled."""
-    has_task = and_(
-        jobs.c.state == JobState.FAILED,
-        jobs.c.upstream_id.is_not(None),
-        jobs.c.submitted_at > now - task_lifetime,
-    )
-    query = (
-        select_jobs()
-        .where(jobs.c.guild_id == guild_id, or_(_waits_for_retry(now), has_task))
-        .order_by(jobs.c.state_changed_at.desc(), jobs.c.id)
-        .limit(limit)
-    )
+    here = jobs.c.guild_id == guild_id
+    waiting = await _latest(connection, limit, here, _waits_for_retry(now))
+    since = now - task_lifetime
+    has_task = and_(jobs.c.upstream_id.is_not(None), jobs.c.submitted_at > since)
+    # No job fails before its submission; so only the latest failures need to be read.
+    failed_since = await _latest(connection, limit, IS_FAILED, here, jobs.c.state_changed_at > since, has_task)
+    found = sorted([*waiting, *failed_since], key=lambda job: job.id)
+    return sorted(found, key=lambda job: job.state_changed_at, reverse=True)[:limit]
+
+
+async def _latest(connection: Connection, limit: int, *where: ColumnElement[bool] | TextClause) -> list[Job]:
+    """The jobs that match, those that changed last first."""
+    query = select_jobs().where(*where).order_by(jobs.c.state_changed_at.desc(), jobs.c.id).limit(limit)
     return [job_of(row) for row in await connection.execute(query)]
 
 

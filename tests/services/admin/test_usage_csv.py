@@ -1,14 +1,12 @@
 import csv
 import io
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from bot.domain.jobs import JobState, Resolution
 from bot.domain.usage_stats import JobLine
-from bot.services.admin.usage import COLUMNS, JobCsv
+from bot.services.admin.usage import COLUMNS, CSV_LINES_MAX, JobCsv
 
 LIMIT = 100_000
 
@@ -16,15 +14,16 @@ LIMIT = 100_000
 def a_line(**changes: Any) -> JobLine:
     values: dict[str, Any] = {
         "id": "abc",
-        "created_at": datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC),
+        "created_at": "2026-01-31T12:00:00Z",
         "user_id": 123456789012345678,
         "state": JobState.DELIVERED,
         "failure": None,
         "resolution": Resolution.P720,
         "in_queue_s": 2.54,
         "to_video_s": 61.0,
-        "reserved_usd": Decimal("0.2"),
-        "usd": Decimal("0.000000001"),
+        "reserved_nano_usd": 200_000_000,
+        "nano_usd": 1,
+        "is_reserved": False,
     }
     return JobLine(**values | changes)
 
@@ -55,7 +54,7 @@ def test_a_line_has_a_cell_for_each_column() -> None:
 
 def test_an_unknown_value_is_an_empty_cell() -> None:
     export = JobCsv(LIMIT)
-    export.add([a_line(in_queue_s=None, to_video_s=None, reserved_usd=None)])
+    export.add([a_line(in_queue_s=None, to_video_s=None, reserved_nano_usd=None)])
 
     (row,) = read(export)
     assert (row["queue_seconds"], row["total_seconds"], row["usd_reserved"]) == ("", "", "")
@@ -78,11 +77,20 @@ def test_an_empty_csv_has_its_header() -> None:
 def test_a_full_csv_stays_within_its_limit_and_reports_it() -> None:
     export = JobCsv(5000)
 
-    assert not export.add(a_line() for _ in range(1000))
+    assert not export.add([a_line()] * 1000)
 
     assert 0 < export.lines < 1000
     assert len(export.data()) <= 5000
     assert len(read(export)) == export.lines
+
+
+def test_a_csv_has_no_more_lines_than_a_spreadsheet_opens_quickly() -> None:
+    export = JobCsv(100_000_000)
+
+    assert export.add([a_line()] * (CSV_LINES_MAX - 1))
+    assert not export.add([a_line()] * 2)
+
+    assert export.lines == CSV_LINES_MAX
 
 
 def test_lines_are_added_chunk_by_chunk() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from bot.domain.guilds import Budget
 from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo
-from bot.domain.usage_stats import BudgetUse, JobLine, Span, UsageStats, VideoCounts
+from bot.domain.money import usd_of
+from bot.domain.usage_stats import BudgetUse, JobLine, Span, UsageStats, UsageTally, VideoCounts
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger, usage_stats
@@ -20,14 +21,16 @@ DAY = timedelta(days=1)
 
 
 async def gather_stats(database: Database, span: Span = ALL, guild_id: int = HERE) -> UsageStats:
+    tally = UsageTally()
+    tally.add(await lines(database, span, guild_id))
     async with database.read() as connection:
-        return await usage_stats.gather(connection, guild_id, span, NO_BUDGET)
+        return await usage_stats.completed(connection, guild_id, span, tally, NO_BUDGET)
 
 
-async def lines(database: Database, span: Span = ALL, guild_id: int = HERE, limit: int = 1000) -> list[JobLine]:
+async def lines(database: Database, span: Span = ALL, guild_id: int = HERE) -> list[JobLine]:
     async with (
         database.read() as connection,
-        aclosing(usage_stats.lines(connection, guild_id, span, limit)) as chunks,
+        aclosing(usage_stats.lines(connection, guild_id, span)) as chunks,
     ):
         return [line async for chunk in chunks for line in chunk]
 
@@ -296,11 +299,12 @@ async def test_a_line_contains_the_details_of_a_job(store: JobStore, database: D
     (line,) = await lines(database)
 
     assert (line.id, line.user_id, line.state, line.failure) == (job.id, 5, JobState.DELIVERED, None)
-    assert line.created_at == NOW
+    assert line.created_at == NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
     assert line.in_queue_s == pytest.approx(2.5, abs=0.01)
     assert line.to_video_s == pytest.approx(61.5, abs=0.01)
-    assert line.reserved_usd == job.estimated_cost_usd
-    assert line.usd == Decimal("0.1234")
+    assert line.reserved_nano_usd is not None
+    assert usd_of(line.reserved_nano_usd) == job.estimated_cost_usd
+    assert (line.nano_usd, line.is_reserved) == (123_400_000, False)
 
 
 async def test_the_cost_of_a_failed_job_without_a_known_cost_is_zero(store: JobStore, database: Database) -> None:
@@ -308,13 +312,11 @@ async def test_the_cost_of_a_failed_job_without_a_known_cost_is_zero(store: JobS
 
     (line,) = await lines(database)
 
-    assert (line.failure, line.usd) == (FailureReason.UPSTREAM_FAILED, Decimal(0))
+    assert (line.failure, line.nano_usd) == (FailureReason.UPSTREAM_FAILED, 0)
     assert line.to_video_s is None
 
 
-async def test_lines_come_newest_first_up_to_the_limit(store: JobStore, database: Database) -> None:
+async def test_lines_come_newest_first(store: JobStore, database: Database) -> None:
     jobs = [await add_waiting(store, NOW - number * DAY) for number in range(4)]
 
-    found = await lines(database, limit=3)
-
-    assert [line.id for line in found] == [job.id for job in jobs[:3]]
+    assert [line.id for line in await lines(database)] == [job.id for job in jobs]
