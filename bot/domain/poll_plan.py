@@ -22,8 +22,11 @@ _PAUSE_RATIO = 1.15
 class PollPlan:
     """The best next poll for each age. min_s, max_s: the shortest and longest pause, in seconds."""
 
-    def __init__(self, estimate: DurationEstimate, min_s: float, max_s: float) -> None:
+    def __init__(
+        self, estimate: DurationEstimate, min_s: float, max_s: float, *, poll_cost_s: float = POLL_COST_S
+    ) -> None:
         self.estimate = estimate
+        self._poll_cost_s = poll_cost_s
         self._min_s, self._max_s = min_s, max_s
         self._pauses_s = _pauses(min_s, max(min_s, min(max_s, estimate.horizon_s / 2)))
         self._costs = self._solve()
@@ -35,7 +38,7 @@ class PollPlan:
         """
         age_s = max(age_s, 0.0)
         if age_s >= self.estimate.horizon_s:
-            return min(self._max_s, max(self._min_s, _pause_in_tail_s(age_s)))
+            return min(self._max_s, max(self._min_s, self._pause_in_tail_s(age_s)))
         ended = self.estimate.share_ended(min(age_s, seen_running_s))
         costs, step_s = self._costs, self.estimate.step_s
         best_s, least = self._min_s, math.inf
@@ -61,26 +64,24 @@ class PollPlan:
         ended = [*self.estimate.ended, *map(self.estimate.share_ended, ages[grid:])]
         waits = list(accumulate((step_s * (a + b) / 2 for a, b in pairwise(ended)), initial=0.0))
         costs = [
-            wait + (1 - share) * _cost_in_tail_s(age_s)
+            wait + (1 - share) * self._cost_in_tail_s(age_s)
             for age_s, share, wait in zip(ages, ended, waits, strict=True)
         ]
         for cell in range(grid - 1, -1, -1):
             share, age_s = ended[cell], ages[cell]
             best = min([costs[cell + stride] - share * ages[cell + stride] for stride in strides])
-            costs[cell] = POLL_COST_S * (1 - share) + share * age_s + best
+            costs[cell] = self._poll_cost_s * (1 - share) + share * age_s + best
         return costs
+
+    def _pause_in_tail_s(self, age_s: float) -> float:
+        """The best pause where the hazard is that of the tail: one over the square-root rule's rate."""
+        return math.sqrt(2 * self._poll_cost_s * age_s / TAIL_EXPONENT)
+
+    def _cost_in_tail_s(self, age_s: float) -> float:
+        """The expected sum from an age in the tail on, with the pauses above."""
+        return math.sqrt(2 * self._poll_cost_s * TAIL_EXPONENT * age_s) / (TAIL_EXPONENT - 0.5)
 
 
 def _pauses(min_s: float, max_s: float) -> list[float]:
     count = math.ceil(math.log(max_s / min_s) / math.log(_PAUSE_RATIO))
     return [min_s * (max_s / min_s) ** (number / max(count, 1)) for number in range(count + 1)]
-
-
-def _pause_in_tail_s(age_s: float) -> float:
-    """The best pause where the hazard is that of the tail: one over the square-root rule's rate."""
-    return math.sqrt(2 * POLL_COST_S * age_s / TAIL_EXPONENT)
-
-
-def _cost_in_tail_s(age_s: float) -> float:
-    """The expected sum from an age in the tail on, with the pauses above."""
-    return math.sqrt(2 * POLL_COST_S * TAIL_EXPONENT * age_s) / (TAIL_EXPONENT - 0.5)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.domain.jobs import Resolution
-from bot.domain.poll_plan import PollPlan
+from bot.domain.poll_plan import POLL_COST_S, PollPlan
 from bot.domain.task_durations import Remaining, TaskDuration, estimate
 
 _CELLS_PER_PAUSE = 8
@@ -14,11 +14,13 @@ _CELLS_PER_PAUSE = 8
 class PollSchedule:
     """When tasks are polled, as learned from how long others took.
 
-    min_s, max_s: the shortest and longest pause between two polls, in seconds.
+    min_s, max_s: the shortest and longest pause between two polls, in seconds. poll_cost_s: how many seconds of
+    waiting a poll is worth.
     """
 
-    def __init__(self, min_s: float, max_s: float) -> None:
+    def __init__(self, min_s: float, max_s: float, *, poll_cost_s: float = POLL_COST_S) -> None:
         self.min_s, self.max_s = min_s, max_s
+        self._poll_cost_s = poll_cost_s
         unknown = self._plan(())
         self._plans = dict.fromkeys(Resolution, unknown)
 
@@ -41,7 +43,8 @@ class PollSchedule:
 
     def _plan(self, durations: Sequence[TaskDuration]) -> PollPlan:
         finest_s = self.min_s / _CELLS_PER_PAUSE
-        return PollPlan(estimate(durations, finest_s=finest_s), self.min_s, self.max_s)
+        known = estimate(durations, finest_s=finest_s)
+        return PollPlan(known, self.min_s, self.max_s, poll_cost_s=self._poll_cost_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,8 +106,9 @@ class FixedSchedule:
 class BotSchedule:
     """The bot's schedule, as `bot.worker.stages.generation` uses it; in older checkouts one by age alone."""
 
-    def __init__(self, seed: int, min_s: float = MIN_S, max_s: float = MAX_S) -> None:
-        self._schedule: Any = PollSchedule(min_s, max_s)
+    def __init__(self, seed: int, **settings: float) -> None:
+        """settings: for `PollSchedule`, besides the bounds."""
+        self._schedule: Any = PollSchedule(MIN_S, MAX_S, **settings)
         self._learns = hasattr(PollSchedule, "learn")
         self._backoff, self._chance = Backoff(first_s=2, cap_s=120), Random(seed)
 
