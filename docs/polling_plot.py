@@ -109,7 +109,7 @@ def main() -> None:
     figure.supxlabel("polls for each task", fontsize=10)
     figure.supylabel("mean delay until a finished task is noticed, s", fontsize=10)
     axes[0].legend(fontsize=8, frameon=False)
-    figure.savefig(PICTURE, dpi=110)
+    figure.savefig(PICTURE, dpi=110, metadata={"Software": None})
 
 
 if __name__ == "__main__":
