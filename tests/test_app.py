@@ -20,14 +20,17 @@ from bot.chat.transport.client import RestClient, ZoetropeBot, log_in
 from bot.domain.errors import QuotaRefused, StoreError
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
 from bot.domain.policy import Requester
+from bot.domain.task_durations import TaskDuration
 from bot.operations.clock import utc_now
 from bot.services.videos import VideoService
 from bot.settings import GivenSettings, Settings
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
+from bot.store.jobs.task_durations import record
 from bot.store.maintenance.file_watch import CHECK_INTERVAL_S
 from bot.store.maintenance.migrate import migrate
 from bot.worker.config import LEASE_DURATIONS
+from bot.worker.duration_learner import DurationLearner
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
 from tests.discord_server import DiscordServer
@@ -173,6 +176,17 @@ async def test_a_setting_is_passed_to_the_component_that_uses_it(
 ) -> None:
     async with open_app(local.settings(**OPERATOR | {name: value}), ZoetropeBot()) as app:
         assert look(app) == expected
+
+
+async def test_the_schedule_of_the_polls_learns_from_the_database(local: LocalServices) -> None:
+    async with open_app(local.settings(), RestClient()) as app:
+        async with app.database.write() as connection:
+            for _ in range(5):
+                await record(connection, Resolution.P720, TaskDuration(40, 43))
+        await background_service(app, DurationLearner).run_once()
+        remaining = app.worker._context.config.poll_schedule.remaining(Resolution.P720, 0)
+        assert remaining is not None
+        assert 35 < remaining.p50_s < 48
 
 
 async def test_without_an_operator_guild_there_is_no_operator_service(local: LocalServices) -> None:

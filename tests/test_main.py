@@ -102,7 +102,7 @@ def test_malformed_settings_give_a_line_each_and_exit_code_2(
     assert main(["run"]) == 2
     database, running, _ = capsys.readouterr().err.splitlines()
     assert running.startswith("zoetrope: UPSTREAM_MAX_RUNNING is invalid: ")
-    assert running.endswith("Expected: how many tasks may run at once, 1 to 1000.")
+    assert running.endswith("Expected: how many tasks may run at once, 1 to 20000.")
     assert database.startswith("zoetrope: DATABASE_URL is invalid: ")
     assert "hunter2" not in database
 

@@ -176,6 +176,7 @@ def _job(stored: StoredJob) -> dict[str, Any]:
         "asked_at": _time(job.created_at),
         "state_since": _time(job.state_changed_at),
         "submitted_at": _time(job.submitted_at),
+        "seen_running_at": _time(job.seen_running_at),
         "progress": job.progress,
         "counted": job.charged,
         "cancelled_by_request": job.cancel_requested,

@@ -90,8 +90,8 @@ async def test_the_newest_id_grows_with_each_duration(database: Database, durati
 
 async def test_only_durations_that_are_used_are_kept(database: Database, durations: TaskDurationStore) -> None:
     retention = RetentionStore(database)
-    await record(database, *[TaskDuration(number, number + 1) for number in range(SAMPLES + 5)])
     await record(database, TaskDuration(7, 8), resolution=Resolution.P480)
+    await record(database, *[TaskDuration(number, number + 1) for number in range(SAMPLES + 5)])
     before = await durations.latest()
     assert [await retention.drop_durations(), await retention.drop_durations()] == [5, 0]
     assert await durations.latest() == before
