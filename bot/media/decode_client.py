@@ -7,10 +7,12 @@ only its picture's member sees an error.
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import signal
+from collections.abc import Coroutine
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from bot.domain.errors import PictureRefused, ZoetropeError
 from bot.domain.jobs import Frame
@@ -29,6 +31,8 @@ _PROBLEM_OF_SIGNAL: dict[int, PictureProblem] = {
     signal.SIGALRM: PictureProblem.TOO_SLOW,
     signal.SIGKILL: PictureProblem.TOO_MUCH_MEMORY,  # sent only by a kernel out of memory, or by an operator
 }
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -114,8 +118,8 @@ class DecodeClient:
             if self._is_closed:
                 raise DecoderNotStarted("the bot is stopping")
             if self._server is None:
-                self._server = server = await ServerProcess.start(self._module)
-                self._watches[server] = asyncio.create_task(self._watch(server))
+                self._server = server = await _detached(ServerProcess.start(self._module))
+                self._watches[server] = _detached(self._watch(server))
             return self._server
 
     async def _watch(self, server: ServerProcess) -> None:
@@ -150,6 +154,11 @@ class DecodeClient:
             raise
         finally:
             await decoder.end()
+
+
+def _detached(work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+    """Starts what outlives the command that needs it first, without that command's context variables."""
+    return contextvars.Context().run(asyncio.create_task, work)
 
 
 async def _not_started(server: ServerProcess) -> DecoderNotStarted:
