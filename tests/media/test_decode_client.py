@@ -193,7 +193,10 @@ async def test_the_pictures_of_a_server_that_is_killed_are_decoded_by_another(ro
 async def test_pictures_that_kill_every_server_are_given_up(rogue: DecodeClient) -> None:
     hanging = asyncio.create_task(rogue.prepare(b"hang"))
     for _ in range(2):
-        (await hanging_decoder()).parent().kill()
+        decoder = await hanging_decoder()
+        decoder.parent().kill()
+        while is_alive(decoder):
+            await asyncio.sleep(0.01)
     with pytest.raises(DecoderNotStarted, match="-9"):
         await hanging
 
