@@ -1,6 +1,8 @@
 """Rules for modules and tests that no linter checks; import-linter checks the imports (pyproject.toml)."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -192,3 +194,25 @@ def test_the_rules_are_applied_to_the_whole_program() -> None:
     seen: Callable[[str], bool] = {module.name for module in PROGRAM}.__contains__
     assert all(map(seen, ("bot", "bot.__main__", "bot.store.migrations.env", "cogs", "cogs.animate")))
     assert any(module.name == "tests.chat.messages.test_member_texts" for module in TESTS)
+
+
+START = """
+import importlib, sys
+import bot.app
+from bot.chat.transport.client import EXTENSIONS
+for extension in EXTENSIONS:
+    importlib.import_module(extension)
+print(*sys.modules)
+"""
+NEEDED_LATER = {
+    "PIL", "av", "alembic", "re2", "regex", "sqlalchemy.dialects.postgresql",
+    "bot.demo", "bot.doctor", "bot.media.first_frame", "bot.media.video_encoder",
+}  # fmt: skip
+"""What only child processes need, or only upgrades, servers that block words, a PostgreSQL, other commands."""
+
+
+def test_a_bot_that_starts_loads_only_what_every_bot_needs() -> None:
+    command = [sys.executable, "-c", START]
+    loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603
+    assert {"discord", "sqlalchemy.dialects.sqlite", "cogs.animate"} <= set(loaded)
+    assert NEEDED_LATER.intersection(loaded) == set()

@@ -8,6 +8,8 @@ Prompts and terms are folded in the same way (`bot.domain.folding`). A word is f
 cover look-alikes and words spelt with digits, which folding leaves as they are.
 
 Blank characters that are not spaces, and flag letters, can be read in several ways; each reading is searched.
+
+The bot loads this module, and with it RE2 and `regex`, once a server blocks something.
 """
 
 import re
@@ -15,39 +17,24 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import lru_cache
-from hashlib import sha256
 from operator import itemgetter
 from typing import Any
 
 import re2  # type: ignore[import-untyped]  # it ships none
 import regex  # type: ignore[import-untyped]  # it ships none
 
-from bot.domain.errors import Reason, UserError
+from bot.domain.errors import UserError
 from bot.domain.folding import FoldedWords, fold, fold_char, is_invisible, visible, words_of
 from bot.domain.guilds import BlockedTerm
+from bot.domain.terms import PATTERN_CHARS_MAX, WORD_CHARS_MAX, TermProblem, UnusableTerm, choice_value
 
-TERMS_MAX = 500
-"""Words and patterns of one server."""
-
-PATTERNS_MAX = 25
-"""How many of them may be patterns, each of which is searched for separately."""
-
-WORD_CHARS_MAX = 100
-PATTERN_CHARS_MAX = 200
 QUOTE_CHARS_MAX = 100
-CHOICE_VALUE_MAX = 100
-"""Characters in a choice's value (Discord's documentation of application commands)."""
-
 _PATTERN_BYTES = 256 * 1024
 """Memory for one compiled pattern: enough for a few letters of any script, repeated."""
 
 _PATTERN_STEPS = 1500
 """Instructions of a compiled pattern; in the worst case RE2 needs this many steps per character."""
-
-ALL_PATTERNS_STEPS = 3000
-"""Instructions of all patterns of a server, since every order is searched for all of them."""
 
 _ORDINARY = (
     (
@@ -143,28 +130,6 @@ def _spell_flags(run: re.Match[str]) -> str:
     return letters if len(letters) == _FLAG else letters.translate(_FLAG_TO_LETTER)
 
 
-class TermProblem(StrEnum):
-    """Why a word, a phrase or a pattern can't be blocked."""
-
-    WORD_TOO_LONG = "word_too_long"
-    NO_WORD = "no_word"
-    PUNCTUATION_AT_THE_ENDS = "punctuation_at_the_ends"
-    PATTERN_LENGTH = "pattern_length"
-    PATTERN_INVALID = "pattern_invalid"
-    PATTERN_TOO_COMPLEX = "pattern_too_complex"
-    PATTERN_MATCHES_NOTHING = "pattern_matches_nothing"
-    PATTERN_TOO_BROAD = "pattern_too_broad"
-
-
-@dataclass(frozen=True, slots=True)
-class UnusableTerm(Reason):
-    """The term can't be blocked. term: as typed. said: RE2's message about an invalid pattern."""
-
-    problem: TermProblem
-    term: str
-    said: str = ""
-
-
 def split_words(text: str) -> list[str]:
     """The words and phrases in an admin's list, separated by commas, semicolons or line breaks."""
     return [word for part in _BETWEEN_WORDS.split(text) if (word := " ".join(visible(part).split()))]
@@ -254,13 +219,6 @@ def _said(error: Exception) -> str:
     """RE2's message about a pattern, on one line."""
     said = error.args[0] if error.args else ""
     return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-
-
-def choice_value(term: BlockedTerm) -> str:
-    """The term's value in an autocomplete choice: its text or, if that is too long, a digest."""
-    if len(term.text.encode("utf-16-le", "surrogatepass")) // 2 <= CHOICE_VALUE_MAX:  # Discord counts emoji as two
-        return term.text
-    return f"#{sha256(term.text.encode(errors='replace')).hexdigest()[:32]}"
 
 
 def find_term(typed: str, terms: Sequence[BlockedTerm]) -> BlockedTerm | None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from bot.domain.blocked_terms import find_blocked
 from bot.domain.errors import Reason, Remedy
 from bot.domain.guilds import (
     Access,
@@ -142,6 +141,8 @@ def evaluate_policy(
 
 def find_violation(prompt: str, blocked_terms: Sequence[BlockedTerm]) -> PromptBlocked | None:
     """Which blocked term the prompt contains; None if there is none. Takes milliseconds."""
+    from bot.domain.blocked_terms import find_blocked  # noqa: PLC0415 - see there
+
     term = find_blocked(prompt, blocked_terms)
     return None if term is None else PromptBlocked(RuleName.BLOCKED_TERM, term)
 

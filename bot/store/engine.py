@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Table, event, func, select, text
 from sqlalchemy import Connection as SyncConnection
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -317,7 +317,12 @@ async def upsert(
 
 def insert_of(connection: AsyncConnection, table: Any) -> Any:
     """The dialect's INSERT, which supports ON CONFLICT."""
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    # Takes memory that a bot on SQLite can do without.
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
+    return postgresql.insert(table)
 
 
 def _refuse_unusable_path(path: Path) -> None:

@@ -11,6 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Column, DateTime, Dialect, Numeric, String, Text, TypeDecorator, text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateIndex
 from sqlalchemy.types import TypeEngine
 
 from bot.domain.money import usd_of
@@ -35,8 +37,17 @@ def optional(type_: type[TypeEngine[Any]] | TypeEngine[Any], *names: str) -> lis
 
 
 def partial(condition: str) -> dict[str, Any]:
-    """The options of an index on only the rows that meet the condition."""
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+    """The options of an index on only the rows that meet the condition, on either database."""
+    return {"sqlite_where": text(condition)}
+
+
+@compiles(CreateIndex, "postgresql")
+def _create_index(create: CreateIndex, compiler: Any, **options: Any) -> str:
+    """Takes the condition from `partial`. Naming PostgreSQL there would load its dialect where SQLite is used."""
+    index = create.element
+    if (condition := index.dialect_options["sqlite"]["where"]) is not None:
+        index.dialect_options["postgresql"]["where"] = condition
+    return str(compiler.visit_create_index(create, **options))
 
 
 def storable_text(value: str) -> str:

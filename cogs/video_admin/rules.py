@@ -13,9 +13,9 @@ from bot.chat.context import Interaction, services_of
 from bot.chat.messages import audit_texts, policy_texts
 from bot.chat.permissions.option_validation import id_in
 from bot.chat.replies import answer_long
-from bot.domain.blocked_terms import choice_value
 from bot.domain.guilds import PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Resolution
+from bot.domain.terms import choice_value
 from bot.services.admin.policy import TYPED_MAX, VIOLATION_LIMIT_MAX, VIOLATION_PAUSE_HOURS_MAX
 from cogs.video_admin.group import begin, group
 

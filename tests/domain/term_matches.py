@@ -1,8 +1,9 @@
 """What a single word or pattern finds in a prompt, and why one is refused."""
 
-from bot.domain.blocked_terms import TermProblem, UnusableTerm, checked_pattern, find_blocked
+from bot.domain.blocked_terms import checked_pattern, find_blocked
 from bot.domain.errors import UserError
 from bot.domain.guilds import BlockedTerm
+from bot.domain.terms import TermProblem, UnusableTerm
 
 
 def word_match(word: str, prompt: str) -> str | None:

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.blocked_terms import PATTERN_CHARS_MAX, TermProblem, UnusableTerm, checked_pattern, find_blocked
+from bot.domain.blocked_terms import checked_pattern, find_blocked
 from bot.domain.errors import UserError
 from bot.domain.guilds import BlockedTerm
+from bot.domain.terms import PATTERN_CHARS_MAX, TermProblem, UnusableTerm
 from tests.domain.term_matches import pattern_match, problem_of
 
 

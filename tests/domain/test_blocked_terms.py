@@ -2,21 +2,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.blocked_terms import (
-    QUOTE_CHARS_MAX,
-    TERMS_MAX,
-    WORD_CHARS_MAX,
-    TermProblem,
-    checked_word,
-    choice_value,
-    find_blocked,
-    find_term,
-    match_key,
-    split_words,
-)
+from bot.domain.blocked_terms import QUOTE_CHARS_MAX, checked_word, find_blocked, find_term, match_key, split_words
 from bot.domain.errors import UserError
 from bot.domain.folding import fold
 from bot.domain.guilds import BlockedTerm
+from bot.domain.terms import TERMS_MAX, WORD_CHARS_MAX, TermProblem, choice_value
 from tests.domain.term_matches import pattern_match, problem_of, word_match
 
 FAMILY = "👨\u200d👩\u200d👧"

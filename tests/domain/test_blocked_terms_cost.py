@@ -4,10 +4,11 @@ import cProfile
 
 import pytest
 
-from bot.domain.blocked_terms import WORD_CHARS_MAX, find_blocked
+from bot.domain.blocked_terms import find_blocked
 from bot.domain.folding import fold
 from bot.domain.guilds import BlockedTerm
 from bot.domain.orders import PROMPT_MAX
+from bot.domain.terms import WORD_CHARS_MAX
 
 FOLDED_MAX = 6 * PROMPT_MAX
 

@@ -9,12 +9,12 @@ from functools import singledispatch
 
 from bot.chat.messages.markdown import escaped, mention, relative
 from bot.domain.approvals import AlreadyDecided, ApprovalProblem
-from bot.domain.blocked_terms import PATTERN_CHARS_MAX, WORD_CHARS_MAX, TermProblem, UnusableTerm
 from bot.domain.durations import DURATION_MAX
 from bot.domain.errors import Problem, Reason, Remedy
 from bot.domain.jobs import Resolution
 from bot.domain.money import USD_MAX, show_usd
 from bot.domain.orders import SEED_MAX, TextTooLong
+from bot.domain.terms import PATTERN_CHARS_MAX, WORD_CHARS_MAX, TermProblem, UnusableTerm
 
 _TERM_MAX = 60
 _QUOTE_MAX = 300

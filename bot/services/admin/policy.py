@@ -1,26 +1,15 @@
 """A server's policy, for its admins: who can make which videos, where."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
-from bot.domain.blocked_terms import (
-    ALL_PATTERNS_STEPS,
-    PATTERN_CHARS_MAX,
-    PATTERNS_MAX,
-    TERMS_MAX,
-    checked_pattern,
-    checked_word,
-    find_term,
-    match_key,
-    pattern_steps,
-    split_words,
-)
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import BlockedTerm, GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import Resolution
+from bot.domain.terms import ALL_PATTERNS_STEPS, PATTERN_CHARS_MAX, PATTERNS_MAX, TERMS_MAX
 from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService
 from bot.store.engine import Connection
 from bot.store.guilds import guild_settings, policy_entries
@@ -108,7 +97,7 @@ class PolicyService(AuditedService):
         """Unblocks a term. Raises: NotPossible if it isn't blocked."""
         while True:
             before = await self.terms(admin)
-            term = await asyncio.to_thread(find_term, typed, before)
+            term = await asyncio.to_thread(_find_term, typed, before)
             if term is None:
                 raise NotPossible(AdminRefused(AdminProblem.TERM_NOT_BLOCKED))
             async with self._transaction(admin) as tx:
@@ -175,28 +164,38 @@ def _add_terms(before: Sequence[BlockedTerm], typed: str, *, pattern: bool) -> _
 
     Raises: see `PolicyService.block_terms`.
     """
-    terms = [checked_pattern(typed)] if pattern else [checked_word(term) for term in split_words(typed) or [""]]
-    keys = {match_key(term) for term in before}
+    from bot.domain import blocked_terms as matching  # noqa: PLC0415 - see there
+
+    words = [] if pattern else matching.split_words(typed) or [""]
+    terms = [matching.checked_pattern(typed)] if pattern else [matching.checked_word(word) for word in words]
+    keys = {matching.match_key(term) for term in before}
     known: list[BlockedTerm] = []
     added: dict[str, BlockedTerm] = {}
     for term in terms:
-        if (key := match_key(term)) in keys or key in added:
+        if (key := matching.match_key(term)) in keys or key in added:
             known.append(term)
         else:
             added[key] = term
     new = tuple(added.values())
     # A term replaces one of the other kind with the same text.
     after = {term.text: term for term in (*before, *new)}
-    _refuse_too_many(list(after.values()), check_patterns=any(term.is_pattern for term in new))
+    changes_patterns = any(term.is_pattern for term in new)
+    _refuse_too_many(after.values(), matching.pattern_steps(after.values()) if changes_patterns else 0)
     return _AddedTerms(new, tuple(known), len(after))
 
 
-def _refuse_too_many(terms: Sequence[BlockedTerm], *, check_patterns: bool) -> None:
+def _find_term(typed: str, terms: Sequence[BlockedTerm]) -> BlockedTerm | None:
+    from bot.domain.blocked_terms import find_term  # noqa: PLC0415 - see there
+
+    return find_term(typed, terms)
+
+
+def _refuse_too_many(terms: Collection[BlockedTerm], steps: int) -> None:
     if len(terms) > TERMS_MAX:
         raise NotPossible(AdminRefused(AdminProblem.TOO_MANY_TERMS, TERMS_MAX, len(terms)))
     if sum(term.is_pattern for term in terms) > PATTERNS_MAX:
         raise NotPossible(AdminRefused(AdminProblem.TOO_MANY_PATTERNS, PATTERNS_MAX))
-    if check_patterns and (steps := pattern_steps(terms)) > ALL_PATTERNS_STEPS:
+    if steps > ALL_PATTERNS_STEPS:
         raise NotPossible(AdminRefused(AdminProblem.PATTERNS_TOO_SLOW, ALL_PATTERNS_STEPS, steps))
 
 

@@ -6,9 +6,9 @@ from bot.chat.messages import policy_texts
 from bot.chat.messages.markdown import discord_length
 from bot.chat.permissions.option_validation import id_in
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
-from bot.domain.blocked_terms import choice_value
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import BLOCKED_PROMPTS, Ban, BlockedTerm, PolicyEntry, PolicyEntryKind
+from bot.domain.terms import choice_value
 from bot.services.admin.bans import Banned
 from bot.services.admin.policy import POLICY_ENTRIES_MAX, TermsBlocked
 

@@ -12,7 +12,6 @@ from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.markdown import discord_length
 from bot.chat.messages.reason_texts import Said, text_of
 from bot.domain.approvals import AlreadyDecided, ApprovalProblem, Decision, Verdict
-from bot.domain.blocked_terms import TermProblem, UnusableTerm
 from bot.domain.errors import Problem, Reason, Remedy
 from bot.domain.guilds import BLOCKED_PROMPTS, Ban
 from bot.domain.jobs import FailureCause, FailureDetail, Resolution
@@ -35,6 +34,7 @@ from bot.domain.quotas import (
     TotalBudgetReached,
     VideoLimitReached,
 )
+from bot.domain.terms import TermProblem, UnusableTerm
 from bot.media.picture_problems import PictureProblem, UnusablePicture
 from tests.test_architecture import modules
 

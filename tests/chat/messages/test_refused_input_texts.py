@@ -3,8 +3,9 @@
 import pytest
 
 from bot.chat.messages.reason_texts import text_of
-from bot.domain.blocked_terms import TermProblem, UnusableTerm, checked_pattern, checked_word
+from bot.domain.blocked_terms import checked_pattern, checked_word
 from bot.domain.errors import UserError
+from bot.domain.terms import TermProblem, UnusableTerm
 from bot.services.admin.audited import AdminProblem, AdminRefused
 from bot.services.admin.limits import LimitChanges, LimitPart
 

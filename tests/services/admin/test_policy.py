@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from bot.domain.blocked_terms import TERMS_MAX
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import BlockedTerm
+from bot.domain.terms import TERMS_MAX
 from bot.services.admin.audited import Admin
 from bot.services.admin.policy import PolicyService
 from bot.store.guilds import policy_entries

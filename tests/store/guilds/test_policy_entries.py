@@ -5,11 +5,11 @@ import pytest
 
 from bot.chat.messages.audit_texts import phrase
 from bot.domain.audit_log import Action, AuditedChange, TargetKind
-from bot.domain.blocked_terms import PATTERNS_MAX, TERMS_MAX
 from bot.domain.errors import NotPossible, RuleRefused, UserError
 from bot.domain.guilds import BlockedTerm, GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.domain.jobs import JobState, Order, Resolution
 from bot.domain.policy import Requester
+from bot.domain.terms import PATTERNS_MAX, TERMS_MAX
 from bot.services.admin.audited import Admin
 from bot.services.admin.policy import POLICY_ENTRIES_MAX, PolicyService
 from bot.store.engine import Database
