@@ -16,6 +16,7 @@ BENCHMARKS = (
     "polls",
     "lateness",
     "pictures",
+    "results",
     "command_line",
     "start",
     "memory",

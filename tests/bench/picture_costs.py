@@ -26,11 +26,12 @@ Prepare = Callable[[bytes], Awaitable[object]]
 @asynccontextmanager
 async def decoder() -> AsyncIterator[Prepare]:
     """Prepares a first frame in a sandboxed process, as this build does it."""
-    if hasattr(decode_client, "DecodeClient"):
-        async with decode_client.DecodeClient() as client:
-            yield client.prepare
-    else:
-        yield decode_client.prepare_in_subprocess
+    in_subprocess: Prepare | None = getattr(decode_client, "prepare_in_subprocess", None)  # of older builds
+    if in_subprocess is not None:
+        yield in_subprocess
+        return
+    async with decode_client.DecodeClient() as client:
+        yield client.prepare
 
 
 async def at_once_s(data: bytes) -> float:

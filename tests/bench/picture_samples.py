@@ -33,12 +33,12 @@ def drawing() -> bytes:
 
 def naive_frame(data: bytes) -> bytes:
     """A first frame as a few lines of Pillow make it."""
-    picture = Image.open(BytesIO(data))
-    file_format = picture.format
+    opened = Image.open(BytesIO(data))
+    picture, file_format = opened.convert("RGB"), opened.format
     if max(picture.size) > _MAX_SIDE:
         factor = _MAX_SIDE / max(picture.size)
         size = round(picture.width * factor), round(picture.height * factor)
-        picture = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
     if file_format == "PNG":
         return _encoded(picture, "PNG")
     return _encoded(picture, "JPEG", quality=95, subsampling="4:4:4")

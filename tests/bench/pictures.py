@@ -1,7 +1,7 @@
 """How long a picture takes: from the command to the job, many at once, and the first frame by itself.
 
-The baseline is what a bot would do that trusts its members' files: decode, scale and encode with Pillow, in its own
-process. The photo is drawn, with texture at all scales, edges and a little noise, as those of phones have it.
+The baseline is what a bot would do that trusts its members' files: decode, scale and encode with Pillow in its own
+process. The photo is drawn, with texture at all scales, edges and a little noise, as those of phones.
 """
 
 import asyncio

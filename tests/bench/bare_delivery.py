@@ -1,0 +1,49 @@
+"""`python bare_delivery.py RESULT_URL MESSAGES_URL TOKEN COUNT ...`: delivers videos as plain aiohttp does.
+
+So many side by side, for each count; each video is streamed to a file and posted from it. Prints a line when it is
+ready, waits for one, and prints the seconds for each count; then it waits for another line, and ends.
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import aiohttp
+
+_CHUNK_BYTES = 1 << 16
+
+
+async def deliver(session: aiohttp.ClientSession, result: str, messages: str, file: Path) -> None:
+    """Delivers one video."""
+    async with session.get(result) as response:
+        with file.open("wb") as out:
+            async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                out.write(chunk)
+    with file.open("rb") as video:
+        form = aiohttp.FormData()
+        form.add_field("payload_json", '{"content": "your video"}')
+        form.add_field("files[0]", video, filename="video.mp4", content_type="application/octet-stream")
+        async with session.post(messages, data=form) as posted:
+            await posted.read()
+
+
+async def main(result: str, messages: str, token: str, *counts: str) -> None:
+    """Delivers all of them."""
+    connector = aiohttp.TCPConnector(limit=0)
+    headers = {"Authorization": f"Bot {token}"}
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+        with tempfile.TemporaryDirectory() as folder:
+            print("ready", flush=True)
+            sys.stdin.readline()
+            for count in counts:
+                begin = time.perf_counter()
+                files = (Path(folder) / str(number) for number in range(int(count)))
+                await asyncio.gather(*(deliver(session, result, messages, file) for file in files))
+                print(time.perf_counter() - begin, flush=True)
+            sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
