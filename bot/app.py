@@ -259,9 +259,10 @@ async def run(
         for task in (stopped, *watches):
             task.cancel()
         log.info("stopping: steps in progress have %.0f s to finish", settings.shutdown_grace_seconds)
+        # First, as a host may kill the process before the steps are finished; and again, as they take a while.
+        await _check_once_more(file_watch)
         await _stop_work(app, settings.shutdown_grace_seconds)
-        if file_watch is not None:
-            await _check_once_more(file_watch)
+        await _check_once_more(file_watch)
         await app.client.close()
         # Worker and gateway now return by themselves; cancelling them could interrupt a transaction.
         await asyncio.wait({running}, timeout=_EXIT_TIMEOUT_S)
@@ -329,8 +330,10 @@ def _file_watch(app: App) -> FileWatch | None:
     return FileWatch(app.database, app.lock, tell, clock=app.clock)
 
 
-async def _check_once_more(file_watch: FileWatch) -> None:
+async def _check_once_more(file_watch: FileWatch | None) -> None:
     """Saves a file that was lost since the last check: once the process ends, nothing of it is left."""
+    if file_watch is None:
+        return
     try:
         await file_watch.check()
         async with asyncio.timeout(_LAST_TELL_TIMEOUT_S):

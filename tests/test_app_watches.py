@@ -13,7 +13,7 @@ from bot.app import run
 from bot.domain.errors import OutOfMemory
 from bot.operations.memory_watch import TIMES
 from tests.discord_server import DiscordServer, FaultPhase, Reset
-from tests.faulty_gateway import FaultyGateway
+from tests.faulty_gateway import Ending, Fault, FaultyGateway, Route
 from tests.test_app import KEY, LocalServices, sample_picture
 
 
@@ -83,6 +83,28 @@ async def test_a_database_deleted_right_before_a_stop_is_saved_and_the_operator_
     [copy] = local.folder.glob("app-*-saved.db")
     [message] = local.discord.messages(log_channel.id)
     assert f"zoetrope db restore {copy} --resume" in message.content
+
+
+@pytest.mark.full
+async def test_a_stop_saves_a_deleted_database_before_it_waits_for_steps_in_progress(local: LocalServices) -> None:
+    """A host kills a process that takes long to stop, and the steps can't be written any more."""
+    local.upstream.fault(Route.CREATE, Fault(ending=Ending.HANG))
+    settings = local.settings(shutdown_grace_seconds=10)
+    task = asyncio.create_task(run(settings, commands=True, file_check_s=3600))
+    await until(lambda: local.discord.gateway.live or task.done())
+    await local.discord.slash("animate", options={"prompt": "x"}, attachments={"image": await sample_picture()})
+    await until(lambda: local.upstream.received)
+    for file in local.folder.glob("app.db*"):
+        file.unlink()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await until(lambda: list(local.folder.glob("app-*-saved.db")))
+
+    assert steps_in_progress()
+    await task
+
+
+def steps_in_progress() -> bool:
+    return any(task.get_name().startswith("job ") for task in asyncio.all_tasks())
 
 
 async def test_the_alert_about_a_lost_database_is_posted_once_though_its_answer_was_lost(
