@@ -8,6 +8,7 @@ from itertools import chain
 
 import aiohttp
 import discord
+from discord.utils import time_snowflake
 
 from bot.domain.errors import (
     DeliveryDelayed,
@@ -42,9 +43,13 @@ _TEMPORARY = frozenset({20016, 20028, 20029, 30046, 40003, 40004, 40062, 40333, 
 _CLOCK_SKEW = timedelta(hours=2)
 """How far this machine's clock may be ahead of Discord's without a message being posted twice."""
 
+_USUAL_CLOCK_SKEW = timedelta(minutes=1)
+"""How far it usually is ahead at most."""
+
 SEARCH_MAX = 1_000
-"""How many messages a search reads from each end. A message of ours is near one of them: it is among the newest if
-it was just posted, and among the oldest if the process died right after it posted, however long ago."""
+"""How many messages a search reads in each of three places: the newest, those from when ours was probably posted,
+and the oldest. So it finds what was just posted, and what a process posted right before it died, however long ago
+that was and however much was said before."""
 
 
 @contextlib.contextmanager
@@ -114,24 +119,33 @@ async def own_messages(
     channel: discord.abc.Messageable,
     *,
     since: datetime | discord.abc.Snowflake,
+    likely_at: datetime | None = None,
     known_id: int | None = None,
 ) -> AsyncIterator[discord.Message]:
     """The bot's own messages in the channel since a time or from a message on, the newest first.
 
-    Where there are more than `SEARCH_MAX` messages, those in the middle are left out; the oldest come last.
-    known_id: any message id. Without the permission to read the history, Discord lists nothing (see its Get
-    Channel Messages); fetching a message by id then raises discord.Forbidden.
+    Where there are more than `SEARCH_MAX` messages, those from `likely_at` (None: from `since`, if it is a time)
+    come next and the oldest last; others are left out. known_id: any message id. Without the permission to read
+    the history, Discord lists nothing (see its Get Channel Messages); fetching a message by id then raises
+    discord.Forbidden.
     """
     me = client.user
-    start = since - _CLOCK_SKEW if isinstance(since, datetime) else discord.Object(since.id - 1)
+    if isinstance(since, datetime):
+        start, likely_at = discord.Object(time_snowflake(since - _CLOCK_SKEW)), likely_at or since
+    else:
+        start = discord.Object(since.id - 1)
+    likely = start if likely_at is None else discord.Object(time_snowflake(likely_at - _USUAL_CLOCK_SKEW))
+    places = [(start, False), (likely, True), (start, True)]
+    if likely.id <= start.id:
+        del places[1]
     is_empty = True
-    for oldest_first in (False, True):
+    for after, oldest_first in places:
         read = 0
-        async for message in channel.history(limit=SEARCH_MAX, after=start, oldest_first=oldest_first):
+        async for message in channel.history(limit=SEARCH_MAX, after=after, oldest_first=oldest_first):
             is_empty, read = False, read + 1
             if me is not None and message.author.id == me.id:
                 yield message
-        if read < SEARCH_MAX:
+        if read < SEARCH_MAX and after is start:
             break
     if is_empty and known_id is not None:
         with unless_deleted():
@@ -144,6 +158,7 @@ async def find_by_button(
     custom_ids: Collection[str],
     *,
     since: datetime | discord.abc.Snowflake,
+    likely_at: datetime | None = None,
     known_id: int | None = None,
     component_id: int | None = None,
 ) -> int | None:
@@ -151,7 +166,7 @@ async def find_by_button(
 
     component_id: the button's own id, which tells apart messages of one kind about one job; None for any.
     """
-    async for message in own_messages(client, channel, since=since, known_id=known_id):
+    async for message in own_messages(client, channel, since=since, likely_at=likely_at, known_id=known_id):
         items = chain.from_iterable(getattr(row, "children", ()) for row in message.components)
         for item in items:
             is_wanted = isinstance(item, discord.Button) and item.custom_id in custom_ids

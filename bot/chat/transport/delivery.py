@@ -123,7 +123,8 @@ class Delivery:
     async def find_video(self, job: Job) -> int | None:
         """See `bot.worker.stages.Messenger`."""
         with translated():
-            return await self._find(job, {ButtonKind.VIDEO}, since=_delivery_began(job))
+            since = _search_begins(job)
+            return await self._find(job, {ButtonKind.VIDEO}, since=since, likely_at=job.state_changed_at)
 
     async def upload_limit_bytes(self, job: Job) -> int:
         """See `bot.worker.stages.Messenger`. A server's boosts raise it."""
@@ -201,12 +202,18 @@ class Delivery:
         return edited.id
 
     async def _find(
-        self, job: Job, kinds: Collection[ButtonKind], *, since: datetime | discord.Object
+        self,
+        job: Job,
+        kinds: Collection[ButtonKind],
+        *,
+        since: datetime | discord.Object,
+        likely_at: datetime | None = None,
     ) -> int | None:
         """The bot's own message, posted since then, that has a button of these kinds for this job."""
         wanted = {job_custom_id(kind, job.id) for kind in kinds}
+        known_id, channel = _any_message_id(job), self._channel(job)
         return await find_by_button(
-            self._client, self._channel(job), wanted, since=since, known_id=_any_message_id(job)
+            self._client, channel, wanted, since=since, likely_at=likely_at, known_id=known_id
         )
 
 
@@ -240,7 +247,7 @@ def _occasion(job: Job) -> int:
     return int(job.state_changed_at.timestamp()) & 0x7FFFFFFF
 
 
-def _delivery_began(job: Job) -> datetime | discord.Object:
+def _search_begins(job: Job) -> datetime | discord.Object:
     """Where a search for the job's video begins: at its status message, by Discord's own clock, if that is known.
 
     An earlier delivery of a resumed job may have posted it, and the status message may be newer than that.
