@@ -50,7 +50,7 @@ _MAX_PQ_SHADOWS = 0.02
 
 _BAND_ROWS = 256
 _MAX_TAGS = 100  # of an ICC profile; real ones have some 20
-_GAMMA_TOLERANCE = 0.05  # a gAMA this near to 1/2.2 stands for sRGB, as in libpng
+_GAMMA_TOLERANCE = 0.05  # a gAMA this near to 1/2.2, without cHRM, stands for sRGB
 
 
 class Transfer(Enum):
@@ -129,10 +129,14 @@ def from_icc_profile(profile: bytes) -> ColorEncoding | None:
 
 
 def from_gamma(gamma: float, chromaticities: tuple[float, ...] | None) -> ColorEncoding | None:
-    """The encoding of a PNG's gAMA and cHRM chunks; None if they are impossible."""
+    """The encoding of a PNG's gAMA and cHRM chunks; None if they are impossible.
+
+    With cHRM, browsers take the gamma literally, also that of a picture in sRGB as ImageMagick writes it.
+    """
     if gamma <= 0:
         return None
-    transfer = Transfer.SRGB if abs(gamma * 2.2 - 1) < _GAMMA_TOLERANCE else 1 / gamma
+    stands_for_srgb = chromaticities is None and abs(gamma * 2.2 - 1) < _GAMMA_TOLERANCE
+    transfer = Transfer.SRGB if stands_for_srgb else 1 / gamma
     known = next(
         (known for known in _CHROMATICITIES.values() if chromaticities and _are_close(known, chromaticities)), None
     )

@@ -172,7 +172,7 @@ def _skip_thumbnail(image: TiffImagePlugin.TiffImageFile) -> None:
 
 def _png_profile(png: containers.Png) -> bytes | ColorEncoding | None:
     """How a PNG's colors are meant, in the order of PNG 3, 13.1."""
-    if png.cicp is not None and png.cicp[2:] == b"\0\1":  # RGB of the full range
+    if png.cicp is not None and png.cicp[2:] == b"\0\1" and _UNSPECIFIED not in png.cicp:  # RGB of the full range
         encoding = color_encoding.from_cicp(png.cicp[0], png.cicp[1])
         if encoding is not None:
             return encoding
