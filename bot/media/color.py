@@ -28,7 +28,7 @@ def to_8_bit(image: Image.Image) -> Image.Image:
         case "L" | "RGB" | "CMYK" | "LA" | "RGBA" if transparent is None:
             return image
         case "I;16" | "I;16L" | "I;16B" | "I;16N":
-            return _gray16_to_gray8(image, transparent)
+            return gray16_to_gray8(image, transparent)
         case "I" | "F":
             return _stretch_to_gray8(image)
         case "RGB" if transparent is not None and max(transparent) >= 1 << 8:
@@ -43,10 +43,14 @@ def to_8_bit(image: Image.Image) -> Image.Image:
             return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
-def _gray16_to_gray8(image: Image.Image, transparent: int | None) -> Image.Image:
+def gray16_to_gray8(
+    image: Image.Image, transparent: int | None = None, *, is_negative: bool = False
+) -> Image.Image:
     """Scales the values; Pillow's own conversion would clip everything above 255 to white."""
     values = image.convert("I")
     gray = values.point([round(value / 257) for value in range(65536)], "L")
+    if is_negative:
+        gray = ImageChops.invert(gray)
     if transparent is not None:
         gray.putalpha(values.point([0 if value == transparent else 255 for value in range(65536)], "L"))
     return gray

@@ -27,6 +27,7 @@ from PIL import (
 
 from bot.domain.errors import PictureRefused
 from bot.media import color_encoding, containers, hevc, jpeg_xl
+from bot.media.color import gray16_to_gray8
 from bot.media.color_encoding import ColorEncoding
 from bot.media.picture_problems import MAX_PIXELS, PictureProblem, Size, check_pixel_count, refusal
 
@@ -283,6 +284,9 @@ def pictures(file: PictureFile, frame_size: Size) -> Iterator[Image.Image]:
         return
     covered = None
     canvas = image.size
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_negative(image):
+        yield gray16_to_gray8(image, is_negative=True)
+        return
     for _ in range(min(_MAX_SEARCHED_PICTURES, _MAX_SEARCHED_PIXELS // (canvas[0] * canvas[1]))):
         if isinstance(image, GifImagePlugin.GifImageFile):
             covered = _covered(image, covered)
@@ -296,6 +300,11 @@ def pictures(file: PictureFile, frame_size: Size) -> Iterator[Image.Image]:
             return
         if image.size != canvas:
             return
+
+
+def _is_negative(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Whether white is 0 in a TIFF of 16-bit gray; Pillow inverts only those of 8 bits."""
+    return image.mode.startswith("I;16") and image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0
 
 
 def _covered(image: GifImagePlugin.GifImageFile, before: Image.Image | None) -> Image.Image | None:

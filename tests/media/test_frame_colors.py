@@ -64,6 +64,16 @@ def test_16_bit_gray_is_scaled_and_not_clipped(name: str) -> None:
     assert_colors([c for c in column if isinstance(c, tuple)], tuple((v,) * 3 for v in (255, 191, 127, 64, 0)), 2)
 
 
+def test_16_bit_gray_of_which_0_is_white_is_inverted() -> None:
+    """PhotometricInterpretation is 0."""
+    tag = b"\x06\x01\x03\x00\x01\x00\x00\x00"
+    data = picture("gray16.tif")
+    assert data.count(tag + b"\x01") == 1
+    image = pixels(prepare_first_frame(data.replace(tag + b"\x01", tag + b"\x00")))
+    column = [image.getpixel((240, y)) for y in (0, 90, 180, 269, 359)]
+    assert_colors([c for c in column if isinstance(c, tuple)], tuple((v,) * 3 for v in (0, 64, 128, 191, 255)), 2)
+
+
 def test_16_bit_colors_are_scaled() -> None:
     top_left, _, bottom_left, _ = corners(prepare_first_frame(picture("rgb16_interlaced.png")))
     assert_colors([top_left, bottom_left], ((156, 24, 24), (8, 16, 52)), 3)
