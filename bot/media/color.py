@@ -16,6 +16,8 @@ _MIN_OPAQUE_ALPHA = 250  # tools leave 253 and 254 in pictures that were meant t
 _MIN_CONTRAST = 24  # of 255; fainter traces are what editors and compression leave behind
 _MIN_SHARE_SEEN = 0.02  # of what is visible at all
 
+_ICC_COLOR_SPACE = slice(16, 20)  # in a profile's header: ICC.1:2022, 7.2
+
 _Ranges = tuple[tuple[int, int], ...]
 
 _log = logging.getLogger(__name__)
@@ -132,6 +134,8 @@ def _to_srgb(image: Image.Image, profile: bytes | ColorEncoding | None) -> Image
         return to_srgb(image, encoding)
     converted = None
     if isinstance(profile, bytes):
+        if image.mode == "L" and profile[_ICC_COLOR_SPACE] == b"RGB ":  # of a photo that was made gray
+            image = image.convert("RGB")
         try:
             converted = ImageCms.profileToProfile(
                 image,

@@ -20,13 +20,17 @@ _ANCILLARY = 0x20  # this bit of a chunk's first letter: a reader may skip it
 
 _JPEG_SOS = 0xDA
 _JPEG_COMMENT = 0xFE
+_JPEG_PROFILE = 0xE2  # its first 14 bytes say which part of how many it is; some programs write the parts twice
 _JPEG_APPLICATION = range(0xE0, 0xF0)
 _JPEG_STAND_ALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length
 _JPEG_KEPT = ((0xE0, b"JFIF\0", 14), (0xEE, b"Adobe", 12), (0xE2, b"ICC_PROFILE\0", 14))
 """Segments that decide over colors: marker, start, the least number of bytes."""
 
 _WEBP_KEPT = frozenset({b"VP8X", b"ICCP", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L"})
-_EXIF = b"Exif\0\0"
+_EXIF, _EXIF_HEADER_BYTES = b"Exif\0", 6  # any byte may follow
+_ORIENTATION, _SHORT = 0x0112, 3  # an EXIF tag, and the type of its value
+
+_BMP_V5_BYTES, _BMP_EMBEDDED = 124, b"DEBM"  # the size of that header, and a little-endian "MBED" in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ class Jpeg:
 def read_jpeg(data: bytes) -> Jpeg:
     """Leaves out comments and what programs wrote for themselves, up to the first scan."""
     at, kept, exif = 2, [data[:2]], None
+    profile_parts = set[bytes]()
     while at + 4 <= len(data) and data[at] == 0xFF:  # noqa: PLR2004  # the start of a marker
         marker = data[at + 1]
         if marker == 0xFF:  # noqa: PLR2004  # padding
@@ -127,9 +132,11 @@ def read_jpeg(data: bytes) -> Jpeg:
         end = at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
         content = data[at + 4 : end]
         if marker == 0xE1 and content.startswith(_EXIF) and exif is None:  # noqa: PLR2004  # APP1
-            exif = content.removeprefix(_EXIF)
-        if _is_needed(marker, content):
+            exif = content[_EXIF_HEADER_BYTES:]
+        if _is_needed(marker, content) and not (marker == _JPEG_PROFILE and content[:14] in profile_parts):
             kept.append(data[at:end])
+        if marker == _JPEG_PROFILE:
+            profile_parts.add(content[:14])
         at = end
     is_whole = sum(map(len, kept)) == at
     return Jpeg(data if is_whole else b"".join((*kept, memoryview(data)[at:])), exif)
@@ -142,6 +149,32 @@ def _is_needed(marker: int, content: bytes) -> bool:
             for kept, start, least in _JPEG_KEPT
         )
     return True
+
+
+def exif_orientation(exif: bytes | None) -> int | None:
+    """The orientation in an EXIF block, without its header; None if there is none, or it isn't a single short."""
+    if exif is None:
+        return None
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if order is None:
+        return None
+    try:
+        at: int = struct.unpack_from(f"{order}I", exif, 4)[0]
+        for entry in range(struct.unpack_from(f"{order}H", exif, at)[0]):
+            tag, kind, count, value = struct.unpack_from(f"{order}HHIH", exif, at + 2 + 12 * entry)
+            if (tag, kind, count) == (_ORIENTATION, _SHORT, 1):
+                return int(value)
+    except struct.error:  # it ends early
+        pass
+    return None
+
+
+def bmp_profile(data: bytes) -> bytes | None:
+    """The ICC profile in a BMP. Source: BITMAPV5HEADER, Windows API."""
+    if len(data) < 14 + _BMP_V5_BYTES or data[14] != _BMP_V5_BYTES or data[70:74] != _BMP_EMBEDDED:
+        return None
+    start, size = struct.unpack_from("<II", data, 126)
+    return data[14 + start : 14 + start + size] or None
 
 
 def read_webp(data: bytes) -> bytes:

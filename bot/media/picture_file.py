@@ -86,11 +86,13 @@ def open_picture(data: bytes) -> PictureFile:
     """Opens a picture of `_FORMATS`, reads from its header what decides over its pixels, and checks its size."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         png = containers.read_png(data)
-        return PictureFile(_open_image(png.data), png.data, _png_profile(png), _exif_orientation(png.exif))
+        return PictureFile(
+            _open_image(png.data), png.data, _png_profile(png), containers.exif_orientation(png.exif)
+        )
     if data.startswith(b"\xff\xd8"):
         jpeg = containers.read_jpeg(data)
         image = _open_image(jpeg.data)
-        return PictureFile(image, jpeg.data, image.info.get("icc_profile"), _exif_orientation(jpeg.exif))
+        return PictureFile(image, jpeg.data, image.info.get("icc_profile"), containers.exif_orientation(jpeg.exif))
     if jpeg_xl.is_jpeg_xl(data):
         return _open_jpeg_xl(data)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
@@ -101,9 +103,11 @@ def open_picture(data: bytes) -> PictureFile:
         if containers.is_truncated_iso_media(data):
             raise refusal(PictureProblem.DAMAGED)
         profile = profile or _iso_media_encoding(image, data)
+    if image.format == "BMP":
+        profile = containers.bmp_profile(data)
     if image.format == "AVIF":
         # Pillow puts the container's own turns here, and drops those of EXIF, as browsers do.
-        orientation = _exif_orientation(image.info.get("exif"))
+        orientation = containers.exif_orientation(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _skip_thumbnail(image)
         # A tile is decoded as a whole, even if it is larger than the picture.
@@ -211,20 +215,6 @@ def _guessed_encoding(image: ImageFile.ImageFile) -> ColorEncoding | None:
     shadows = sum(counts[code] for code in color_encoding.PQ_SHADOWS) / sum(counts)
     darkest, brightest = min(low for low, _ in ranges), max(high for _, high in ranges)
     return color_encoding.from_unlabelled_10_bit(darkest, brightest, shadows)
-
-
-def _exif_orientation(exif: bytes | None) -> int | None:
-    """What an EXIF block says. A broken one is ignored."""
-    if exif is None:
-        return None
-    try:
-        block = Image.Exif()
-        block.load(exif)
-        orientation = block.get(ExifTags.Base.Orientation)
-    except Exception:  # noqa: BLE001  # a hostile EXIF block raises nearly anything
-        _log.info("ignored a broken EXIF block", exc_info=True)
-        return None
-    return orientation if isinstance(orientation, int) else None
 
 
 def _load(file: PictureFile, frame_size: Size) -> None:

@@ -41,6 +41,11 @@ def exif_turn() -> bytes:
     return exif.tobytes().removeprefix(b"Exif\0\0")
 
 
+def exif_orientation(kind: int, count: int) -> bytes:
+    """Upright if the tag has to be a single short: 6 of another type, or more than one number."""
+    return b"II*\0" + struct.pack("<IHHHIHH", 8, 1, ORIENTATION, kind, count, 6, 6 * (count > 1)) + bytes(4)
+
+
 def png_with_xmp() -> bytes:
     return png(quarters(), chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP_TURN))
 
@@ -59,8 +64,21 @@ def png_with_late_exif() -> bytes:
         encoded(quarters(), "AVIF", quality=95, xmp=XMP_TURN),
         png_with_xmp(),
         png_with_late_exif(),
+        png(quarters(), chunk(b"eXIf", b"Exif\0\0" + exif_turn())),
+        encoded(quarters(), "JPEG", quality=95, exif=b"Exif\0\0" + exif_orientation(kind=4, count=1)),
+        encoded(quarters(), "JPEG", quality=95, exif=b"Exif\0\0" + exif_orientation(kind=3, count=2)),
     ],
-    ids=["JPEG, XMP", "WEBP, XMP", "WEBP, EXIF", "AVIF, XMP", "PNG, XMP", "PNG, EXIF after the pixels"],
+    ids=[
+        "JPEG, XMP",
+        "WEBP, XMP",
+        "WEBP, EXIF",
+        "AVIF, XMP",
+        "PNG, XMP",
+        "PNG, EXIF after the pixels",
+        "PNG, EXIF with the header that it has in a JPEG",
+        "JPEG, a long",
+        "JPEG, two shorts",
+    ],
 )
 def test_what_browsers_ignore_turns_no_picture(data: bytes) -> None:
     assert distance(centers(data), QUARTERS) <= 6
@@ -70,9 +88,11 @@ def test_what_browsers_ignore_turns_no_picture(data: bytes) -> None:
     "data",
     [
         encoded(quarters(), "JPEG", quality=95, exif=b"Exif\0\0" + exif_turn()),
+        encoded(quarters(), "JPEG", quality=95, exif=b"Exif\0\0" + exif_orientation(kind=3, count=1)),
+        encoded(quarters(), "JPEG", quality=95, exif=b"Exif\0\0" + exif_turn()).replace(b"Exif\0\0", b"Exif\0\1"),
         png(quarters(), chunk(b"eXIf", exif_turn())),
     ],
-    ids=["JPEG", "PNG"],
+    ids=["JPEG", "JPEG, little-endian", "JPEG, another byte after the name", "PNG"],
 )
 def test_exif_turns_a_picture_where_browsers_follow_it(data: bytes) -> None:
     above_left, above_right, below_left, below_right = QUARTERS

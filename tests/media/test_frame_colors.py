@@ -5,7 +5,7 @@ import zlib
 from io import BytesIO
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from bot.media.first_frame import prepare_first_frame
 from bot.media.prepared_frame import PictureChanges
@@ -23,6 +23,7 @@ from tests.media.first_frames import (
     png_chunk,
     rgba,
 )
+from tests.media.samples import SIZE, encoded, grays, quarters
 
 
 @pytest.mark.parametrize(
@@ -166,3 +167,41 @@ def test_floats_are_stretched_unless_all_are_between_0_and_1(
     gradient = Image.linear_gradient("L").resize((400, 400)).convert("F")
     gradient.point(lambda value: value * step + darkest).save(file, "TIFF")
     assert pixels(prepare_first_frame(file.getvalue())).convert("L").getextrema() == range_
+
+
+def linear_profile() -> bytes:
+    """One of sRGB's primaries in which a code is light itself: its curves are the identity."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    start = profile.index(b"para\0\0\0\0")
+    return profile[:start] + b"curv\0\0\0\0\0\0\0\0" + profile[start + 12 :]
+
+
+LINEAR = ((233, 99, 99), (99, 208, 99), (99, 137, 233), (248, 233, 99))
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_a_gray_picture_has_the_brightness_of_its_rgb_profile(format_: str) -> None:
+    """As browsers show it: a photo keeps its profile when a program makes it gray."""
+    data = encoded(grays(20, 100, 187, 255), format_, icc_profile=linear_profile())
+    in_colors = corners(prepare_first_frame(data))
+    gray = grays(20, 100, 187, 255).convert("L")
+    in_gray = corners(prepare_first_frame(encoded(gray, format_, icc_profile=linear_profile())))
+    assert_colors(in_gray, tuple(in_colors), 3)
+    assert_colors(in_gray, ((79,) * 3, (168,) * 3, (222,) * 3, (255,) * 3), 3)
+
+
+def test_a_profile_in_a_bmp_is_used() -> None:
+    pixels_, profile = encoded(quarters(), "BMP")[54:], linear_profile()
+    header = struct.pack("<IiiHHIIiiII", 124, *SIZE, 1, 24, 0, len(pixels_), 0, 0, 0, 0) + bytes(16) + b"DEBM"
+    header += bytes(48) + struct.pack("<4I", 4, 124 + len(pixels_), len(profile), 0)
+    file = b"BM" + struct.pack("<IHHI", 138 + len(pixels_) + len(profile), 0, 0, 138) + header + pixels_ + profile
+    assert_colors(corners(prepare_first_frame(file)), LINEAR, 2)
+    assert_colors(corners(prepare_first_frame(file.replace(b"DEBM", b"BGRs"))), UPRIGHT, 0)
+    assert_colors(corners(prepare_first_frame(file[: -len(profile)])), UPRIGHT, 0)
+
+
+def test_a_profile_that_a_jpeg_has_twice_is_used() -> None:
+    data = encoded(quarters(), "JPEG", quality=95, icc_profile=linear_profile())
+    start = data.index(b"\xff\xe2")
+    end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+    assert_colors(corners(prepare_first_frame(data[:end] + data[start:])), LINEAR, 4)
