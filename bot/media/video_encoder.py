@@ -7,26 +7,23 @@ limited, HDR becomes SDR. Other colours keep their tags, frames their times. Onl
 
 import errno
 import itertools
-import math
-import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 import av
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.codec.context import Flags
 from av.container import InputContainer, OutputContainer
-from av.sidedata.sidedata import SideData
-from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
-_MIN_BITS_PER_PIXEL = 0.04  # below this, H.264 shows blocks at these sizes, and fewer pixels look better
+from bot.media.video_geometry import is_sideways, scaled_size, square_pixels, upright_filters
+
 _MIN_BITS_PER_S, _MAX_BITS_PER_S = 20_000, 200_000_000  # libx264 takes no more than 31 bits
 _CRF = "18"  # of what needn't be smaller: the usual value for no visible difference
 _MIN_SHARE = Fraction(9, 10)
@@ -82,7 +79,7 @@ def inspect(source: Path) -> VideoFacts:
         video, sound = _video(reader), _sound(reader)
         first: VideoFrame | None = None
         starts, lengths, sound_bytes = [], [], 0
-        for packet in reader.demux(*_present(video, sound)):
+        for packet in _packets(reader, _present(video, sound)):
             if packet.stream is sound:
                 sound_bytes += packet.size
                 continue
@@ -95,9 +92,9 @@ def inspect(source: Path) -> VideoFacts:
         if first is None:
             raise ValueError("it has no frame")
         duration_s, is_steady = _timing(starts, lengths)
-        width, height = _square_pixels(first.width, first.height, video.sample_aspect_ratio)
-        turn = _turn(first)
-        if _is_sideways(turn):
+        width, height = square_pixels(first.width, first.height, video.sample_aspect_ratio)
+        turn = upright_filters(first)
+        if is_sideways(turn):
             width, height = height, width
         return VideoFacts(
             duration_s=duration_s,
@@ -122,7 +119,7 @@ def remux(source: Path, target: Path) -> bool:
             with _writer(target) as writer:  # closing it writes as well
                 streams = _present(video, sound)
                 copies = {stream.index: writer.add_stream_from_template(stream) for stream in streams}
-                for packet in reader.demux(*streams):
+                for packet in _packets(reader, streams):
                     _copy(packet, copies[packet.stream_index], writer)
         except (av.FFmpegError, ValueError) as error:
             if getattr(error, "errno", None) == errno.ENOSPC:
@@ -154,7 +151,7 @@ def encode(source: Path, target: Path, facts: VideoFacts, budget_bytes: float, *
             samples = _SoundCopier(writer, sound)
         elif sound:
             samples = _SoundEncoder(writer, sound, int(sound_bytes * 8 / seconds))
-        for packet in reader.demux(*_present(video, sound)):
+        for packet in _packets(reader, _present(video, sound)):
             if packet.stream is video:
                 frames.write(_decoded(video.decode, packet))
             elif samples:
@@ -171,7 +168,7 @@ class _FrameEncoder:
         self, writer: OutputContainer, video: VideoStream, facts: VideoFacts, bits_per_s: int, *, uses_all: bool
     ) -> None:
         self._writer, self._facts = writer, facts
-        self._width, self._height = _scaled_size(facts.width, facts.height, bits_per_s / float(facts.rate))
+        self._width, self._height = scaled_size(facts.width, facts.height, bits_per_s / float(facts.rate))
         self._time_base = video.time_base or 1 / facts.rate
         self._stream = writer.add_stream("libx264", rate=facts.rate)
         self._stream.width, self._stream.height, self._stream.pix_fmt = self._width, self._height, "yuv420p"
@@ -231,7 +228,7 @@ class _FrameEncoder:
     def _new_graph(self, frame: VideoFrame) -> av.filter.Graph:
         """Filters that yield one frame for each. Later frames may differ from this one: `scale` adapts."""
         width, height = self._width, self._height
-        if _is_sideways(self._facts.turn):
+        if is_sideways(self._facts.turn):
             width, height = height, width
         scale = {"width": str(width), "height": str(height), "out_range": "limited"}
         if self._facts.is_hdr or self._facts.is_rgb:
@@ -328,6 +325,19 @@ def _present(video: VideoStream, sound: AudioStream | None) -> list[VideoStream 
     return [video, sound] if sound else [video]
 
 
+def _packets(reader: InputContainer, streams: Sequence[VideoStream | AudioStream]) -> Iterator[av.Packet]:
+    """Their packets, on a clock that begins with the first of them: the file's may have begun hours before.
+
+    It never begins earlier than the file's, where only what a player skips is.
+    """
+    begin_s = max(Fraction(0), min((stream.start_time or 0) * (stream.time_base or 0) for stream in streams))
+    for packet in reader.demux(*streams):
+        ticks = round(begin_s / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts - ticks
+        packet.dts = None if packet.dts is None else packet.dts - ticks
+        yield packet
+
+
 def _decoded(decode: Callable[[av.Packet], list[_Decoded]], packet: av.Packet) -> list[_Decoded] | None:
     """The frames, or the samples, of a packet; None if it can't be decoded."""
     try:
@@ -359,40 +369,3 @@ def _timing(starts: list[Fraction], lengths: list[Fraction]) -> tuple[Fraction, 
         longest_s = max(after - before for before, after in itertools.pairwise([*sorted(starts), end_s]))
     duration_s = max(duration_s, Fraction(1, 240))
     return duration_s, longest_s * len(lengths) <= 1.5 * duration_s
-
-
-def _square_pixels(width: int, height: int, pixel_aspect: Fraction | None) -> tuple[float, float]:
-    """The size at which a picture looks right in square pixels; the side that is too short grows."""
-    if not pixel_aspect or not Fraction(1, 8) <= pixel_aspect <= 8:  # noqa: PLR2004  beyond, it is a mistake
-        return width, height
-    return (width * float(pixel_aspect), height) if pixel_aspect > 1 else (width, height / float(pixel_aspect))
-
-
-def _turn(frame: VideoFrame) -> tuple[str, ...]:
-    """The filters that turn a frame upright.
-
-    The matrix in its track's header (ISO/IEC 14496-12, tkhd) says x' = a x + c y and y' = b x + d y.
-    """
-    side_data = cast("Mapping[SideDataType, SideData]", frame.side_data)  # PyAV declares another type for it
-    matrix = side_data.get(SideDataType.DISPLAYMATRIX)
-    if matrix is None:
-        return ()
-    a: int
-    b: int
-    c: int
-    d: int
-    a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        return ("hflip",) * (a < 0) + ("vflip",) * (d < 0)
-    direction = ("cclock_flip" if c > 0 else "clock") if b > 0 else ("cclock" if c > 0 else "clock_flip")
-    return (f"transpose={direction}",)
-
-
-def _is_sideways(turn: tuple[str, ...]) -> bool:
-    return any(step.startswith("transpose") for step in turn)
-
-
-def _scaled_size(width: float, height: float, bits_per_frame: float) -> tuple[int, int]:
-    """Even sides of the same aspect ratio, with no more pixels than the bits allow."""
-    scale = min(1.0, math.sqrt(bits_per_frame / _MIN_BITS_PER_PIXEL / (width * height)))
-    return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)

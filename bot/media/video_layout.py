@@ -127,6 +127,7 @@ def _movie_plays_inline(mvhd: memoryview, tracks: list[Track]) -> bool:
         sum(track.handler == b"vide" for track in shown) == 1
         and all(map(_track_plays_inline, shown))
         and abs(max(_shown_s(track, scale) for track in shown) - ticks / scale) <= _HEADER_TOLERANCE_S
+        and min(_delay_s(track, scale) for track in shown) <= _HEADER_TOLERANCE_S  # else it begins with nothing
     )
 
 
@@ -144,10 +145,14 @@ def _shown_s(track: Track, movie_scale: int) -> float:
     if not track.edits:
         return media_s
     edited_s = sum(ticks for ticks, start, _ in track.edits if start >= 0) / movie_scale
-    delay_s = sum(ticks for ticks, start, _ in track.edits if start < 0) / movie_scale
     if edited_s > media_s + _HEADER_TOLERANCE_S:
         raise Malformed
-    return edited_s + delay_s
+    return edited_s + _delay_s(track, movie_scale)
+
+
+def _delay_s(track: Track, movie_scale: int) -> float:
+    """How many seconds after the others a track begins, by its edit list."""
+    return sum(ticks for ticks, start, _ in track.edits if start < 0) / movie_scale
 
 
 def _media_ticks(track: Track) -> tuple[int, int]:

@@ -112,6 +112,34 @@ def test_an_mp4_in_another_order_keeps_its_rotation_and_pixel_aspect(tmp_path: P
     assert (seen.rotation, seen.pixel_aspect) == (before.rotation, before.pixel_aspect) == (-90, Fraction(4, 3))
 
 
+LATE_CLOCKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "MP4": ("video.mp4", {}),
+    "MP4 that must be encoded": ("video.mp4", {"pix_fmt": "yuv444p"}),
+    "Matroska": ("video.mkv", {"form": "matroska"}),
+    "WebM": ("video.webm", {"codec": "libvpx-vp9", "form": "webm", "options": FAST_VP9}),
+}
+
+
+@pytest.mark.parametrize("kind", LATE_CLOCKS)
+def test_a_video_whose_clock_begins_late_begins_at_once(tmp_path: Path, kind: str) -> None:
+    """As parts of a recording do. Players would show nothing for these ten seconds."""
+    name, options = LATE_CLOCKS[kind]
+    source = write_video(tmp_path / name, ticks=range(10 * FPS, 11 * FPS), **options)
+    assert not plays_inline(source)
+    seen = converted(source)
+    assert seen.times_s == pytest.approx([tick / FPS for tick in range(FPS)], abs=0.002)
+    assert seen.header_s == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("kind", LATE_CLOCKS)
+def test_a_picture_that_begins_after_its_sound_keeps_its_time(tmp_path: Path, kind: str) -> None:
+    name, options = LATE_CLOCKS[kind]
+    sound = "libopus" if kind == "WebM" else "aac"
+    source = write_video(tmp_path / name, ticks=range(FPS // 2, FPS // 2 + FPS), sound=sound, **options)
+    seen = look(source) if plays_inline(source) else converted(source)
+    assert (seen.times_s[0], seen.end_s) == pytest.approx((0.5, 1.5), abs=0.03)
+
+
 TURNS = {
     "a quarter": ((0, 1, -1, 0), (BLUE, RED, YELLOW, GREEN)),
     "a half": ((-1, 0, 0, -1), (YELLOW, BLUE, GREEN, RED)),
