@@ -162,9 +162,9 @@ async def _check_upstream(settings: Settings) -> CheckResult:
 
 
 def _differences(settings: Settings) -> Iterator[str]:
-    """Where the settings allow more than the model's first party does."""
+    """Where the settings allow more than the model's maker does."""
     for name, value, published, unit in (
-        ("UPSTREAM_MAX_RUNNING", settings.upstream_max_running, PUBLISHED_MAX_RUNNING, "tasks of it at once"),
+        ("UPSTREAM_MAX_RUNNING", settings.upstream_max_running, PUBLISHED_MAX_RUNNING, "tasks at once"),
         (
             "UPSTREAM_SUBMITS_PER_SECOND",
             settings.upstream_submits_per_second,
@@ -174,7 +174,7 @@ def _differences(settings: Settings) -> Iterator[str]:
     ):
         if value > published:
             yield (
-                f"{name} is {value:g}, but the model's first party takes {published:g} {unit}. "
+                f"{name} is {value:g}, but the model's maker allows {published:g} {unit}. "
                 "Unless your account allows more, the Vtrix gateway will answer 429 and videos wait longer."
             )
 
@@ -208,8 +208,11 @@ async def _check_discord(settings: Settings) -> AsyncIterator[CheckResult]:
                 yield _result(f"server {server}", problem, fine="all permissions granted.")
             async for result in _check_operator(settings, checks):
                 yield result
-        except (LoginRefused, DeliveryError) as error:
+        except LoginRefused as error:
             yield _failed("discord", _sentence(error))
+        except DeliveryError as error:
+            proxy = "" if settings.discord_api_url is None else ", and DISCORD_API_URL"
+            yield _failed("discord", f"{_sentence(error)} Check this machine's network{proxy}, and try again.")
         finally:
             await checks.close()
 

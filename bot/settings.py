@@ -154,7 +154,7 @@ class DatabaseSettings(BaseSettings):
 
 PUBLISHED_MAX_RUNNING = 2
 PUBLISHED_SUBMITS_PER_SECOND = 2.0
-"""What the model's first party allows one account (Alibaba Model Studio, rate limits of `wan2.2-i2v-flash`, read
+"""What the model's maker allows one account (Alibaba Model Studio, rate limits of `wan2.2-i2v-flash`, read
 2026-11-28). It charges 0.50 and 1.00 CNY for a video of 480P and 720P, hence the default prices."""
 
 

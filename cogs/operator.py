@@ -112,8 +112,8 @@ async def drain(interaction: Interaction, state: Literal["on", "off"] | None = N
     await interaction.edit_original_response(content="\n".join(lines))
 
 
-@group.command(description="Whether videos are submitted to the video service; can resume that")
-@app_commands.describe(state="`open` tries again now, instead of waiting as long as the video service asked")
+@group.command(description="Whether videos are submitted to the Vtrix gateway; can resume that")
+@app_commands.describe(state="`open` tries again now, instead of waiting as long as the Vtrix gateway asked")
 async def gate(interaction: Interaction, state: Literal["open"] | None = None) -> None:
     """Shows why submissions are stopped, and resumes them."""
     service, operator = await _begin(interaction)

@@ -125,7 +125,14 @@ async def test_a_proxys_page_is_neither_believed_nor_shown(
         assert untrue not in text
 
 
-async def test_settings_beyond_what_the_first_party_allows_are_warnings(
+async def test_an_unreachable_discord_comes_with_what_to_check(discord: DiscordServer, tmp_path: Path) -> None:
+    [result] = await checks(discord, tmp_path, "discord", discord_api_url="http://127.0.0.1:9/api/v10")
+
+    assert result.status is CheckStatus.FAILED
+    assert "Check this machine's network, and DISCORD_API_URL" in result.text
+
+
+async def test_settings_beyond_what_the_models_maker_allows_are_warnings(
     discord: DiscordServer, tmp_path: Path
 ) -> None:
     found = await checks(discord, tmp_path, "upstream", upstream_max_running=5, upstream_submits_per_second=3)

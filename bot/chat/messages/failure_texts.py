@@ -13,7 +13,7 @@ QUOTE_MAX = 600
 
 _CODE_MAX = 40
 _LOG_CHANNEL = "An admin needs to set one with `/video-admin log channel`."
-_ORDER_UNSURE = "so I don't know whether the video service accepted it."
+_ORDER_UNSURE = "so I don't know whether the order was accepted."
 
 _TEXTS: Mapping[FailureCause, str] = {
     FailureCause.PICTURE_GONE: "Its picture is gone. Please send it again.",

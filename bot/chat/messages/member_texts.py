@@ -137,7 +137,7 @@ def _what_it_means(job: Job) -> str:
     if job.credit_grant_id is not None:
         text += " The credit is back."
     if job.failure_reason is FailureReason.OUTCOME_UNKNOWN:
-        text += f" The operator can look it up as job {escaped(job.id)}."
+        text += f" The operator can look it up as job `{job.id}`."
     is_too_late = job.failure_detail is not None and job.failure_detail.cause is FailureCause.NOT_DELIVERED
     is_linked = job.result_url is not None and link("Your video", job.result_url) is not None
     if job.failure_reason is FailureReason.UNDELIVERABLE and is_linked and not is_too_late:

@@ -171,8 +171,8 @@ def _budget_used_up(event: events.BudgetUsedUp) -> str:
 def _gate_closed(event: events.GateClosed) -> str:
     return (
         f"🛑 The Vtrix gateway isn't accepting jobs: {_reason(event.reason)}\nNo job is lost; I'll "
-        f"try again <t:{event.until}:R>. A refused key or an empty account needs you; a busy or unreachable "
-        "gateway doesn't."
+        f"try again <t:{event.until}:R>, or sooner with `/operator gate state:open`. A refused key or an empty "
+        "account needs you; a busy or unreachable gateway doesn't."
     )
 
 

@@ -204,10 +204,10 @@ def gate(report: GateReport) -> str:
     said = f"\n> {escaped(report.reason, 500)}" if report.reason else ""
     if report.closed_until is None:
         last = f" The last {several(report.failures, 'submission')} failed:{said}" if report.failures else ""
-        return f"I'm submitting videos to the video service, with {queued}.{last}"
+        return f"I'm submitting videos to the Vtrix gateway, with {queued}.{last}"
     until = f"until {exact(report.closed_until)} ({relative(report.closed_until)})"
     return (
-        f"I'm **not submitting** videos {until}, with {queued}. The video service said:{said}\n"
+        f"I'm **not submitting** videos {until}, with {queued}. The reason:{said}\n"
         "-# `/operator gate state:open` tries again now."
     )
 

@@ -106,7 +106,7 @@ PHRASES: dict[str, AuditedChange] = {
     "changed how many videos may wait in the queue: 1,000 (default) → 50": change(
         Action.QUEUE_MAX_SET, {"videos": {"value": 1000, "default": True}}, {"videos": {"value": 50}}
     ),
-    "resumed submissions to the video service": change(
+    "resumed submissions to the Vtrix gateway": change(
         Action.GATE_OPENED, {"open": False, "reason": "HTTP 429"}, {"open": True}
     ),
     "turned draining on": change(Action.DRAINING_SET, {"draining": False}, {"draining": True}),

@@ -323,7 +323,7 @@ def test_a_failure_mentions_the_returned_credit_if_one_was_used() -> None:
 def test_a_failure_gives_the_job_id_only_if_a_paid_task_may_exist() -> None:
     unknown = job(JobState.FAILED, failure_reason=FailureReason.OUTCOME_UNKNOWN)
     refused = job(JobState.FAILED, failure_reason=FailureReason.REFUSED)
-    assert f"as job {JOB.id}." in shown(member_texts.failure(unknown))
+    assert f"as job `{JOB.id}`." in member_texts.failure(unknown)
     assert "operator" not in member_texts.failure(refused)
 
 

@@ -114,3 +114,7 @@ def test_a_used_up_budget_without_amounts_has_a_text_without_numbers() -> None:
 )
 def test_an_unreadable_notification_gets_a_placeholder_text(kind: str, payload: dict[str, object] | None) -> None:
     assert "can't describe" in rendered_text(kind, payload)
+
+
+def test_the_alert_about_a_closed_gate_names_the_command_that_opens_it() -> None:
+    assert "`/operator gate state:open`" in text_of_notification(GateClosed(1_769_860_800, "HTTP 429"))

@@ -7,7 +7,7 @@ from tests.cogs.operator.conftest import OperatorServer
 
 
 async def test_the_operator_sees_why_submissions_stopped_and_resumes_them(operator_server: OperatorServer) -> None:
-    assert "submitting videos to the video service" in await operator_server.ask("gate")
+    assert "submitting videos to the Vtrix gateway" in await operator_server.ask("gate")
     now = datetime.now(UTC)
     async with operator_server.harness.app.database.write() as connection:
         await submission_gate.close(connection, now + timedelta(minutes=14), "HTTP 429: **slow**", now)
@@ -17,6 +17,7 @@ async def test_the_operator_sees_why_submissions_stopped_and_resumes_them(operat
 
     assert "**not submitting**" in text
     assert "1 video queued" in text
+    assert "The reason:\n> HTTP 429" in text
     assert r"\*\*slow\*\*" in text
     assert "Resumed submissions" in await operator_server.ask("gate", state="open")
     await operator_server.harness.wait_for_message("is ready")
