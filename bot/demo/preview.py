@@ -24,6 +24,8 @@ from simcord.preview._media import MediaInfo, MediaWorker
 from simcord.preview._pages import _Page
 from simcord.preview._server import PreviewServer
 
+from bot.demo.discord_markdown import follow_discord
+
 SAMPLE_PICTURE = Path(__file__).with_name("static") / "lighthouse.jpg"
 
 _STATIC = {
@@ -56,6 +58,7 @@ class DemoPreview(Preview):
     """Serves `views` on the loopback; the first one is shown first. `port`: 0 takes a free one."""
 
     def __init__(self, env: Env, views: Sequence[ChannelView], *, port: int) -> None:
+        follow_discord()
         super().__init__(
             env,
             views[0].channel,

@@ -18,7 +18,8 @@ stop the demo.
 
 **Make your first video**
 1. Type `/animate` in the box below and choose the command.
-2. Click **Use sample** next to `image` for the picture under this text, or choose a file of your own.
+2. Click **Use sample** next to `image` for the picture under this text, or choose a file of your own (on this \
+page up to 10 MB).
 3. Write a `prompt`, such as `the beam sweeps over the waves`, and press Enter.
 
 Your video appears here within half a minute; a real model takes a minute or two. After that, \

@@ -166,6 +166,15 @@ async def test_a_new_message_appears_without_reloading(
     await browser.until(has_text("rendering"))
 
 
+async def test_a_quote_ends_where_discord_ends_it(
+    bot: ExampleBot, offline: OfflineDiscord, browser: Browser
+) -> None:
+    message = await bot.post(offline.channel.id, "> a fox\nready")
+
+    shown = (await browser.until(has_text(message.content)))["messages"][str(message.id)]["content_tokens"]
+    assert [block["type"] for block in shown] == ["blockquote", "paragraph"]
+
+
 async def test_an_edited_message_appears_without_reloading(
     bot: ExampleBot, offline: OfflineDiscord, browser: Browser
 ) -> None:

@@ -31,6 +31,15 @@ function offerSample() {
 
 new MutationObserver(offerSample).observe(document.querySelector("#channel-composer"), { childList: true, subtree: true });
 
+// Discord makes suggestions as soon as an option is chosen, SimCord only once something is typed.
+document.querySelector("#channel-composer").addEventListener("focusin", ({ target }) => {
+  if (!target.matches(".command-option-input[role=combobox]") || target.value) return;
+  setTimeout(() => {
+    const nothing = document.querySelector(".command-popup .command-empty");
+    if (nothing && document.activeElement === target) target.dispatchEvent(new Event("input"));
+  });
+});
+
 // SimCord's page keeps its place. A chat follows what is new, until its reader scrolls up.
 const timeline = document.querySelector("#channel-timeline");
 let follow = false;
