@@ -1,7 +1,8 @@
-"""Ends quotes and lists where Discord ends them, so that the demo's page shows messages as Discord does.
+"""Makes the demo's page read messages as Discord does.
 
-SimCord's page reads CommonMark, in which the line after a quote or a list still belongs to it. In Discord it
-doesn't. Pure, but for `follow_discord`, which makes SimCord 3.2.1 use it.
+SimCord's page reads CommonMark, in which the line after a quote or a list still belongs to it; in Discord it
+doesn't. And it shows no mentions in an embed's fields, where Discord does. It has no settings for either, so
+`follow_discord` changes internals of SimCord 3.2.1.
 """
 
 import re
@@ -39,6 +40,7 @@ def _kind(line: str, before: re.Pattern[str] | None) -> re.Pattern[str] | None:
 
 @cache
 def follow_discord() -> None:
-    """Makes SimCord's page end quotes and lists as Discord does, in this process."""
-    expand = _markdown._discord_multiline_quotes  # noqa: SLF001 - SimCord has no setting for it
+    """Makes SimCord's pages in this process end quotes and lists, and show mentions, where Discord does."""
+    expand = _markdown._discord_multiline_quotes  # noqa: SLF001
     _markdown._discord_multiline_quotes = lambda text: with_blocks_ended(expand(text))  # noqa: SLF001
+    _markdown._FIELD_POLICIES["embed_field_value"]["mentions"] = True  # noqa: SLF001

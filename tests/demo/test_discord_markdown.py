@@ -1,6 +1,7 @@
 import pytest
+from simcord.preview._markdown import markdown_tokens
 
-from bot.demo.discord_markdown import with_blocks_ended
+from bot.demo.discord_markdown import follow_discord, with_blocks_ended
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,11 @@ def test_a_quote_or_list_ends_with_its_last_line(text: str, shown: str) -> None:
 )
 def test_other_text_stays_as_it_is(text: str) -> None:
     assert with_blocks_ended(text) == text
+
+
+def test_an_embeds_field_shows_the_name_of_a_channel() -> None:
+    follow_discord()
+
+    [block] = markdown_tokens("<#5>", "embed_field_value", context={"channels": {"5": "moderators"}})
+
+    assert "moderators" in str(block)
