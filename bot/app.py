@@ -280,37 +280,47 @@ async def _run_worker_and_gateway(app: App, *, commands: bool, ready_timeout_s: 
     if not commands:
         await app.worker.run()
         return
+    assert app.guild_events is not None  # noqa: S101 - only with a gateway
     app.worker.hold_submissions()
-    allowing = asyncio.create_task(_allow_submissions(app, ready_timeout_s))
+    holding = asyncio.create_task(_hold_submissions_while_behind(app, app.guild_events, ready_timeout_s))
     try:
         await asyncio.gather(app.worker.run(), stay_connected(app.client))
     finally:
-        allowing.cancel()
+        holding.cancel()
 
 
-async def _allow_submissions(app: App, ready_timeout_s: float) -> None:
-    """Lets jobs be submitted once it is known which servers removed the bot while it was offline.
+async def _hold_submissions_while_behind(app: App, events: GuildEvents, ready_timeout_s: float) -> None:
+    """Lets jobs be submitted only while it is known which servers have removed the bot.
 
     If the gateway doesn't say so in time, each status message is edited first: where Discord refuses that, the job
     ends instead of being paid for.
     """
-    assert app.guild_events is not None  # noqa: S101 - only with a gateway
+    while True:
+        try:
+            async with asyncio.timeout(ready_timeout_s):
+                await events.caught_up.wait()
+        except TimeoutError:
+            log.warning(
+                "Discord's gateway is not ready; queued videos start once their status messages can be edited"
+            )
+            await _recheck_queued(app, events)
+        app.worker.allow_submissions()
+        await events.fell_behind.wait()
+        events.fell_behind.clear()
+        app.worker.hold_submissions()
+
+
+async def _recheck_queued(app: App, events: GuildEvents) -> None:
     failures = 0
-    try:
-        async with asyncio.timeout(ready_timeout_s):
-            await app.guild_events.caught_up.wait()
-    except TimeoutError:
-        log.warning("Discord's gateway is not ready; queued videos start once their status messages can be edited")
-        while not app.guild_events.caught_up.is_set():
-            try:
-                await app.store.recheck_queued(app.clock())
-                break
-            except Exception:  # whatever the store raises; until then nothing is paid for
-                log.exception("the queued videos can't be checked yet")
-                pause_s = _RECHECK_BACKOFF.pause_s(failures, jitter=random.random())  # noqa: S311 - no secret
-                await wait_for(app.guild_events.caught_up, pause_s)
-                failures += 1
-    app.worker.allow_submissions()
+    while not events.caught_up.is_set():
+        try:
+            await app.store.recheck_queued(app.clock())
+            break
+        except Exception:  # whatever the store raises; until then nothing is paid for
+            log.exception("the queued videos can't be checked yet")
+            pause_s = _RECHECK_BACKOFF.pause_s(failures, jitter=random.random())  # noqa: S311 - no secret
+            await wait_for(events.caught_up, pause_s)
+            failures += 1
 
 
 def _file_watch(app: App) -> FileWatch | None:

@@ -1,4 +1,4 @@
-"""A server that removed the bot while it was not running: what waits there is not paid for."""
+"""A server that removed the bot while it was not running or not connected: what waits there is not paid for."""
 
 import asyncio
 import os
@@ -131,3 +131,33 @@ async def test_without_the_gateway_only_what_discord_still_shows_is_submitted(bo
 
     assert not left.charged
     assert bot.paid_for() == ["a heron"]
+
+
+@pytest.mark.parametrize("session", ["resumed", pytest.param("new", marks=pytest.mark.full)])
+async def test_what_waits_in_a_server_that_is_left_while_the_gateway_is_away_is_cancelled(
+    bot: LeftServer, session: str
+) -> None:
+    gateway, state = bot.discord.gateway, bot.discord.state
+    leaves = state.add_guild("Leaves later")
+    channel = state.add_channel(leaves, "general")
+    async with bot.running(ready_timeout_s=10 * WITHIN_S):
+        await bot.until(await bot.queued(bot.discord.channel, "a heron", is_shown=False), JobState.DELIVERED)
+        connections = len(gateway.connections)
+        gateway.unresponsive = True
+        gateway.drop()
+        await state.until(lambda: len(gateway.connections) > connections)
+        bot.discord.remove_from(leaves)
+        left = await bot.queued(channel, "a stork", is_shown=False)
+        await state.until(lambda: bot.discord.messages(channel.id))
+
+        if session == "new":
+            gateway.sessions.clear()
+        gateway.unresponsive = False
+        for connection in gateway.connections[connections:]:
+            assert connection.request.transport is not None
+            connection.request.transport.abort()
+        left = await bot.until(left, JobState.CANCELLED)
+        await bot.until(await bot.queued(bot.discord.channel, "a crane", is_shown=False), JobState.DELIVERED)
+
+    assert (left.charged, left.failure_detail) == (False, FailureDetail(FailureCause.BOT_REMOVED))
+    assert bot.paid_for() == ["a heron", "a crane"]

@@ -61,11 +61,20 @@ class GuildEvents:
         self._opening_dm = asyncio.Lock()
         self._dm_opened_at: float | None = None
         self.caught_up = asyncio.Event()
-        """Set once it is recorded which servers the bot left while it was offline."""
+        """Set while it is recorded which servers the bot has left; not while the gateway is disconnected."""
+        self.fell_behind = asyncio.Event()
+        """Set when the gateway disconnects; whoever waits for it clears it."""
 
     def attach(self) -> None:
         """Registers the listeners."""
-        for listener in (self.on_guild_join, self.on_guild_remove, self.on_guild_available, self.on_ready):
+        for listener in (
+            self.on_guild_join,
+            self.on_guild_remove,
+            self.on_guild_available,
+            self.on_ready,
+            self.on_disconnect,
+            self.on_resumed,
+        ):
             self._client.add_listener(self._tracked(listener), listener.__name__)
 
     async def stop(self) -> None:
@@ -122,6 +131,17 @@ class GuildEvents:
         for new in await self._membership.to_welcome(present):
             if not present[new.id].unavailable:
                 await self._welcome(present[new.id])
+
+    async def on_disconnect(self) -> None:
+        """The gateway connection was lost, or one more attempt failed: servers can remove the bot unnoticed."""
+        if self.caught_up.is_set():
+            self.caught_up.clear()
+            self.fell_behind.set()
+
+    async def on_resumed(self) -> None:
+        """The connection is back, and Discord has sent what was missed."""
+        async with self._recording:  # after the servers that were left meanwhile
+            self.caught_up.set()
 
     async def _cancel_where_removed(self) -> None:
         if cancelled := await self._jobs.cancel_where_removed(self._clock()):
