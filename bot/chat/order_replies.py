@@ -6,7 +6,8 @@ interaction tokens). After a restart, and where another process runs the worker,
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,25 +18,31 @@ from bot.chat.posting import DISCORD_FAILED
 
 log = logging.getLogger(__name__)
 
+LIFETIME_S = 15 * 60.0
+"""How long an answer can be changed. discord.py's `is_expired` goes by the system clock, which may be wrong."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
     interaction: discord.Interaction[Any]
+    expires_at_s: float
     is_written: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class OrderReplies:
-    """The answers by job."""
+    """The answers by job. clock: monotonic, in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._replies: dict[str, _Reply] = {}
 
     @asynccontextmanager
     async def answering(self, job_id: str, interaction: discord.Interaction[Any]) -> AsyncIterator[None]:
         """The block answers this order for the first time. A change waits for its end, not to be overwritten."""
-        for old_id in [job_id for job_id, reply in self._replies.items() if reply.interaction.is_expired()]:
+        now_s = self._clock()
+        for old_id in [job_id for job_id, reply in self._replies.items() if reply.expires_at_s <= now_s]:
             del self._replies[old_id]
-        reply = self._replies[job_id] = _Reply(interaction)
+        reply = self._replies[job_id] = _Reply(interaction, now_s + LIFETIME_S)
         try:
             yield
         finally:
@@ -44,7 +51,7 @@ class OrderReplies:
     async def change(self, job_id: str, text: str) -> bool:
         """Replaces the answer by `text`; False if it can't be changed any more, or not now."""
         reply = self._replies.get(job_id)
-        if reply is None or reply.interaction.is_expired():
+        if reply is None or reply.expires_at_s <= self._clock():
             return False
         await reply.is_written.wait()
         try:

@@ -4,7 +4,17 @@ from typing import Any
 
 import discord
 
-from bot.chat.order_replies import OrderReplies
+from bot.chat.order_replies import LIFETIME_S, OrderReplies
+
+
+@dataclass
+class Seconds:
+    """A clock that stands until it is moved."""
+
+    now_s: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 @dataclass
@@ -12,11 +22,11 @@ class FakeInteraction:
     """As much of an interaction as its answer needs."""
 
     shown: list[str] = field(default_factory=list)
-    expired: bool = False
     error: Exception | None = None
 
     def is_expired(self) -> bool:
-        return self.expired
+        """As discord.py says on a machine whose clock is an hour ahead."""
+        return True
 
     async def edit_original_response(self, *, content: str, view: None) -> None:
         assert view is None
@@ -31,11 +41,13 @@ async def answered(replies: OrderReplies, interaction: Any, job_id: str = "job-1
 
 
 async def test_an_answer_is_changed_while_its_token_lives() -> None:
-    replies, interaction = OrderReplies(), FakeInteraction()
+    clock = Seconds()
+    replies, interaction = OrderReplies(clock), FakeInteraction()
     await answered(replies, interaction)
 
+    clock.now_s += LIFETIME_S - 1
     assert await replies.change("job-1", "it failed")
-    interaction.expired = True
+    clock.now_s += 1
     assert not await replies.change("job-1", "again")
 
     assert interaction.shown == ["Got it!", "it failed"]
@@ -62,12 +74,13 @@ async def test_an_answer_that_can_not_be_changed_is_no_error() -> None:
 
 
 async def test_expired_answers_are_forgotten() -> None:
-    replies = OrderReplies()
-    for number in range(3):
-        await answered(replies, FakeInteraction(expired=number < 2), f"job-{number}")
-    await answered(replies, FakeInteraction(), "job-3")
+    clock = Seconds()
+    replies = OrderReplies(clock)
+    for number in range(4):
+        await answered(replies, FakeInteraction(), f"job-{number}")
+        clock.now_s += LIFETIME_S / 3
 
-    assert list(replies._replies) == ["job-2", "job-3"]
+    assert list(replies._replies) == ["job-1", "job-2", "job-3"]
 
 
 class _Response:
