@@ -18,6 +18,7 @@ from bot.chat.messages.notification_texts import render
 from bot.chat.messages.operator_texts import database_lost
 from bot.chat.order_replies import OrderReplies
 from bot.chat.permissions.command_permissions import CommandPermissions, asking
+from bot.chat.submission_hold import hold_submissions_while_behind
 from bot.chat.transport.client import Client, RestClient, ZoetropeBot, log_in
 from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
@@ -28,7 +29,7 @@ from bot.domain.errors import DeliveryDelayed, OutOfMemory, StoreError
 from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
 from bot.domain.member_data import RetentionPolicy
-from bot.domain.schedule import Backoff, PollSchedule
+from bot.domain.schedule import PollSchedule
 from bot.media.decode_client import DecodeClient
 from bot.media.prepared_frame import PreparedFrame
 from bot.operations.clock import Clock, ReferenceClock, SteadyClock, utc_now
@@ -51,7 +52,7 @@ from bot.store.maintenance.process_lock import ProcessLock, process_lock
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
-from bot.worker.background_service import BackgroundService, wait_for
+from bot.worker.background_service import BackgroundService
 from bot.worker.config import WorkerConfig
 from bot.worker.duration_learner import DurationLearner
 from bot.worker.loop import Worker
@@ -76,8 +77,6 @@ _STOP_TIMEOUT_S = 30.0
 
 _READY_TIMEOUT_S = 30.0
 """How long submissions wait for Discord's gateway to say which servers the bot is in."""
-
-_RECHECK_BACKOFF = Backoff(first_s=1, cap_s=15)
 
 _TELL_TIMEOUT_S = 30.0
 _LAST_TELL_TIMEOUT_S = 5.0
@@ -281,46 +280,13 @@ async def _run_worker_and_gateway(app: App, *, commands: bool, ready_timeout_s: 
         await app.worker.run()
         return
     assert app.guild_events is not None  # noqa: S101 - only with a gateway
-    app.worker.hold_submissions()
-    holding = asyncio.create_task(_hold_submissions_while_behind(app, app.guild_events, ready_timeout_s))
+    app.worker.hold_submissions()  # before the worker runs
+    behind = hold_submissions_while_behind(app.worker, app.store, app.guild_events, app.clock, ready_timeout_s)
+    holding = asyncio.create_task(behind)
     try:
         await asyncio.gather(app.worker.run(), stay_connected(app.client))
     finally:
         holding.cancel()
-
-
-async def _hold_submissions_while_behind(app: App, events: GuildEvents, ready_timeout_s: float) -> None:
-    """Lets jobs be submitted only while it is known which servers have removed the bot.
-
-    If the gateway doesn't say so in time, each status message is edited first: where Discord refuses that, the job
-    ends instead of being paid for.
-    """
-    while True:
-        try:
-            async with asyncio.timeout(ready_timeout_s):
-                await events.caught_up.wait()
-        except TimeoutError:
-            log.warning(
-                "Discord's gateway is not ready; queued videos start once their status messages can be edited"
-            )
-            await _recheck_queued(app, events)
-        app.worker.allow_submissions()
-        await events.fell_behind.wait()
-        events.fell_behind.clear()
-        app.worker.hold_submissions()
-
-
-async def _recheck_queued(app: App, events: GuildEvents) -> None:
-    failures = 0
-    while not events.caught_up.is_set():
-        try:
-            await app.store.recheck_queued(app.clock())
-            break
-        except Exception:  # whatever the store raises; until then nothing is paid for
-            log.exception("the queued videos can't be checked yet")
-            pause_s = _RECHECK_BACKOFF.pause_s(failures, jitter=random.random())  # noqa: S311 - no secret
-            await wait_for(events.caught_up, pause_s)
-            failures += 1
 
 
 def _file_watch(app: App) -> FileWatch | None:
