@@ -248,6 +248,10 @@ class FakeMessenger(Faulty):
                 self._post("answer", job)
             return self.answers_live
 
+    async def remove_video(self, job: Job) -> None:
+        async with self._call("remove_video"):
+            self.messages.pop(job.result_message_id or 0, None)
+
     async def upload_limit_bytes(self, job: Job) -> int:  # noqa: ARG002 - the protocol's
         async with self._call("upload_limit_bytes"):
             return self.reported_limit_bytes

@@ -1,13 +1,13 @@
-"""Remove, clicked before the bot knows that the video was posted: no second one, and a true status message."""
+"""Remove or Cancel, clicked before the bot knows that the video was posted: no second one, and a true status."""
 
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from bot.domain.jobs import REMOVED, JobState
+from bot.domain.jobs import REMOVED, CancelResult, JobState
 from bot.store.jobs.job_store import JobStore
-from tests.discord_server import FaultPhase, Message, Reset, server_error
+from tests.discord_server import FaultPhase, Message, Reset, refused, server_error
 from tests.faults.discord_harness import DiscordHarness, discord_harness
 from tests.store.factories import resume_failed_job
 
@@ -79,3 +79,30 @@ async def test_a_video_removed_after_its_job_failed_is_not_posted_when_it_is_res
         assert "was removed. It doesn't count" in status.content
         assert await harness.charged_count() == 0
         assert len(harness.failure_notes) == notes
+
+
+@pytest.mark.parametrize("where", ["in the channel", "as a direct message"])
+async def test_a_video_cancelled_while_it_was_posted_is_removed_and_counts(
+    store: JobStore, tmp_path: Path, where: str
+) -> None:
+    async with discord_harness(store, tmp_path) as harness:
+        job = await harness.order_at(JobState.DELIVERING, with_status_message=True)
+        channel = harness.discord.channel
+        if where == "as a direct message":
+            unknown = refused(404, 10003, "Unknown Channel")
+            for method in ("GET", "POST"):
+                harness.discord.fail_next(method, f"/channels/{channel.id}/messages", unknown, times=9)
+            channel = harness.discord.state.direct(harness.discord.member)
+        harness.discord.fail_next("POST", f"/channels/{channel.id}/messages", Reset(FaultPhase.AFTER))
+        await harness.run_next()
+        assert any(message.attachments for message in harness.discord.messages(channel.id))
+
+        assert await store.cancel(job.id, harness.clock(), even_if_paid=True) is CancelResult.FLAGGED
+        await harness.settle()
+
+        job = await harness.reload(job)
+        assert (job.state, job.result_message_id) == (JobState.DELIVERED, REMOVED)
+        assert not any(message.attachments for message in harness.discord.messages(channel.id))
+        [status] = harness.status_messages
+        assert status.content.endswith("was removed.")
+        assert await harness.charged_count() == 1

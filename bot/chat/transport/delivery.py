@@ -16,7 +16,7 @@ import discord
 
 from bot.chat.messages import member_texts
 from bot.chat.order_replies import OrderReplies
-from bot.chat.posting import NO_PINGS, UNKNOWN_MESSAGE, find_by_button, own_messages, translated
+from bot.chat.posting import NO_PINGS, UNKNOWN_MESSAGE, find_by_button, own_messages, translated, unless_deleted
 from bot.chat.upload_limits import DEFAULT_BYTES, UploadLimits
 from bot.chat.views.member_buttons import STATUS_KINDS, ButtonKind, status_view, view
 from bot.chat.views.persistent_button import job_custom_id
@@ -125,6 +125,13 @@ class Delivery:
         with translated():
             since = _search_begins(job)
             return await self._find(job, {ButtonKind.VIDEO}, since=since, likely_at=job.state_changed_at)
+
+    async def remove_video(self, job: Job) -> None:
+        """See `bot.worker.stages.Messenger`."""
+        if job.result_message_id:
+            channel = self._client.get_partial_messageable(job.result_channel_id or job.channel_id)
+            with translated(), unless_deleted():
+                await channel.get_partial_message(job.result_message_id).delete()
 
     async def upload_limit_bytes(self, job: Job) -> int:
         """See `bot.worker.stages.Messenger`. A server's boosts raise it."""

@@ -58,6 +58,10 @@ class Messenger(Protocol):
         """The id of the message that already carries this job's video, if there is one."""
         ...
 
+    async def remove_video(self, job: Job) -> None:
+        """Removes the message with this job's video, if it still exists."""
+        ...
+
     async def upload_limit_bytes(self, job: Job) -> int:
         """The largest file that the job's channel accepts, as far as is known."""
         ...

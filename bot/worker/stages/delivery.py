@@ -28,6 +28,7 @@ from bot.domain.errors import (
 from bot.domain.jobs import (
     ENDED,
     NOTHING_NEW,
+    REMOVED,
     Fail,
     FailureCause,
     FailureDetail,
@@ -170,9 +171,13 @@ async def _post_end(job: Job, context: StageContext) -> Reschedule:
         job.state is JobState.CANCELLED and job.failure_detail is not None
     )
     try:
+        if job.state is JobState.DELIVERED and job.cancel_requested and not job.is_removed:
+            # Cancelled while it was being posted. Whoever cancelled it was told that it won't be.
+            await context.messenger.remove_video(job)
+            job = replace(job, result_message_id=REMOVED)
         if job.is_removed:  # its member has seen it, even if the job failed
             await context.messenger.update_status(job)
-            return Reschedule(None)
+            return Reschedule(None, JobUpdate(result_message_id=REMOVED))
         to_tell = has_failed
         # The notification comes first: the member waits for it, and posting it unarchives a thread.
         if has_failed:

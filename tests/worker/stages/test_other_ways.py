@@ -331,7 +331,7 @@ async def test_a_removed_video_is_removed_from_its_status_message_which_is_never
 ) -> None:
     job = replace(await shown(stages, JobState.DELIVERED), result_message_id=REMOVED)
 
-    assert await finalise_status(job, stages.context) == Reschedule(None)
+    assert await finalise_status(job, stages.context) == Reschedule(None, JobUpdate(result_message_id=REMOVED))
 
     assert stages.messenger.calls == ["show_status", "update_status"]
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.errors import TooLargeToPost
-from bot.domain.jobs import REMOVED, Job, JobState, MoveTo, Outcome, Reschedule
+from bot.domain.jobs import REMOVED, Job, JobState, JobUpdate, MoveTo, Outcome, Reschedule
 from bot.worker.stages.context import Stage
 from bot.worker.stages.delivery import abandon, deliver, finalise_status
 from tests.fakes import NOW
-from tests.stage_harness import GONE, StageHarness, noisy_video
+from tests.stage_harness import DELAYED, GONE, StageHarness, noisy_video
 
 MEANWHILE: list[tuple[dict[str, object], Outcome]] = [
     ({"result_message_id": REMOVED}, MoveTo(JobState.DELIVERED)),
@@ -81,6 +81,21 @@ async def test_a_failed_job_whose_video_was_removed_pings_nobody(stages: StageHa
     status_id = await stages.messenger.show_status(stages.job(JobState.RUNNING), check_existing=False)
     job = stages.job(JobState.FAILED, result_message_id=REMOVED, status_message_id=status_id)
 
-    assert await finalise_status(job, stages.context) == Reschedule(None)
+    assert await finalise_status(job, stages.context) == Reschedule(None, JobUpdate(result_message_id=REMOVED))
 
     assert stages.messenger.calls == ["show_status", "update_status"]
+
+
+async def test_a_video_that_was_cancelled_while_it_was_posted_is_removed(stages: StageHarness) -> None:
+    job, video = stages.job(JobState.DELIVERING), stages.workdir / "video.mp4"
+    video.write_bytes(b"a video")
+    video_id = await stages.messenger.post_video(job, video)
+    job = stages.job(JobState.DELIVERED, result_message_id=video_id, cancel_requested=True)
+    stages.messenger.fail("remove_video", DELAYED)
+
+    retried = await finalise_status(job, stages.context)
+    assert isinstance(retried, Reschedule)
+    assert retried.due_at is not None
+    assert await finalise_status(job, stages.context) == Reschedule(None, JobUpdate(result_message_id=REMOVED))
+
+    assert stages.messenger.posted("video", job) == []
