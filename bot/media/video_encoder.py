@@ -30,7 +30,10 @@ _MIN_SHARE = Fraction(9, 10)
 """Of frames and time that must be left if some can't be decoded. A tenth of 5 seconds is a hitch, more a gap."""
 _THREADS = 4  # of the decoder and of the encoder; more take memory per core and gain little at these sizes
 
-_BT709 = 1  # the code of primaries, transfer and matrix in ITU-T H.273
+_BT709, _UNSPECIFIED, _BT601 = 1, 2, 6  # codes of primaries, transfer and matrix in ITU-T H.273
+_USUAL_WITH_MATRIX = {1: (1, 1), 5: (5, 6), 6: (6, 6), 7: (7, 7), 9: (9, 14)}  # primaries and transfer
+_GUESSED_AS_BT601 = {"vp9", "av1", "mjpeg"}
+_MIN_BT709_HEIGHT = 720  # of others whose matrix has to be guessed
 _HDR_TRANSFERS = {16, 18}  # PQ and HLG there
 
 _SOUND_CODEC: Final = "aac"
@@ -219,11 +222,8 @@ class _FrameEncoder:
     def _set_colours(self, source: av.VideoCodecContext) -> None:
         target = self._stream.codec_context
         target.color_range = ColorRange.MPEG
-        if self._facts.is_hdr:
-            target.color_primaries = target.color_trc = target.colorspace = _BT709
-            return
-        target.color_primaries, target.color_trc = source.color_primaries, source.color_trc
-        target.colorspace = _BT709 if self._facts.is_rgb else source.colorspace
+        tags = (_BT709,) * 3 if self._facts.is_hdr else _colour_tags(source, is_rgb=self._facts.is_rgb)
+        target.color_primaries, target.color_trc, target.colorspace = tags
 
     def _new_graph(self, frame: VideoFrame) -> av.filter.Graph:
         """Filters that yield one frame for each. Later frames may differ from this one: `scale` adapts."""
@@ -355,6 +355,25 @@ def _copy(packet: av.Packet, to: VideoStream | AudioStream, writer: OutputContai
         raise ValueError("a packet without a time of decoding")
     packet.stream = to
     writer.mux(packet)
+
+
+def _colour_tags(source: av.VideoCodecContext, *, is_rgb: bool) -> tuple[int, int, int]:
+    """Codes of the primaries, transfer and matrix that a source is shown with.
+
+    Chromium heeds none of a video's unless all three are there: it guesses by codec and height, which encoding may
+    change. So what is missing is filled in: by the matrix, or else by Chromium's guess.
+    """
+    matrix = _BT709 if is_rgb else source.colorspace
+    if matrix == _UNSPECIFIED:
+        is_bt601 = source.codec.canonical_name in _GUESSED_AS_BT601 or source.height < _MIN_BT709_HEIGHT
+        matrix = _BT601 if is_bt601 else _BT709
+    primaries, transfer = source.color_primaries, source.color_trc
+    usual = _USUAL_WITH_MATRIX.get(matrix, (_UNSPECIFIED, _UNSPECIFIED))
+    return (
+        usual[0] if primaries == _UNSPECIFIED else primaries,
+        usual[1] if transfer == _UNSPECIFIED else transfer,
+        matrix,
+    )
 
 
 def _timing(starts: list[Fraction], lengths: list[Fraction]) -> tuple[Fraction, bool]:

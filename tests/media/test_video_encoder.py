@@ -31,6 +31,7 @@ NO_LIMIT = 10_000_000
 QUIET = {"x265-params": "log-level=none"}
 FAST_VP9 = {"deadline": "realtime", "cpu-used": "8"}
 FULL_RANGE, UNSPECIFIED = 2, 2
+BT709, SMPTE170M = 1, 6
 UNEVEN = Path(__file__).with_name("uneven-times.mp4")
 
 
@@ -190,6 +191,35 @@ def test_full_range_and_rgb_become_limited_range_with_the_same_colours(tmp_path:
     seen = converted(source)
     assert_quarters(seen, RED, GREEN, BLUE, YELLOW)
     assert seen.colours[0] == 1
+    assert UNSPECIFIED not in seen.colours  # Chromium heeds no tag of a video unless it has all
+
+
+def write_untagged(path: Path, codec: str, pix_fmt: str, height: int) -> Path:
+    """A video that says nothing about its colours."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=FPS, options=FAST_VP9 if codec == "libvpx-vp9" else {})
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 64, height, pix_fmt
+        for _ in range(3):
+            out.mux(stream.encode(VideoFrame(64, height, pix_fmt)))
+        out.mux(stream.encode(None))
+    assert look(path).colours[3] == UNSPECIFIED
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt", "height", "code"),
+    [
+        ("video.webm", "libvpx-vp9", "yuv420p", 720, SMPTE170M),
+        ("video.mp4", "libx264", "yuv444p", 718, SMPTE170M),
+        ("video.mp4", "libx264", "yuv444p", 720, BT709),
+    ],
+)
+def test_colours_without_tags_get_those_by_which_chromium_shows_them(
+    tmp_path: Path, name: str, codec: str, pix_fmt: str, height: int, code: int
+) -> None:
+    """It guesses by codec and height, and both may change. The rule was read off screenshots of Chromium 150."""
+    assert converted(write_untagged(tmp_path / name, codec, pix_fmt, height)).colours[1:] == (code,) * 3
 
 
 @pytest.mark.full  # FFmpeg computes its table of colours for seconds
