@@ -202,7 +202,7 @@ async def failure_details(processes: WatchedProcesses) -> list[str]:
 async def test_doctor_does_not_repeat_what_echoing_services_say(processes: WatchedProcesses) -> None:
     bearer, header = f"Authorization: Bearer {KEY}", f"Authorization: Bot {processes.discord.token}"
     processes.upstream.fault(Route.POLL, Fault(500, {"error": bearer}))
-    processes.discord.fail_next("GET", "/guilds/*", refused(400, 0, header))
+    processes.discord.fail_next("GET", "/guilds/*", refused(400, 50035, header))
     code, output = await processes.output("doctor")
 
     assert code == 1
