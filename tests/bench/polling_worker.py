@@ -38,7 +38,7 @@ class Pauses:
         self.late_s: list[float] = []
         self.polls = 0
 
-    def next_pause_s(self, _age_s: float) -> float:
+    def next_pause_s(self, *_what_is_known: object) -> float:
         """Called by a poll that found its task in progress."""
         pause_s = random.uniform(self._min_s, self._max_s)  # noqa: S311 - no secret
         self._due_at_s[_job()] = time.monotonic() + pause_s
