@@ -113,7 +113,7 @@ class GuildEvents:
             return
         async with self._recording:
             await self._membership.left(guild.id, self._clock())
-        await self._cancel_where_removed()
+        await self._cancel_where_left_or_blocked()
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
         """The server is available again after an outage, which may have begun before the bot started."""
@@ -127,7 +127,7 @@ class GuildEvents:
             present = {guild.id: guild for guild in self._client.guilds}
             await self._membership.reconcile(present, self._clock())
         self.caught_up.set()
-        await self._cancel_where_removed()
+        await self._cancel_where_left_or_blocked()
         for new in await self._membership.to_welcome(present):
             if not present[new.id].unavailable:
                 await self._welcome(present[new.id])
@@ -143,9 +143,9 @@ class GuildEvents:
         async with self._recording:  # after the servers that were left meanwhile
             self.caught_up.set()
 
-    async def _cancel_where_removed(self) -> None:
-        if cancelled := await self._jobs.cancel_where_removed(self._clock()):
-            log.info("%d queued videos were cancelled: their server removed the bot", cancelled)
+    async def _cancel_where_left_or_blocked(self) -> None:
+        if cancelled := await self._jobs.cancel_where_left_or_blocked(self._clock()):
+            log.info("%d queued videos were cancelled: their server removed the bot or is blocked", cancelled)
 
     async def _welcome(self, guild: discord.Guild) -> None:
         found = await self._membership.to_welcome([guild.id])

@@ -304,11 +304,10 @@ class JobStore:
         async with self._db.write() as connection:
             return await transitions.cancel(connection, job_id, now, even_if_paid=even_if_paid)
 
-    async def cancel_where_removed(self, now: datetime) -> int:
-        """Cancels waiting jobs in servers that removed the bot: they would be paid for and could not be posted.
+    async def cancel_where_left_or_blocked(self, now: datetime) -> int:
+        """Cancels waiting jobs in servers that removed the bot, where their videos could not be posted.
 
-        Also those in blocked servers, in case the process died while it cancelled them. Returns how many jobs it
-        cancelled.
+        Also in blocked servers, in case the process died while it cancelled them. Returns how many jobs.
         """
         return sum(
             [

@@ -186,6 +186,6 @@ async def test_nothing_is_submitted_for_a_server_that_is_not_served_any_more_and
     queued = await add_waiting(store)
     await set_guild(store, **guild)
     assert await next_job(store) is None
-    assert await store.cancel_where_removed(SOON) == 1
+    assert await store.cancel_where_left_or_blocked(SOON) == 1
     job = await read(store, queued)
     assert (job.state, job.charged, job.failure_detail) == (JobState.CANCELLED, False, FailureDetail(why))

@@ -81,7 +81,7 @@ async def begin(store: JobStore, database: Database) -> None:
     """What a start does."""
     if database.file is not None:  # processes that share a server leave each other's leases alone
         await store.free_leases()
-    await store.cancel_where_removed(NOW)
+    await store.cancel_where_left_or_blocked(NOW)
 
 
 async def look(store: JobStore, _database: Database) -> None:
