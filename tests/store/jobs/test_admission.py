@@ -1,6 +1,5 @@
 import asyncio
 import os
-import re
 import sys
 from asyncio.subprocess import PIPE, Process
 from datetime import timedelta
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import func, select
 
 from bot.domain.errors import QuotaRefused, RuleRefused
 from bot.domain.guilds import Access, Budget, LimitOverrides, OperatorDefaults
@@ -296,57 +295,3 @@ async def test_spending_is_summed_per_server_and_over_all_servers(store: JobStor
         everywhere = await ledger.spent(connection, EVERYWHERE, NOW)
     assert (here.videos_today, here.usd_today, here.usd_month) == (2, Decimal("0.4"), Decimal("0.4"))
     assert (everywhere.videos_today, everywhere.usd_today) == (3, Decimal("0.6"))
-
-
-INSERT_OLD_JOBS = """
-    INSERT INTO jobs (id, state, guild_id, channel_id, user_id, prompt, resolution, prompt_extend, watermark,
-                      created_at, state_changed_at, charged, cancel_requested, attempts, claim_count)
-    WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
-    SELECT 'old-' || n, 'delivered', 10 + n % 7, 100, n % 1000, 'a fox', '720P', {yes}, {no},
-           {at}, {at}, {yes}, {no}, 0, 0
-    FROM numbers
-"""
-INSERT_OLD_LEDGER_ENTRIES = """
-    INSERT INTO ledger (kind, guild_id, user_id, job_id, created_at, effective_at, videos, credits, usd, reason)
-    SELECT 'reserve', guild_id, user_id, id, created_at, created_at, 1, 0, 200000000, 'accepted' FROM jobs
-"""
-
-
-async def insert_old_jobs(database: Database, kind: str, count: int) -> None:
-    """Inserts ended jobs with their ledger entries, and updates the planner's statistics."""
-    yes, no = ("1", "0") if kind == "sqlite" else ("TRUE", "FALSE")
-    insert_jobs = INSERT_OLD_JOBS.format(count=count, at="'2026-01-01T00:00:00.000000Z'", yes=yes, no=no)
-    async with database.write() as connection:
-        await connection.exec_driver_sql(insert_jobs)
-        await connection.exec_driver_sql(INSERT_OLD_LEDGER_ENTRIES)
-    async with database.write() as connection:
-        await connection.exec_driver_sql("ANALYZE")
-
-
-async def test_an_acceptance_never_scans_the_rows_of_ended_jobs(
-    store: JobStore, database: Database, kind: str
-) -> None:
-    await insert_old_jobs(database, kind, 20_000)
-    sent: list[tuple[str, Any]] = []
-
-    def record_statement(
-        _connection: object, _cursor: object, statement: str, parameters: Any, *_: object
-    ) -> None:
-        sent.append((statement, parameters))
-
-    event.listen(database._engine.sync_engine, "before_cursor_execute", record_statement)
-    await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=0)
-    job = await add(store)
-    await store.cancel(job.id, NOW, even_if_paid=True)
-    event.remove(database._engine.sync_engine, "before_cursor_execute", record_statement)
-
-    queries = [one for one in sent if re.match(r"(SELECT|UPDATE) .*\b(jobs|ledger)\b", one[0], re.DOTALL)]
-    assert len(queries) >= 10
-    explain = "EXPLAIN QUERY PLAN" if kind == "sqlite" else "EXPLAIN"
-    for statement, parameters in queries:
-        async with database.read() as connection:
-            rows_of_plan = await connection.exec_driver_sql(f"{explain} {statement}", parameters)
-            plan = "\n".join(str(row) for row in rows_of_plan)
-        assert not re.search(
-            r"Seq Scan on (jobs|ledger)|SCAN (jobs|ledger)(?! USING (COVERING )?INDEX ix_jobs_active)", plan
-        ), f"{statement}\n{plan}"
