@@ -116,8 +116,10 @@ class _Server:
                 for key, _ in events:
                     key.data()
         finally:
-            for pid in list(self._controls):
+            for pid in self._controls:
                 self._kill(pid)
+            for pid in self._controls:  # whoever waits for the server expects that they are gone with it
+                os.waitpid(pid, 0)
 
     def _accept(self) -> None:
         if self._requests is None:  # since the selector returned
@@ -148,7 +150,7 @@ class _Server:
         """Kills a child and all that it started. Nothing else can have its id until it is waited for."""
         if pid not in self._controls:  # since the selector returned
             return
-        self._selector.unregister(self._controls[pid])
+        self._ignore(self._controls[pid])
         for kill in (os.kill, os.killpg):  # it may not have a group of its own yet
             with contextlib.suppress(ProcessLookupError):
                 kill(pid, signal.SIGKILL)
@@ -161,12 +163,16 @@ class _Server:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 control = self._controls.pop(pid)
-                if control in self._selector.get_map():
-                    self._selector.unregister(control)
+                self._ignore(control)
                 exit_code = os.waitstatus_to_exitcode(status)
                 _report(control, exit_code)
                 if -exit_code in _CRASH_SIGNALS:
                     self._retire()
+
+    def _ignore(self, control: socket.socket) -> None:
+        """Watches it no longer, if it still does: a child may be killed twice before it is waited for."""
+        if control in self._selector.get_map():
+            self._selector.unregister(control)
 
     def _retire(self) -> None:
         """Takes no further request. What was asked since is lost, and the bot asks another server."""

@@ -246,11 +246,27 @@ async def test_a_decoder_has_no_socket_of_another_picture(rogue: DecodeClient) -
 
 async def test_closing_ends_a_server_and_its_decoders(rogue: DecodeClient) -> None:
     hanging = asyncio.create_task(rogue.prepare(b"hang"))
-    await hanging_decoder()
+    decoder = await hanging_decoder()
     await rogue.close()
     assert decoders() == []
+    assert not psutil.pid_exists(decoder.pid)  # nor is it left for another process to wait for
     with pytest.raises(DecoderNotStarted):
         await hanging
+
+
+async def test_a_server_that_is_closed_while_it_ends_a_decoder_ends_cleanly(
+    rogue: DecodeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    hanging = asyncio.create_task(rogue.prepare(b"hang"))
+    server = (await hanging_decoder()).parent()
+    server.suspend()
+    hanging.cancel()
+    await asyncio.wait({hanging}, timeout=0)
+    closing = asyncio.create_task(rogue.close())
+    await asyncio.wait({closing}, timeout=0)
+    server.resume()  # finds both requests
+    await asyncio.wait({hanging, closing})
+    assert caplog.text == ""
 
 
 async def test_a_server_without_pictures_ends_and_the_next_picture_starts_another() -> None:
