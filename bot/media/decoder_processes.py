@@ -113,7 +113,19 @@ class DecoderProcess:
         return self._stderr.result() if self._stderr.done() else ""
 
     async def end(self) -> None:
-        """Has the decoder killed, if it still runs, and returns once it is gone."""
+        """Has the decoder killed, if it still runs, and returns once it is gone, also if cancelled meanwhile."""
+        ending = asyncio.create_task(self._end())
+        cancelled: asyncio.CancelledError | None = None
+        while not ending.done():
+            try:
+                await asyncio.wait({ending})
+            except asyncio.CancelledError as error:
+                cancelled = error
+        ending.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _end(self) -> None:
         self._have_killed()
         await self._expect_end()
         tasks = [task for task in (self._stderr, self._exit_code, self._sending) if task is not None]

@@ -284,6 +284,20 @@ async def test_cancelling_kills_the_decoder(rogue: DecodeClient) -> None:
     assert not is_alive(process)
 
 
+async def test_cancelling_again_still_waits_until_the_decoder_is_gone(rogue: DecodeClient) -> None:
+    preparing = asyncio.create_task(rogue.prepare(b"hang"))
+    decoder = await hanging_decoder()
+    server = decoder.parent()
+    server.suspend()
+    for _ in range(5):
+        preparing.cancel()
+        await asyncio.wait({preparing}, timeout=0)
+    assert not preparing.done()
+    server.resume()
+    await cancel(preparing)
+    assert not psutil.pid_exists(decoder.pid)
+
+
 async def test_a_decoder_that_cannot_start_does_not_blame_the_picture() -> None:
     async with DecodeClient("tests.media.unready_decoder") as client:
         with pytest.raises(DecoderNotStarted, match="no such library"):
