@@ -116,7 +116,8 @@ async def check_database(database_url: str) -> CheckResult:
     try:
         async with Database.open(database_url) as database:
             status = await schema_status(database)
-            await database.check_writable()
+            if file is not None or status is not SchemaStatus.CURRENT:
+                await database.check_writable()
     except StoreError as error:
         return _failed("database", _sentence(error))
     result = CheckStatus.FAILED if status is SchemaStatus.NEWER else CheckStatus.OK

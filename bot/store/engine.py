@@ -44,6 +44,11 @@ _MIGRATION_LOCK = 0x7A6F6574726F7065
 _OUR_BUGS: tuple[type[Exception], ...] = (DataError, IntegrityError, ProgrammingError)
 """What a wrong statement raises: a bug here, not something that an operator can fix."""
 
+_DENIED = "42501"
+"""PostgreSQL's code for a statement that its user may not run, which drivers report as a wrong one."""
+
+_MAKE_OWNER = "Make the user in DATABASE_URL the owner of the database: ALTER DATABASE ... OWNER TO ..."
+
 _EXAMPLES = "sqlite:///data/zoetrope.db or postgresql://user:password@host/database"
 
 
@@ -198,8 +203,14 @@ class Database:
             await connection.invalidate()
 
     async def check_writable(self) -> None:
-        """Raises StoreError if this user can't write the SQLite file or next to it. Changes nothing."""
+        """Raises StoreError if this user can't write the SQLite file or next to it. Changes nothing.
+
+        On a server: if it can't create tables, which only a start that changes the schema has to.
+        """
         if self.file is None:
+            async with self.read() as connection:
+                if not await connection.scalar(select(func.has_schema_privilege(func.current_schema(), "CREATE"))):
+                    raise StoreError(f"{self._name} can't be used: its user can't create tables. {_MAKE_OWNER}")
             return
         async with self.write() as connection:
             # SQLite begins a transaction even on a read-only file, and only refuses what would change it.
@@ -289,16 +300,24 @@ class Database:
     async def _explaining(self) -> AsyncIterator[None]:
         try:
             yield
-        except _OUR_BUGS:
-            raise
+        except _OUR_BUGS as error:
+            if not _is_denied(error):
+                raise
+            raise StoreError(self._explanation(error)) from error
         except self._failures as error:
             raise StoreError(self._explanation(error)) from error
 
     def _explanation(self, error: Exception) -> str:
         said = str(error.orig if isinstance(error, DBAPIError) else error) or type(error).__name__
         if self._engine.dialect.name == "postgresql":
+            if _is_denied(error):
+                return f"{self._name} can't be used: {said}. {_MAKE_OWNER}"
             return f"{self._name} can't be used: {said}. Check DATABASE_URL, and that the server is running."
         return explanation(self._name, said, busy_s=self._busy_s)
+
+
+def _is_denied(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _DENIED
 
 
 async def _server_time(connection: AsyncConnection) -> datetime:

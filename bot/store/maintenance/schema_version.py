@@ -14,11 +14,14 @@ from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, Strin
 
 from bot.domain.errors import StoreError
 from bot.store import schema
-from bot.store.schema import AWAITS_POLL, AWAITS_STAGE, IS_ACTIVE, jobs
+from bot.store.schema import AWAITS_POLL, AWAITS_STAGE, IS_ACTIVE
 from bot.store.sqlite_files import DAMAGED
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
+_OUR_REVISION = re.compile(r"\d{4}")
+"""Alembic's own are twelve hexadecimal digits."""
 
 _MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
@@ -41,15 +44,22 @@ class SchemaStatus(StrEnum):
 
 
 def status(connection: Connection) -> SchemaStatus:
-    """Compares the schema. Raises StoreError if the tables belong to another program."""
+    """Compares the schema. Raises StoreError if another program's tables are in the way."""
     revision = _revision(connection)
     if revision is None:
-        if inspect(connection).has_table(jobs.name):
+        there = inspect(connection)
+        names = {*there.get_table_names(), *there.get_view_names()}
+        if taken := next((name for name in schema.metadata.tables if name in names), None):
             raise StoreError(
-                f"The database has a table `{jobs.name}` that Zoetrope did not create. "
+                f"The database has a table `{taken}` that Zoetrope did not create. "
                 "Name a database in DATABASE_URL that is only for Zoetrope."
             )
         return SchemaStatus.EMPTY
+    if not _OUR_REVISION.fullmatch(revision):
+        raise StoreError(
+            f"The database has another program's schema (revision `{revision}`). "
+            "Name a database in DATABASE_URL that is only for Zoetrope."
+        )
     if revision == revisions()[-1]:
         return SchemaStatus.CURRENT
     return SchemaStatus.BEHIND if revision in revisions() else SchemaStatus.NEWER

@@ -4,14 +4,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event, inspect, select, text
+from sqlalchemy import Connection, event, inspect, make_url, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.doctor import CheckStatus, check_database
 from bot.domain.errors import StoreError
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
@@ -181,14 +183,51 @@ async def test_a_database_of_a_newer_version_is_refused_unchanged(database: Data
         await set_revision(database, current)
 
 
-async def test_a_database_with_another_programs_table_of_the_same_name_is_refused(empty_url: str) -> None:
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["CREATE TABLE jobs (id INTEGER)"],
+        ["CREATE TABLE prices (id INTEGER)"],
+        ["CREATE VIEW members AS SELECT 1 AS id"],
+        [
+            "CREATE TABLE alembic_version (version_num TEXT)",
+            "INSERT INTO alembic_version (version_num) VALUES ('1975ea83b712')",
+        ],
+    ],
+    ids=["jobs", "prices", "a view", "another program's revision"],
+)
+async def test_a_database_of_another_program_that_is_in_the_way_is_refused(
+    empty_url: str, statements: list[str]
+) -> None:
     async with Database.open(empty_url) as database:
         async with database.write() as connection:
-            await connection.execute(text("CREATE TABLE jobs (id INTEGER)"))
+            for statement in statements:
+                await connection.execute(text(statement))
         with pytest.raises(StoreError, match="only for Zoetrope"):
             await migrate(database)
         with pytest.raises(StoreError, match="only for Zoetrope"):
             await schema_status(database)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+async def test_a_user_who_may_not_create_tables_is_told_so_before_the_first_start_and_by_it(
+    empty_url: str,
+) -> None:
+    user = f"u{uuid4().hex}"
+    async with Database.open(empty_url) as database, database.write() as connection:
+        await connection.execute(text(f"CREATE USER {user}"))
+    url = make_url(empty_url).set(username=user).render_as_string(hide_password=False)
+    try:
+        assert "OWNER TO" in (await check_database(url)).text
+        async with Database.open(url) as database:
+            with pytest.raises(StoreError, match=r"permission denied for schema public.*OWNER TO"):
+                await migrate(database)
+        async with Database.open(empty_url) as database:
+            await migrate(database)
+        assert (await check_database(url)).status is CheckStatus.FAILED  # it may not even read
+    finally:
+        async with Database.open(empty_url) as database, database.write() as connection:
+            await connection.execute(text(f"DROP USER {user}"))
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
