@@ -1,5 +1,6 @@
 import csv
 import io
+import sys
 
 import pytest
 from PIL import Image
@@ -47,6 +48,20 @@ async def test_a_server_without_videos_gets_a_reply_without_files(harness: CogHa
 
     assert "Nobody ordered a video in that time" in answer.content
     assert answer.attachments == []
+
+
+async def test_a_chart_that_cannot_be_drawn_keeps_nobody_from_figures_and_table(
+    harness: CogHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await harness.animate("a fox")
+    await harness.wait_for_message("is ready")
+    monkeypatch.setattr(sys, "executable", "/no/such/python")  # as if the host had no process left
+
+    answer = await show_usage(harness, admin(harness))
+
+    assert "**1 video** by 1 member" in answer.content
+    assert "The chart couldn't be drawn this time." in answer.content
+    assert [name[-4:] for name in await files(answer)] == [".csv"]
 
 
 @pytest.mark.parametrize("period", Period)

@@ -32,6 +32,8 @@ def usage(report: Report) -> str:
         lines.append("Nobody ordered a video in that time, so there's nothing to show.")
     else:
         lines += [*_videos(stats), *_waits(stats), _money(stats)]
+        if report.chart is None:
+            lines.append("The chart couldn't be drawn this time.")
     lines += _budgets(stats.budget)
     if report.is_cut:
         lines.append(

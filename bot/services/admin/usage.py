@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ from functools import cached_property
 
 from bot.domain.ledger import utc_day
 from bot.domain.money import usd_of
-from bot.domain.usage_stats import BudgetUse, JobLine, Period, UsageStats, UsageTally, span_of
+from bot.domain.usage_stats import BudgetUse, Day, JobLine, Period, UsageStats, UsageTally, span_of
 from bot.media import usage_chart
 from bot.services.admin.audited import Admin, AuditedService
 from bot.store.guilds import guild_settings
 from bot.store.money import ledger, usage_stats
+
+log = logging.getLogger(__name__)
 
 CSV_LINES_MAX = 50_000
 """The most jobs in the export; newer ones come first."""
@@ -41,7 +44,10 @@ _LINE_MAX = 1000
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an admin is shown. chart: a PNG; None if there is nothing to draw. csv: a file of `csv_lines` jobs."""
+    """What an admin is shown. csv: a file of `csv_lines` jobs.
+
+    chart: a PNG; None if there is nothing to draw, or if that failed.
+    """
 
     period: Period
     stats: UsageStats
@@ -132,8 +138,16 @@ class UsageService(AuditedService):
         chart = None
         if not stats.is_empty:
             async with self._drawing:  # one chart at a time: it takes a core
-                chart = await usage_chart.draw(stats.days)
+                chart = await _drawn(stats.days)
         return Report(period, stats, chart, file.data(), file.lines)
+
+
+async def _drawn(days: Sequence[Day]) -> bytes | None:
+    try:
+        return await usage_chart.draw(days)
+    except OSError as error:  # also a timeout; the figures and the table don't need the chart
+        log.warning("a chart of a server's use could not be drawn: %r", error)
+        return None
 
 
 def safe_cell(text: str) -> str:
