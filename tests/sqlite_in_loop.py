@@ -1,6 +1,6 @@
 """Lets SQLite's statements run in the event loop of a test, instead of in the thread that aiosqlite has for each.
 
-A hop to a thread and back takes several times as long as most statements do, and a query has four of them.
+A hop to a thread and back takes longer than most statements do.
 Here the loop turns once before each statement, and before and after each commit: tasks meet between
 statements as they do with threads, and are cancelled between them, or when a commit is done and its answer is
 not there yet. What has to wait for a lock still waits in the thread, so that whoever holds the lock can go
@@ -42,7 +42,7 @@ async def _execute(self: Any, call: Callable[..., Any], *args: Any, **kwargs: An
         await asyncio.sleep(0)
         call()
         return await asyncio.sleep(0)
-    if call.__name__ in {"cursor", "fetchall"} or (isinstance(call.__self__, sqlite3.Cursor) and not args):  # type: ignore[attr-defined]  # a method
+    if isinstance(call.__self__, sqlite3.Cursor) and not args:  # type: ignore[attr-defined]  # reads on, or closes
         return call()
     if statement == "BEGIN IMMEDIATE":
         await asyncio.sleep(0)

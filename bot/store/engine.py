@@ -12,11 +12,12 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from sqlalchemy import URL, Table, event, func, select, text
+from sqlalchemy import AsyncAdaptedQueuePool, Table, event, func, select, text
 from sqlalchemy import Connection as SyncConnection
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
@@ -25,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from bot.domain.database_url import PostgresUrl, parse_database_url
 from bot.domain.errors import CommitUnknown, DatabaseFileLost, StoreError
+from bot.store import sqlite_driver
 from bot.store.sqlite_files import beside, explanation, identity_of, make_folders, saved_copies
 
 Connection = AsyncConnection
@@ -108,12 +110,12 @@ class Database:
                 f"The database file {path} can't be created: {error.strerror}. "
                 "Choose another path in DATABASE_URL, or give this user write access to it."
             ) from error
+        # Never creates the file: a deleted one would come back empty.
+        uri = f"file:{quote(str(path))}?mode=rw"
         engine = create_async_engine(
-            # Never creates the file: a deleted one would come back empty.
-            URL.create(
-                "sqlite+aiosqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"}
-            ),
-            connect_args={"timeout": busy_s},
+            "sqlite+aiosqlite://",
+            async_creator=partial(sqlite_driver.connect, uri, busy_s=busy_s),
+            poolclass=AsyncAdaptedQueuePool,
             max_overflow=-1,  # no queue for connections: waiting in it can't be cancelled
             hide_parameters=True,
         )
