@@ -75,7 +75,6 @@ def main(photo: bytes, drawing: bytes) -> None:
     for _ in range(ROUNDS):
         add("photo_s", seconds(prepare_first_frame, photo))
         add("naive_photo_s", seconds(naive_frame, photo))
-        add("naive_drawing_s", seconds(naive_frame, drawing))
     for _ in range(3):
         add("at_once_s", asyncio.run(at_once_s(drawing)))
         add("in_threads_s", in_threads_s(drawing))
