@@ -30,6 +30,9 @@ from bot.providers.ssrf_guard import Address, ForbiddenAddress, forbidden_reason
 
 _MAX_REDIRECTS = 5
 _MAGIC_BYTES = 12
+_WRITE_BYTES = 512 << 10
+"""How much is written at once, in a thread: a trip there takes longer than writing what comes at once."""
+
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LINK_REFUSED = frozenset({401, 403, 404, 410})
 """Statuses of a link that is handed out before its file is there, or whose signature has expired."""
@@ -109,11 +112,16 @@ class Downloads:
         _require_video(head)
         size_bytes = len(head)
         with _new_private_file(to) as file:
-            file.write(head)
-            async for chunk in response.content.iter_any():
+            chunks = [head]
+            written_bytes = 0
+            async for chunk, _ in response.content.iter_chunks():  # as they came; others would be joined copies
                 size_bytes += len(chunk)
                 self._check_size(size_bytes)
-                await asyncio.to_thread(file.write, chunk)
+                chunks.append(chunk)
+                if size_bytes - written_bytes >= _WRITE_BYTES:
+                    await asyncio.to_thread(file.writelines, chunks)
+                    chunks, written_bytes = [], size_bytes
+            await asyncio.to_thread(file.writelines, chunks)
         return size_bytes
 
     def _check_size(self, size_bytes: int) -> None:
