@@ -244,13 +244,59 @@ async def test_a_decoder_has_no_socket_of_another_picture(rogue: DecodeClient) -
     await cancel(hanging)
 
 
-async def test_closing_ends_a_server_and_its_decoders(rogue: DecodeClient) -> None:
-    hanging = asyncio.create_task(rogue.prepare(b"hang"))
-    decoder = await hanging_decoder()
+async def test_closing_ends_a_server_and_its_decoders_and_refuses_their_pictures(rogue: DecodeClient) -> None:
+    hanging = [asyncio.create_task(rogue.prepare(b"hang")) for _ in range(2)]
+    processes = await hanging_decoders(2)
     await rogue.close()
     assert decoders() == []
-    assert not psutil.pid_exists(decoder.pid)  # nor is it left for another process to wait for
-    with pytest.raises(DecoderNotStarted):
+    assert not any(psutil.pid_exists(one.pid) for one in processes)  # nor is any left for another to wait for
+    for preparing in hanging:
+        with pytest.raises(DecoderNotStarted, match="the bot is stopping"):
+            await preparing
+
+
+async def test_closing_ends_a_server_without_pictures(rogue: DecodeClient) -> None:
+    await rogue.prepare(GOOD_PICTURE)
+    assert len(decoders()) == 1
+    await rogue.close()
+    assert decoders() == []
+
+
+async def test_closing_ends_a_server_that_was_started_for_an_expected_picture(rogue: DecodeClient) -> None:
+    rogue.expect_picture()
+    await asyncio.sleep(0)
+    await rogue.close()
+    assert decoders() == []
+
+
+async def test_closing_ends_a_server_that_is_starting_and_refuses_its_picture(rogue: DecodeClient) -> None:
+    preparing = asyncio.create_task(rogue.prepare(GOOD_PICTURE))
+    await asyncio.sleep(0)
+    await rogue.close()
+    assert decoders() == []
+    with pytest.raises(DecoderNotStarted, match="the bot is stopping"):
+        await preparing
+
+
+async def test_a_closed_client_refuses_pictures_and_starts_nothing(rogue: DecodeClient) -> None:
+    await rogue.close()
+    rogue.expect_picture()
+    with pytest.raises(DecoderNotStarted, match="the bot is stopping"):
+        await rogue.prepare(GOOD_PICTURE)
+    assert decoders() == []
+
+
+async def test_closing_twice_returns_both_times_once_all_has_ended(rogue: DecodeClient) -> None:
+    hanging = asyncio.create_task(rogue.prepare(b"hang"))
+    await hanging_decoder()
+
+    async def close() -> list[psutil.Process]:
+        await rogue.close()
+        return decoders()
+
+    for left in (*await asyncio.gather(close(), close()), await close()):
+        assert left == []
+    with pytest.raises(DecoderNotStarted, match="the bot is stopping"):
         await hanging
 
 
@@ -267,6 +313,20 @@ async def test_a_server_that_is_closed_while_it_ends_a_decoder_ends_cleanly(
     server.resume()  # finds both requests
     await asyncio.wait({hanging, closing})
     assert caplog.text == ""
+
+
+@pytest.mark.full
+@linux_only
+async def test_closing_kills_a_server_that_does_not_react(rogue: DecodeClient) -> None:
+    hanging = asyncio.create_task(rogue.prepare(b"hang"))
+    server = (await hanging_decoder()).parent()
+    server.suspend()
+    await rogue.close()
+    assert not is_alive(server)
+    with pytest.raises(DecoderNotStarted, match="the bot is stopping"):
+        await hanging
+    while decoders():  # the kernel ends them with their server
+        await asyncio.sleep(0.01)
 
 
 async def test_a_server_without_pictures_ends_and_the_next_picture_starts_another() -> None:
