@@ -1,7 +1,7 @@
-"""`python bare_delivery.py RESULT_URL MESSAGES_URL TOKEN COUNT ...`: delivers videos as plain aiohttp does.
+"""`python bare_delivery.py RESULT_URL MESSAGES_URL TOKEN`: delivers videos as plain aiohttp does.
 
-So many side by side, for each count; each video is streamed to a file and posted from it. Prints a line when it is
-ready, waits for one, and prints the seconds for each count; then it waits for another line, and ends.
+Prints a line when it is ready. For each number that it reads, it delivers so many side by side and prints the
+seconds; each video is streamed to a file and posted from it.
 """
 
 import asyncio
@@ -29,20 +29,18 @@ async def deliver(session: aiohttp.ClientSession, result: str, messages: str, fi
             await posted.read()
 
 
-async def main(result: str, messages: str, token: str, *counts: str) -> None:
+async def main(result: str, messages: str, token: str) -> None:
     """Delivers all of them."""
     connector = aiohttp.TCPConnector(limit=0)
     headers = {"Authorization": f"Bot {token}"}
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
         with tempfile.TemporaryDirectory() as folder:
             print("ready", flush=True)
-            sys.stdin.readline()
-            for count in counts:
+            for count in sys.stdin:
                 begin = time.perf_counter()
                 files = (Path(folder) / str(number) for number in range(int(count)))
                 await asyncio.gather(*(deliver(session, result, messages, file) for file in files))
                 print(time.perf_counter() - begin, flush=True)
-            sys.stdin.readline()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What delivering finished videos takes: time for one, memory for many at once.
 
-The baseline downloads and posts the same file with plain aiohttp, in a process of its own. The bot's part of one
-delivery is what lies between the request for its result and its message, as seen from outside.
+The baseline downloads and posts the same file with plain aiohttp, in a process of its own. One by one, the bot and
+the baseline take turns, so that both meet the same noise. The bot's part of one delivery is what lies between the
+request for its result and its message, as seen from outside.
 """
 
 import asyncio
@@ -9,7 +10,8 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import PIPE
-from collections.abc import Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -25,7 +27,7 @@ from tests.cogs.conftest import sample_picture
 from tests.discord_server import DiscordServer
 from tests.faulty_gateway import FaultyGateway
 
-MANY, SERVERS, SINGLE = 50, 10, 7
+MANY, SERVERS, SINGLE = 50, 10, 11
 VIDEO_BYTES = 10_000_000
 WITHIN_S = 120.0
 LONG_S = 1e6
@@ -75,6 +77,17 @@ class Costs:
     many_bytes: int
 
 
+@dataclass(frozen=True)
+class Bare:
+    """A process of the baseline. deliver: so many videos side by side; returns the seconds."""
+
+    pid: int
+    deliver: Callable[[int], Awaitable[float]]
+
+
+Settings = dict[str, str]
+
+
 async def order(discord: DiscordServer, number: int = 0) -> None:
     """A new member orders a video, in one of several servers: each may do only so much at once."""
     guilds = list(discord.state.guilds.values())
@@ -117,60 +130,51 @@ async def added_bytes(pid: int, work: Awaitable[object]) -> int:
     return int(most - before)
 
 
-async def product(checkout: Checkout, discord: DiscordServer, upstream: Upstream, folder: Path) -> Costs:
-    """The bot. It is started again before it delivers many, so that no memory is left from before."""
-    also = SETTINGS | {"VTRIX_BASE_URL": upstream.url, "DATABASE_URL": f"sqlite:///{folder / 'zoetrope.db'}"}
-    async with running_bot(checkout, discord, also):
-        await until_commands_are_synced(discord)
-        await until_connected(discord)
-        taken = []
-        for number in range(SINGLE):
+@asynccontextmanager
+async def bare(discord: DiscordServer, upstream: Upstream) -> AsyncIterator[Bare]:
+    """A new process with plain aiohttp, which delivers the last result."""
+    messages = f"{discord.api_url}/channels/{discord.channel.id}/messages"
+    arguments = str(BARE), upstream.requests[-1][1], messages, discord.token
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=PIPE, stdout=PIPE)
+    given, output = process.stdin, process.stdout
+    assert given is not None
+    assert output is not None
+
+    async def deliver(count: int) -> float:
+        given.write(b"%d\n" % count)
+        return float(await output.readline())
+
+    await output.readline()
+    yield Bare(process.pid, deliver)
+    await process.communicate(b"")  # ends it
+
+
+async def one_by_one_s(discord: DiscordServer, upstream: Upstream) -> tuple[float, float]:
+    """Seconds for one video, of the bot and of the baseline: medians. The first ones warm up."""
+    taken: list[tuple[float, float]] = []
+    async with AsyncExitStack() as stack:
+        other: Bare | None = None
+        for number in range(1 + SINGLE):
             await order(discord)
-            posted = await until_posted(discord, number + 1)
-            taken.append(posted - upstream.requests[-1][0])
-        upstream.task_seconds = LONG_S
-        for number in range(MANY):
-            await order(discord, number)
-        async with asyncio.timeout(WITHIN_S):
-            while len(upstream.received) < SINGLE + MANY:
-                await asyncio.sleep(0.01)
-        await asyncio.sleep(QUIET_S)  # the last answers are stored
-    await discord.state.until(lambda: not discord.gateway.live)
-    async with running_bot(checkout, discord, also) as bot:
+            posted_s = await until_posted(discord, 2 * number + 1)
+            seconds = posted_s - upstream.requests[-1][0]
+            if other is None:
+                other = await stack.enter_async_context(bare(discord, upstream))
+            taken.append((seconds, await other.deliver(1)))
+    of_bot, of_bare = zip(*taken[1:], strict=True)
+    return median(of_bot), median(of_bare)
+
+
+async def many_bytes(checkout: Checkout, discord: DiscordServer, upstream: Upstream, settings: Settings) -> int:
+    """What many at once add to the memory of the bot, which is started for it: none is left from before."""
+    videos = len(upstream.requests)
+    async with running_bot(checkout, discord, settings) as bot:
         await until_connected(discord)
         await asyncio.sleep(QUIET_S)
         upstream.gate.clear()
         upstream.task_seconds = 0
-        posted_all = asyncio.gather(open_gate(upstream), until_posted(discord, SINGLE + MANY))
-        return Costs(median(taken), await added_bytes(bot.pid, posted_all))
-
-
-async def baseline(discord: DiscordServer, upstream: Upstream) -> Costs:
-    """Plain aiohttp, with a result and the channel of before, a new process for one by one and for many."""
-    messages = f"{discord.api_url}/channels/{discord.channel.id}/messages"
-    arguments = [str(BARE), upstream.requests[-1][1], messages, discord.token]
-
-    async def deliver(*counts: int) -> tuple[list[float], int]:
-        command = [sys.executable, *arguments, *map(str, counts)]
-        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
-        assert process.stdin is not None
-        output = process.stdout
-        assert output is not None
-        await output.readline()
-        process.stdin.write(b"begin\n")
-        seconds: list[float] = []
-
-        async def until_done() -> None:
-            seconds.extend([float(await output.readline()) for _ in counts])
-
-        added = await added_bytes(process.pid, until_done())
-        await process.communicate(b"end\n")
-        return seconds, added
-
-    one_by_one, _ = await deliver(*[1] * SINGLE)
-    upstream.gate.clear()
-    (_, added), _ = await asyncio.gather(deliver(MANY), open_gate(upstream))
-    return Costs(median(one_by_one), added)
+        posted_all = asyncio.gather(open_gate(upstream), until_posted(discord, videos + MANY))
+        return await added_bytes(bot.pid, posted_all)
 
 
 async def costs(checkout: Checkout) -> tuple[Costs, Costs]:
@@ -179,8 +183,26 @@ async def costs(checkout: Checkout) -> tuple[Costs, Costs]:
         async with DiscordServer() as discord, Upstream(Path(folder)) as upstream:
             for number in range(1, SERVERS):
                 discord.state.add_channel(discord.state.add_guild(f"server {number}"), "general")
-            of_product = await product(checkout, discord, upstream, Path(folder))
-            return of_product, await baseline(discord, upstream)
+            database = f"sqlite:///{Path(folder) / 'zoetrope.db'}"
+            settings = SETTINGS | {"VTRIX_BASE_URL": upstream.url, "DATABASE_URL": database}
+            async with running_bot(checkout, discord, settings):
+                await until_commands_are_synced(discord)
+                await until_connected(discord)
+                of_bot_s, of_bare_s = await one_by_one_s(discord, upstream)
+                upstream.task_seconds = LONG_S
+                for number in range(MANY):
+                    await order(discord, number)
+                async with asyncio.timeout(WITHIN_S):
+                    while len(upstream.received) < 1 + SINGLE + MANY:
+                        await asyncio.sleep(0.01)
+                await asyncio.sleep(QUIET_S)  # the last answers are stored
+            await discord.state.until(lambda: not discord.gateway.live)
+            of_bot_bytes = await many_bytes(checkout, discord, upstream, settings)
+            async with bare(discord, upstream) as other:
+                upstream.gate.clear()
+                all_posted = asyncio.gather(open_gate(upstream), other.deliver(MANY))
+                of_bare_bytes = await added_bytes(other.pid, all_posted)
+            return Costs(of_bot_s, of_bot_bytes), Costs(of_bare_s, of_bare_bytes)
 
 
 def measure(checkout: Checkout) -> Iterator[Row]:
