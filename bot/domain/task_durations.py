@@ -33,8 +33,15 @@ _KNOWN_FROM = 5
 """From how many durations on the remaining time can be told."""
 
 _SHORTEST_HORIZON_S = 150.0
+_LONGEST_HORIZON = 60
+"""How many median durations the grid covers at most: what many tasks seem to take once the clock was set forward
+must not make all cells wide."""
+
 _LARGEST_GRID = 600
 _ITERATIONS = 4
+
+_LONGEST_S = 1e7
+"""Four months, more than any setting lets a task be watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,9 @@ class TaskDuration:
 
     @property
     def is_plausible(self) -> bool:
-        """Whether it can be true; a clock that was set back may say otherwise."""
-        return 0 <= self.over_s < math.inf and (self.within_s is None or self.over_s < self.within_s < math.inf)
+        """Whether it can be true; a clock that was set may say otherwise."""
+        within_s = _LONGEST_S if self.within_s is None else self.within_s
+        return 0 <= self.over_s < within_s <= _LONGEST_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +90,10 @@ class DurationEstimate:
         """The share of tasks that ended by this age."""
         if age_s >= self.horizon_s:
             return 1 - (1 - self.ended[-1]) * math.pow(self.horizon_s / age_s, TAIL_EXPONENT)
-        cell, part = divmod(max(age_s, 0.0) / self.step_s, 1.0)
-        low, high = self.ended[int(cell)], self.ended[int(cell) + 1]
-        return low + part * (high - low)
+        place = max(age_s, 0.0) / self.step_s
+        cell = min(int(place), len(self.ended) - 2)  # rounding
+        low, high = self.ended[cell], self.ended[cell + 1]
+        return low + (place - cell) * (high - low)
 
     def remaining(self, age_s: float) -> Remaining | None:
         """How much longer a task that runs at this age takes.
@@ -94,6 +103,8 @@ class DurationEstimate:
         if self.samples < _KNOWN_FROM or age_s >= self.horizon_s:
             return None
         running = 1 - self.share_ended(age_s)
+        if running <= 0:
+            return None
         p50_s, p90_s = (self._age_when_running(running * share) - age_s for share in (0.5, 0.1))
         return Remaining(max(p50_s, 0.0), max(p90_s, 0.0))
 
@@ -126,14 +137,15 @@ def estimate(durations: Sequence[TaskDuration], *, finest_s: float) -> DurationE
         found = _expectation(masses, ranges, weights)
         smoothed = _smoothed(found, reach)
         masses = [(mass + _ASSUMED_WEIGHT * prior) / total for mass, prior in zip(smoothed, assumed, strict=True)]
-    return DurationEstimate(step_s, tuple(accumulate(masses[:-1], initial=0.0)), len(used))
+    ended = (min(share, 1.0) for share in accumulate(masses[:-1], initial=0.0))  # rounding
+    return DurationEstimate(step_s, tuple(ended), len(used))
 
 
 def _grid(durations: Sequence[TaskDuration], finest_s: float) -> tuple[float, int]:
     """The width and number of cells. Single stragglers are left to the tail: they would make all cells wide."""
-    seen_running = sorted(duration.over_s for duration in durations)
-    longest = seen_running[len(seen_running) * 97 // 100] if seen_running else 0.0
-    horizon_s = max(_SHORTEST_HORIZON_S, 1.5 * longest)
+    seen_running = sorted(duration.over_s for duration in durations) or [0.0]
+    median, longest = (seen_running[len(seen_running) * share // 100] for share in (50, 97))
+    horizon_s = max(_SHORTEST_HORIZON_S, min(1.5 * longest, _LONGEST_HORIZON * median))
     step_s = max(finest_s, horizon_s / _LARGEST_GRID)
     return step_s, math.ceil(horizon_s / step_s)
 

@@ -32,18 +32,22 @@ class DurationLearner:
             await wait_for(self._stop, self._interval_s)
 
     async def run_once(self) -> None:
-        """Reads the durations if there are new ones."""
+        """Reads the durations if there are new ones. Whatever fails, the schedule still works."""
         try:
-            newest_id = await self._store.newest_id()
-            if newest_id == self._learned_id:
-                return
-            latest = await self._store.latest()
+            await self._learn()
         except StoreError as error:
             log.debug("the durations of earlier tasks can't be read: %s", error)
+        except Exception:  # whatever another program wrote into the table
+            log.exception("the durations of earlier tasks can't be used")
+
+    async def _learn(self) -> None:
+        newest_id = await self._store.newest_id()
+        if newest_id == self._learned_id:
             return
+        latest = await self._store.latest()
+        self._learned_id = newest_id
         for resolution, durations in latest.items():
             self._schedule.learn(resolution, durations)
-        self._learned_id = newest_id
 
     def wake(self) -> None:
         """Does nothing: a new job says nothing about durations."""

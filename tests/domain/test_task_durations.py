@@ -84,6 +84,25 @@ def test_one_task_of_hours_does_not_blur_the_others() -> None:
     assert known.step_s < 0.5
 
 
+def test_tasks_that_seemed_to_run_for_a_day_do_not_blur_the_others_however_few_there_are() -> None:
+    a_day = TaskDuration(86_400, None)  # the clock was set forward while they ran
+    assert estimate([a_day, *[seen(60)] * 20], finest_s=0.5).step_s < 10
+    assert estimate([a_day] * 60 + [seen(60)] * 440, finest_s=0.5).step_s < 10
+
+
+def test_at_the_very_end_of_the_grid_something_is_known() -> None:
+    for longest_s in (108.691, 123.817, 258.125):
+        known = estimate([TaskDuration(longest_s, None)] * 5, finest_s=0.0125)
+        age_s = math.nextafter(known.horizon_s, 0)
+        assert known.share_ended(age_s) == pytest.approx(known.share_ended(known.horizon_s))
+        assert known.remaining(age_s) is not None
+
+
+def test_no_more_than_all_tasks_have_ended_however_long_they_take() -> None:
+    known = estimate([TaskDuration(103_640.1, None), TaskDuration(950_241.2, None)], finest_s=7.5)
+    assert known.share_ended(known.horizon_s * 0.999999) <= known.share_ended(1e9) <= 1
+
+
 @given(SOME_DURATIONS, AGES, AGES)
 def test_the_share_that_ended_grows_with_age_from_0_to_at_most_1(
     durations: list[TaskDuration], one: float, other: float
@@ -128,7 +147,10 @@ def test_the_remaining_times_are_in_order(durations: list[TaskDuration], age_s: 
         (TaskDuration(10, 4), False),
         (TaskDuration(-1, 4), False),
         (TaskDuration(0, math.nan), False),
+        (TaskDuration(1e300, None), False),
+        (TaskDuration(0, 1e300), False),
+        (TaskDuration(math.inf, None), False),
     ],
 )
-def test_what_a_clock_that_was_set_back_says_is_not_plausible(duration: TaskDuration, *, plausible: bool) -> None:
+def test_what_a_clock_that_was_set_says_is_not_plausible(duration: TaskDuration, *, plausible: bool) -> None:
     assert duration.is_plausible is plausible

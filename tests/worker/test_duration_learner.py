@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bot.domain.errors import StoreError
 from bot.domain.jobs import JobState, Resolution
@@ -72,6 +73,18 @@ async def test_it_runs_at_the_start_and_again_until_it_is_stopped() -> None:
     await store.wait_for_call("newest_id", times=3)
     learner.stop()
     await running
+
+
+async def test_durations_that_can_not_be_used_leave_the_schedule_as_it_is() -> None:
+    text: Any = "ten"  # SQLite keeps whatever another program wrote
+    store, schedule = FakeDurations(TaskDuration(text, None)), PollSchedule(3, 15)
+    unknown_s = first_pause_s(schedule)
+    learner = DurationLearner(store, schedule)
+    await learner.run_once()
+    assert first_pause_s(schedule) == unknown_s
+    store.seen = MINUTES
+    await learner.run_once()
+    assert first_pause_s(schedule) > unknown_s
 
 
 async def test_a_worker_that_starts_knows_what_another_one_learned(harness: WorkerHarness) -> None:

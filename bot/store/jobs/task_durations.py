@@ -29,7 +29,7 @@ class TaskDurationStore:
             return await connection.scalar(select(func.max(task_durations.c.id))) or 0
 
     async def latest(self) -> Mapping[Resolution, Sequence[TaskDuration]]:
-        """The latest durations of each resolution, newest first."""
+        """The latest durations of each resolution, newest first; none that can't be true."""
         async with self._database.read() as connection:
             return {resolution: await _latest(connection, resolution) for resolution in Resolution}
 
@@ -37,4 +37,5 @@ class TaskDurationStore:
 async def _latest(connection: Connection, resolution: Resolution) -> list[TaskDuration]:
     columns = select(task_durations.c.over_s, task_durations.c.within_s)
     query = columns.where(task_durations.c.resolution == resolution).order_by(task_durations.c.id.desc())
-    return [TaskDuration(row.over_s, row.within_s) for row in await connection.execute(query.limit(SAMPLES))]
+    found = [TaskDuration(*row) for row in await connection.execute(query.limit(SAMPLES))]
+    return [duration for duration in found if duration.is_plausible]

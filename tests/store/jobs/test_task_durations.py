@@ -1,8 +1,10 @@
 """How long tasks took is kept with the outcomes that say so."""
 
+import math
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import insert
 
 from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Reschedule, Resolution
 from bot.domain.task_durations import SAMPLES, TaskDuration
@@ -11,6 +13,7 @@ from bot.store.jobs import task_durations
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.task_durations import TaskDurationStore
 from bot.store.privacy.retention import RetentionStore
+from bot.store.schema import task_durations as task_durations_table
 from tests.store.factories import DETAIL, MINUTE, NOW, SECOND, bring_to, claim, read, resume_failed_job
 
 pytestmark = pytest.mark.both_databases
@@ -78,6 +81,16 @@ async def test_a_duration_that_can_not_be_true_is_left_out(
 ) -> None:
     await record(database, TaskDuration(30, 20), TaskDuration(-5, 3))
     assert await durations.newest_id() == 0
+
+
+async def test_a_duration_that_can_not_be_true_is_not_read_either(
+    database: Database, durations: TaskDurationStore
+) -> None:
+    rows = [(math.inf, None), (1e300, None), (-5.0, 3.0), (5.0, 3.0), (5.0, math.inf), (5.0, 8.0)]
+    async with database.write() as connection:  # as another program may have written them
+        columns = [{"resolution": "720P", "over_s": over, "within_s": within} for over, within in rows]
+        await connection.execute(insert(task_durations_table), columns)
+    assert (await durations.latest())[Resolution.P720] == [TaskDuration(5, 8)]
 
 
 async def test_the_newest_id_grows_with_each_duration(database: Database, durations: TaskDurationStore) -> None:
