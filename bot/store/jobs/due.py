@@ -22,7 +22,17 @@ from bot.store.jobs.transitions import LONGEST_PAUSE
 from bot.store.schema import AWAITS_POLL, AWAITS_STAGE, HAS_FAILED_CLAIMS, jobs
 
 SUSPECT_CLAIMS = 2
-"""After this many claims without a write, a job may be what kills workers: at most one such runs at a time."""
+"""After this many claims without a write, a job may be what kills workers: at most one such runs at a time.
+
+Polls, hundreds of which are under way when a worker dies, run in the groups below.
+"""
+
+_SUSPECT_POLLS = {2: 64, 3: 8}
+"""How many polls are tried again at the same time, by the claims without a write; after more, only one.
+
+If the worker dies again, the job that kills it is among them. So it is alone before it counts as what kills workers,
+and nothing else of its group does.
+"""
 
 GUILD_MAX_IN_PROGRESS = 8
 """A server with this many jobs in progress gets no more for now: a rate-limited channel must not starve others.
@@ -150,14 +160,27 @@ def _not_of(guild_ids: Collection[int]) -> ColumnElement[bool]:
 async def suspects(
     connection: Connection, kinds: Collection[DueFor], times: Times, held: Collection[Job]
 ) -> list[str]:
-    """The ids of due jobs during which workers may have died, the longest due first; none while one is held."""
+    """The ids of due jobs during which workers may have died and that may run together; none while one is held.
+
+    The longest due first.
+    """
     if any(job.claim_count > SUSPECT_CLAIMS for job in held):
         return []
     held_ids = {job.id for job in held}
     kind = or_(*(_IS_FOR[one] for one in kinds))
-    query = select(jobs.c.id).where(HAS_FAILED_CLAIMS, jobs.c.due_at.is_not(None), kind, times.is_due)
-    rows = await connection.scalars(query.order_by(jobs.c.due_at, jobs.c.created_at).limit(1 + len(held)))
-    return [job_id for job_id in rows if job_id not in held_ids]
+    columns = select(jobs.c.id, jobs.c.state, jobs.c.claim_count)
+    query = columns.where(HAS_FAILED_CLAIMS, jobs.c.due_at.is_not(None), kind, times.is_due)
+    limit = max(_SUSPECT_POLLS.values()) + len(held)
+    group: list[str] = []
+    largest = limit
+    for row in await connection.execute(query.order_by(jobs.c.due_at, jobs.c.created_at).limit(limit)):
+        if row.id not in held_ids:
+            is_poll = row.state == JobState.RUNNING
+            largest = min(largest, _SUSPECT_POLLS.get(row.claim_count, 1) if is_poll else 1)
+            if len(group) >= largest:
+                break
+            group.append(row.id)
+    return group
 
 
 async def _read(

@@ -72,7 +72,8 @@ async def claim_due(
     """Puts up to `limit` due rows under a lease; skips rows that another process is claiming."""
     # Suspects first, or the trusted jobs could always fill the limit.
     token = _new_token()
-    found = await _lock_rows(connection, await due.suspects(connection, kinds, times, held), times, 1, token)
+    suspects = (await due.suspects(connection, kinds, times, held))[:limit]
+    found = await _lock_rows(connection, suspects, times, len(suspects), token)
     rest = limit - len(found)
     line = await due.in_turn(connection, kinds, times, rest, held) if rest else []
     found += await _lock_rows(connection, line, times, rest, token)

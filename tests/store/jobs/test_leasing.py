@@ -1,14 +1,16 @@
 import asyncio
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
-from bot.domain.jobs import ENDED, JobState, JobUpdate, MoveTo, Reschedule
+from bot.domain.jobs import ENDED, Job, JobState, JobUpdate, MoveTo, Reschedule
 from bot.store.engine import Database
-from bot.store.jobs.due import GUILD_MAX_IN_PROGRESS, SUSPECT_CLAIMS
+from bot.store.jobs.due import GUILD_MAX_IN_PROGRESS, SUSPECT_CLAIMS, DueFor
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import jobs
+from bot.worker.loop import MAX_CLAIMS
 from tests.store.factories import (
     LEASES,
     MANY,
@@ -308,6 +310,55 @@ async def test_jobs_whose_workers_died_twice_are_claimed_one_at_a_time(store: Jo
     assert await store.claim_due(now, MANY, LEASES, claimed) == []
     await store.apply(next(job for job in claimed if job.claim_count == 3), Reschedule(None), now)
     assert [job.claim_count for job in await store.claim_due(now, MANY, LEASES)] == [3]
+
+
+async def add_running(store: JobStore, count: int) -> list[str]:
+    """Running jobs that are due to be polled, in that order."""
+    ids = [(await add(store, NOW - (count - number) * SECOND)).id for number in range(count)]
+    async with store._db.write() as connection:
+        await connection.execute(update(jobs).values(state=JobState.RUNNING, upstream_id="task-1"))
+    return ids
+
+
+async def claim_polls(store: JobStore, now: datetime) -> list[Job]:
+    return await store.claim_due(now, MANY, LEASES, kinds=(DueFor.POLL,))
+
+
+async def test_polls_during_which_workers_died_are_claimed_in_ever_smaller_groups(store: JobStore) -> None:
+    await add_running(store, 70)
+    groups = []
+    for death in range(6):
+        claimed = await claim_polls(store, NOW + death * MINUTE)
+        groups.append(Counter(job.claim_count for job in claimed))
+    assert groups == [{1: 70}, {2: 70}, {3: 64}, {4: 8}, {5: 1}, {6: 1}]
+
+
+async def test_while_a_group_of_suspected_polls_is_under_way_no_other_is_claimed(store: JobStore) -> None:
+    await add_running(store, 70)
+    for death in range(SUSPECT_CLAIMS):
+        await claim_polls(store, NOW + death * MINUTE)
+    now = NOW + SUSPECT_CLAIMS * MINUTE
+    group = await claim_polls(store, now)
+    assert await store.claim_due(now, MANY, LEASES, group, kinds=(DueFor.POLL,)) == []
+    await store.reschedule([(job, Reschedule(now + MINUTE)) for job in group], now)
+    assert len(await claim_polls(store, now)) == 6
+
+
+async def test_a_poll_that_kills_its_workers_takes_no_other_with_it(store: JobStore) -> None:
+    deadly = (await add_running(store, 70))[66]
+    now, deaths, others = NOW, 0, [0]
+    for _ in range(100):
+        claimed = await claim_polls(store, now)
+        if deadly in {job.id for job in claimed}:
+            deaths += 1
+            now += MINUTE
+        else:
+            await store.reschedule([(job, Reschedule(now + SECOND)) for job in claimed], now)
+            now += SECOND
+        others += [job.claim_count for job in claimed if job.id != deadly]
+        if deaths > MAX_CLAIMS:
+            break
+    assert deaths > MAX_CLAIMS >= max(others)
 
 
 async def test_a_job_whose_workers_died_is_still_claimed_among_many_others(store: JobStore) -> None:
