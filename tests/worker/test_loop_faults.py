@@ -356,6 +356,14 @@ async def test_a_submission_with_a_bug_is_never_repeated(harness: WorkerHarness)
     assert harness.provider.submit_count == 1
 
 
+async def test_a_stage_that_fails_right_after_a_start_does_not_end_its_job(harness: WorkerHarness) -> None:
+    job = await harness.running_job(harness.worker())
+    harness.advance_clock(hours=24, seconds=1)  # no process ran, or the system's clock was set
+    harness.provider.fail("status", TimeoutError())
+    await run_until_idle(harness.worker(started_at=harness.clock()))
+    assert await harness.state(job) is JobState.RUNNING
+
+
 async def test_a_stage_that_fails_for_a_day_ends_its_job(harness: WorkerHarness) -> None:
     worker = harness.worker()
     job = await harness.running_job(worker)

@@ -30,8 +30,8 @@ Polls, hundreds of which are under way when a worker dies, run in the groups bel
 _SUSPECT_POLLS = {2: 64, 3: 8}
 """How many polls are tried again at the same time, by the claims without a write; after more, only one.
 
-If the worker dies again, the job that kills it is among them. So it is alone before it counts as what kills workers,
-and nothing else of its group does.
+If the worker dies again, the job that kills it is among them. So that one is alone before it counts as what kills
+workers, and nothing else of its group does.
 """
 
 GUILD_MAX_IN_PROGRESS = 8

@@ -151,6 +151,14 @@ class StageContext:
         """How much of the time since then this process has been running."""
         return self.clock() - (since if self.started_at is None else max(since, self.started_at))
 
+    def is_hopeless(self, since: datetime) -> bool:
+        """Whether what kept failing since then can be given up: nothing is left upstream by now.
+
+        Not right after a start, when the network may not be up yet and the clock may have been changed.
+        """
+        lifetime, patience = self.config.task_lifetime, min(self.config.task_lifetime, self.config.job_timeout)
+        return self.clock() - since > lifetime and self.observed_for(since) > patience
+
     def retry(self, backoff: Backoff, attempt: int, error: Exception | None = None) -> Reschedule:
         """The outcome of a failed attempt: try again after a growing pause, or after as long as `error` says."""
         pause_s = backoff.pause_s(attempt, jitter=self.jitter())

@@ -74,7 +74,6 @@ class _NotWanted(Exception):
 async def deliver(job: Job, context: StageContext) -> Outcome:
     """Delivering: downloads the video and posts it, exactly once; where its channel takes none, to its member."""
     assert job.result_url is not None  # noqa: S101 - set by the stage that moved the job to delivering
-    waited = context.clock() - job.state_changed_at
     no_result_since = context.no_result_since.pop(job.id, context.clock())
     if job.is_removed:
         return MoveTo(JobState.DELIVERED)  # an earlier delivery posted it, though it seemed to fail
@@ -84,7 +83,7 @@ async def deliver(job: Job, context: StageContext) -> Outcome:
         return stopped.outcome
     except (ResultRefused, ResultIncomplete) as error:
         missing_for = context.clock() - no_result_since
-        if missing_for > context.config.result_patience or waited > context.config.task_lifetime:
+        if missing_for > context.config.result_patience or context.is_hopeless(job.state_changed_at):
             log.warning("job %s: the result stays away: %s", job.id, error)
             return Fail(FailureReason.RESULT_UNUSABLE, FailureDetail(FailureCause.VIDEO_UNUSABLE))
         context.no_result_since[job.id] = no_result_since
@@ -100,7 +99,7 @@ async def deliver(job: Job, context: StageContext) -> Outcome:
         DeliveryDelayed,
         DeliveryForbidden,
     ) as error:
-        if waited > context.config.task_lifetime:
+        if context.is_hopeless(job.state_changed_at):
             return Fail(FailureReason.UNDELIVERABLE, FailureDetail(FailureCause.NOT_DELIVERED))
         return _retry_delivery(job, context, error)
 
@@ -215,7 +214,7 @@ async def _end_elsewhere(job: Job, error: DeliveryError, context: StageContext, 
 
 
 def _is_old_news(job: Job, context: StageContext) -> bool:
-    return context.clock() - job.state_changed_at > context.config.task_lifetime
+    return context.is_hopeless(job.state_changed_at)
 
 
 async def _deliver_once(job: Job, url: str, context: StageContext) -> Outcome:

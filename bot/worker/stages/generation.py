@@ -79,7 +79,6 @@ async def poll(job: Job, context: StageContext) -> Outcome:
     """Running: polls the task."""
     assert job.upstream_id is not None  # noqa: S101 - a running job has one; a CHECK in the schema enforces it
     begun_at = job.state_changed_at  # not the submission: a resumed job has all its time again
-    age = context.clock() - begun_at
     is_late = context.observed_for(begun_at) > context.config.job_timeout
     try:
         task = await context.provider.status(job.upstream_id)
@@ -90,7 +89,7 @@ async def poll(job: Job, context: StageContext) -> Outcome:
         log.warning("job %s: poll refused: %s", job.id, error)
         return _retry_poll(job, context)
     except UpstreamError as error:
-        if age > context.config.task_lifetime:
+        if context.is_hopeless(begun_at):
             detail = FailureDetail(FailureCause.SERVICE_UNREACHABLE)
             return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail))
         # One task's failed poll does not pause submissions: they find out themselves what the upstream accepts.

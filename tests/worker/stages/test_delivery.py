@@ -235,6 +235,19 @@ async def test_a_delayed_delivery_is_retried_until_the_result_expires(
     assert failure(await deliver(job, stages.context)) is FailureReason.UNDELIVERABLE
 
 
+async def test_what_fails_right_after_a_start_is_not_given_up(stages: StageHarness) -> None:
+    video, end = stages.job(JobState.DELIVERING), stages.job(JobState.FAILED)
+    stages.clock.move(hours=25)  # the process did not run, or the system's clock was set
+    just_started = replace(stages.context, started_at=stages.clock())
+    stages.messenger.fail("find_video", DELAYED, DELAYED)
+    stages.messenger.fail("show_status", DELAYED, DELAYED)
+    retried = await deliver(video, just_started), await finalise_status(end, just_started)
+    assert [isinstance(one, Reschedule) and one.attempt for one in retried] == [True, True]
+    stages.clock.move(minutes=31)
+    assert failure(await deliver(video, just_started)) is FailureReason.UNDELIVERABLE
+    assert await finalise_status(end, just_started) == Reschedule(None)
+
+
 async def test_a_download_waits_as_long_as_a_busy_upstream_says(stages: StageHarness) -> None:
     stages.provider.fail("download", UpstreamBusy("slow down", retry_after_s=77))
     assert wait_s(await deliver(stages.job(JobState.DELIVERING), stages.context)) == 77

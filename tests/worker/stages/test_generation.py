@@ -336,6 +336,16 @@ async def test_a_task_that_the_upstream_no_longer_knows_fails(stages: StageHarne
     assert failure(await poll(job, stages.context)) is FailureReason.TIMED_OUT
 
 
+async def test_a_poll_that_fails_right_after_a_start_gives_no_task_up(stages: StageHarness) -> None:
+    job = await stages.running_job()
+    stages.clock.move(hours=25)  # the process did not run, or the system's clock was set
+    just_started = replace(stages.context, started_at=stages.clock())
+    stages.provider.fail("status", UNREACHED, UNREACHED)
+    assert isinstance(await poll(job, just_started), Reschedule)
+    stages.clock.move(minutes=31)
+    assert failure(await poll(job, just_started)) is FailureReason.TIMED_OUT
+
+
 async def test_a_cancelled_job_is_polled_until_its_task_ends(stages: StageHarness) -> None:
     job = await stages.running_job(cancel_requested=True)
     assert isinstance(await poll(job, stages.context), Reschedule)
