@@ -5,6 +5,7 @@ at about the same time share a transaction. If the process dies, the job's lease
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -18,6 +19,12 @@ log = logging.getLogger(__name__)
 
 MAX_BUG_RETRIES = 3
 """How often a write that failed with anything but a StoreError is retried."""
+
+POLLS_AT_ONCE = 4
+"""How many polls that found their task ended are written at the same time.
+
+Hundreds may end together. Whoever else has something to write, such as an order or a delivery, would wait for all.
+"""
 
 
 class OutcomeWriter:
@@ -39,6 +46,7 @@ class OutcomeWriter:
         self._backoff = backoff
         self._pending: dict[str, tuple[Job, Reschedule]] = {}
         self._writing_pending = asyncio.Lock()
+        self._poll_turns = asyncio.Semaphore(POLLS_AT_ONCE)
         self._failing_writes = 0
 
     @property
@@ -108,7 +116,9 @@ class OutcomeWriter:
         return written
 
     async def _apply(self, job: Job, outcome: MoveTo | Fail | PauseSubmissions) -> bool:
-        if not await self._store.apply(job, outcome, self._clock()):
+        async with self._poll_turns if job.state is JobState.RUNNING else contextlib.nullcontext():
+            written = await self._store.apply(job, outcome, self._clock())
+        if not written:
             log.error("job %s: its lease was lost; its outcome is dropped: %r", job.id, outcome)
             return False
         log.info("job %s: %s → %s", job.id, job.state, _describe(outcome))

@@ -4,6 +4,7 @@ import asyncio
 
 from bot.domain.jobs import Job, JobState
 from bot.worker.loop import Worker
+from bot.worker.outcome_writer import POLLS_AT_ONCE
 from tests.harness import POLL_INTERVAL_S, WorkerHarness, hang_call, let_loop_run, run_until_idle, running_loop
 from tests.worker.test_loop_stop import FakeService
 
@@ -36,6 +37,19 @@ async def test_no_more_polls_than_allowed_are_under_way_and_none_is_left_out(har
     answered.set()
     await run
     assert harness.provider.calls.count("status") == 5
+
+
+async def test_tasks_that_end_together_leave_turns_at_the_store_to_everybody_else(harness: WorkerHarness) -> None:
+    worker = harness.worker(max_running=100)
+    jobs = await running_jobs(harness, worker, 3 * POLLS_AT_ONCE)
+    harness.provider.finish_all()
+    applied = harness.worker_store.calls.count("apply")
+    written, run = await hang_call(worker, harness.worker_store, "apply")
+    await let_loop_run(harness)
+    assert harness.worker_store.calls.count("apply") - applied == POLLS_AT_ONCE
+    written.set()
+    await run
+    assert {await harness.state(job) for job in jobs} == {JobState.DELIVERING}
 
 
 async def test_polls_are_claimed_again_once_half_of_their_places_are_free(harness: WorkerHarness) -> None:
