@@ -186,8 +186,8 @@ class Settings(DatabaseSettings):
     discord_gateway_url: _GatewayUrl | None = Field(
         None, description="the ws(s) URL of a gateway proxy, such as `ws://127.0.0.1:8081`"
     )
-    poll_min_seconds: float = _number(3.0, 0.1, 3600, "the shortest pause between two polls of a task", "seconds")
-    poll_max_seconds: float = _number(15.0, 0.1, 3600, "the longest pause between two polls of a task", "seconds")
+    poll_min_seconds: float = _number(3.0, 0.1, 900, "the shortest pause between two polls of a task", "seconds")
+    poll_max_seconds: float = _number(15.0, 0.1, 900, "the longest pause between two polls of a task", "seconds")
     job_timeout_seconds: float = _number(
         1800.0, 10, _WEEK_S, "how long a task may run before its job fails", "seconds"
     )

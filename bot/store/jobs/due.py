@@ -40,6 +40,9 @@ GUILD_MAX_IN_PROGRESS = 8
 Polls don't count: they wait for no channel.
 """
 
+_CLOCKS_DIFFER = timedelta(minutes=1)
+"""By how much the clocks of two workers may differ: none takes what another sets for misdated."""
+
 LONGEST_LEASE = timedelta(minutes=10)
 """No lease is longer without a renewal."""
 
@@ -89,7 +92,7 @@ class Times:
     @property
     def is_misdated(self) -> ColumnElement[bool]:
         """Rows that are due at a time that nothing sets, except for approvals, which wait for a day."""
-        return and_(jobs.c.due_at > self.now + LONGEST_PAUSE, jobs.c.state != JobState.AWAITING)
+        return and_(jobs.c.due_at > self.now + LONGEST_PAUSE + _CLOCKS_DIFFER, jobs.c.state != JobState.AWAITING)
 
     @property
     def is_free(self) -> ColumnElement[bool]:

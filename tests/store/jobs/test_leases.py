@@ -125,6 +125,14 @@ async def test_no_job_is_due_later_than_the_longest_pause(store: JobStore, outco
     assert await store.claim_due(NOW + LONGEST_PAUSE - SECOND, MANY, LEASES) == []
 
 
+async def test_the_longest_pause_is_none_too_long_for_a_worker_whose_clock_is_behind(store: JobStore) -> None:
+    held = await bring_to(store, JobState.RUNNING)
+    await store.apply(held, Reschedule(NOW + HOUR), NOW)
+    behind = NOW - timedelta(milliseconds=5)
+    assert await store.claim_due(behind, MANY, LEASES) == []
+    assert await store.next_due_at(behind, 5) == NOW + LONGEST_PAUSE
+
+
 async def test_the_gate_does_not_stay_closed_after_the_clock_was_set_back(store: JobStore) -> None:
     for user_id in (1, 2):
         await add_waiting(store, user_id=user_id)
