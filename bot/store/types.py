@@ -77,6 +77,17 @@ def storable_json(value: object, depth: int = MAX_DEPTH) -> Any:
             return storable_text(str(value))
 
 
+def utc_text(moment: datetime) -> str:
+    """An aware moment as `UtcDateTime` stores it on SQLite. Raises ValueError for a naive one."""
+    return _in_utc(moment).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError(f"a naive datetime can't be stored: {moment!r}")
+    return moment.astimezone(UTC)
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware moment, in UTC, to the microsecond.
 
@@ -90,12 +101,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Raises ValueError for a naive datetime."""
         if value is None:
             return None
-        if value.tzinfo is None:
-            raise ValueError(f"a naive datetime can't be stored: {value!r}")
-        utc = value.astimezone(UTC)
-        if dialect.name == "sqlite":
-            return utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
-        return utc
+        return utc_text(value) if dialect.name == "sqlite" else _in_utc(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """An aware datetime in UTC."""

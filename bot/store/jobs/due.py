@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, TextClause, and_, func, or_, select, true, union_all
+from sqlalchemy import ColumnElement, Select, TextClause, and_, func, or_, select, true, type_coerce, union_all
+from sqlalchemy.types import NullType
 
 from bot.domain.jobs import Job, JobState
 from bot.store.engine import Connection
@@ -104,17 +105,15 @@ class Times:
 
 
 class Candidate(NamedTuple):
-    """A row that is due."""
+    """A row that is due. Sorts by age: the longest due first, then the oldest.
 
+    The times are as the database returned them: they are only compared, hundreds a second.
+    """
+
+    due_at: Any
+    created_at: Any
     id: str
     guild_id: int
-    due_at: datetime
-    created_at: datetime
-
-    @property
-    def age(self) -> tuple[datetime, datetime, str]:
-        """Sorts: the longest due first, then the oldest."""
-        return self.due_at, self.created_at, self.id
 
 
 async def in_turn(
@@ -125,7 +124,7 @@ async def in_turn(
     held: jobs that the caller is working on, which are left out.
     """
     found = [one for kind in kinds for one in await _of_each_server(connection, kind, times, limit, held)]
-    found.sort(key=lambda one: one.age)
+    found.sort()
     turns: Counter[int] = Counter()
     line: list[tuple[int, int]] = []
     for place, one in enumerate(found):
@@ -144,11 +143,14 @@ async def _of_each_server(
         if kind is DueFor.STAGE and count >= GUILD_MAX_IN_PROGRESS
     }
     held_ids = {job.id for job in held}
-    size = limit + _MORE + len(held)
+    size = limit + _MORE
     found: list[Candidate] = []
     for _ in range(_READS):
-        trusted = jobs.c.claim_count < SUSPECT_CLAIMS
-        window = await _read(connection, _WAITS_FOR[kind], times, size, trusted, _not_of(passed_over))
+        where = jobs.c.claim_count < SUSPECT_CLAIMS, _not_of(passed_over)
+        window = await _read(connection, _WAITS_FOR[kind], times, size, *where)
+        if not held_ids.isdisjoint(one.id for one in window):  # their leases ran out
+            size = limit + _MORE + len(held)
+            window = await _read(connection, _WAITS_FOR[kind], times, size, *where)
         found += [one for one in window if one.id not in held_ids]
         passed_over |= {one.guild_id for one in window}
         if len(window) < size or len({one.guild_id for one in found}) >= limit:
@@ -190,7 +192,10 @@ async def _read(
     connection: Connection, kind: TextClause, times: Times, limit: int, *where: ColumnElement[bool]
 ) -> list[Candidate]:
     """The first rows of an index that are due. What is due too late for the index's order comes last."""
-    columns = (jobs.c.id, jobs.c.guild_id, jobs.c.due_at, jobs.c.created_at)
+    times_as_stored = (
+        type_coerce(column, NullType()).label(column.name) for column in (jobs.c.due_at, jobs.c.created_at)
+    )
+    columns = (*times_as_stored, jobs.c.id, jobs.c.guild_id)
     due, misdated = (
         select(*columns).where(kind, moment, times.is_free, *where).order_by(jobs.c.due_at).limit(limit).subquery()
         for moment in (jobs.c.due_at <= times.now, times.is_misdated)

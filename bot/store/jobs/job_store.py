@@ -38,7 +38,16 @@ from bot.domain.notifications import AnswerLost
 from bot.domain.policy import Consequence, Requester, best_resolution
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings, violations
-from bot.store.jobs import admission, budget_alerts, leasing, recovery, refusals, submission_gate, transitions
+from bot.store.jobs import (
+    admission,
+    budget_alerts,
+    leasing,
+    recovery,
+    refusals,
+    rescheduling,
+    submission_gate,
+    transitions,
+)
 from bot.store.jobs.admission import Admitted
 from bot.store.jobs.due import ANYTHING, DueFor, Times
 from bot.store.jobs.rows import fetch_job, job_of, read_job, select_jobs, state_columns
@@ -283,7 +292,7 @@ class JobStore:
     async def reschedule(self, batch: Sequence[tuple[Job, Reschedule]], now: datetime) -> int:
         """Reschedules many jobs at once; returns how many still held their lease."""
         async with self._db.write() as connection:
-            rescheduled = await transitions.reschedule(connection, batch, now)
+            rescheduled = await rescheduling.reschedule(connection, batch, now)
             if shown := [job.id for job, outcome in batch if outcome.update.status_says_closed is not None]:
                 # The gate may have closed or opened while they were shown.
                 await self._show_truly(connection, shown, now)

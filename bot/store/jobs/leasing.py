@@ -13,15 +13,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, case, func, not_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, not_, select, update
 
 from bot.domain.guilds import Access
 from bot.domain.jobs import Job, JobState
+from bot.store.bulk import IDS, is_among
 from bot.store.engine import Connection
 from bot.store.jobs import due, submission_gate
 from bot.store.jobs.due import ANYTHING, DueFor, Times
-from bot.store.jobs.rows import IDS, count_jobs, job_of, read_job, select_jobs, state_columns
+from bot.store.jobs.rows import JOB_COLUMNS, count_jobs, job_of, read_job, select_jobs, state_columns
 from bot.store.schema import AWAITS_POLL, AWAITS_STAGE, IS_ACTIVE, guilds, jobs, notifications
+from bot.store.types import UtcDateTime
 
 _HOLDS_A_SLOT = and_(IS_ACTIVE, jobs.c.state.in_((JobState.SUBMITTING, JobState.RUNNING)))
 """Jobs that occupy one of the upstream's slots."""
@@ -70,34 +72,38 @@ async def claim_due(
     kinds: Collection[DueFor] = ANYTHING,
 ) -> list[Job]:
     """Puts up to `limit` due rows under a lease; skips rows that another process is claiming."""
+    lease = {
+        "lease_token": _new_token(),
+        "lease_until": _lease_ends(times.lease_now, leases),
+        "claim_count": jobs.c.claim_count + 1,
+    }
     # Suspects first, or the trusted jobs could always fill the limit.
-    token = _new_token()
     suspects = (await due.suspects(connection, kinds, times, held))[:limit]
-    found = await _lock_rows(connection, suspects, times, len(suspects), token)
+    found = await _claim_rows(connection, suspects, times, len(suspects), lease)
     rest = limit - len(found)
     line = await due.in_turn(connection, kinds, times, rest, held) if rest else []
-    found += await _lock_rows(connection, line, times, rest, token)
-    await renew(connection, found, times.lease_now, leases, lease_token=token, claim_count=jobs.c.claim_count + 1)
-    return found
+    return found + await _claim_rows(connection, line, times, rest, lease)
 
 
-async def _lock_rows(
-    connection: Connection, line: Sequence[str], times: Times, limit: int, token: str
+async def _claim_rows(
+    connection: Connection, line: Sequence[str], times: Times, limit: int, lease: Mapping[str, Any]
 ) -> list[Job]:
-    """Locks the first rows of the line that nobody else has locked, if they are still due.
-
-    Returns the jobs as they are once they are claimed with this token.
-    """
+    """Writes the lease into the first rows of the line that nobody else has locked, if they are still due."""
     found: list[Job] = []
     while line and len(found) < limit:
         ids, line = line[: limit - len(found)], line[limit - len(found) :]
-        query = select_jobs().where(jobs.c.id.in_(IDS), times.is_due).with_for_update(skip_locked=True)
-        locked = {
-            row.id: job_of(row, lease_token=token, claim_count=row.claim_count + 1)
-            for row in await connection.execute(query, {IDS.key: ids})
-        }
-        found += [locked[job_id] for job_id in ids if job_id in locked]
+        of_line = is_among(jobs.c.id, connection.dialect.name)
+        unlocked = select(jobs.c.id).where(of_line, times.is_due).with_for_update(skip_locked=True)
+        claim = update(jobs).where(jobs.c.id.in_(unlocked)).values(lease).returning(*JOB_COLUMNS)
+        claimed = {row.id: job_of(row) for row in await connection.execute(claim, {IDS: ids})}
+        found += [claimed[job_id] for job_id in ids if job_id in claimed]
     return found
+
+
+def _lease_ends(lease_now: datetime, leases: Mapping[JobState, timedelta]) -> ColumnElement[datetime]:
+    """When a lease ends that begins now, by the state of the job."""
+    ends = {state: literal(lease_now + lease, UtcDateTime) for state, lease in leases.items()}
+    return case(ends, value=jobs.c.state)
 
 
 async def claim_queued(
@@ -129,17 +135,12 @@ async def claim_queued(
 
 
 async def renew(
-    connection: Connection,
-    held: Collection[Job],
-    lease_now: datetime,
-    leases: Mapping[JobState, timedelta],
-    **also: Any,
+    connection: Connection, held: Collection[Job], lease_now: datetime, leases: Mapping[JobState, timedelta]
 ) -> None:
-    """Extends the leases of these jobs. The caller has locked their rows. also: further columns to set."""
-    for state in dict.fromkeys(job.state for job in held):
-        ids = [job.id for job in held if job.state is state]
-        change = update(jobs).where(jobs.c.id.in_(IDS)).values(lease_until=lease_now + leases[state], **also)
-        await connection.execute(change, {IDS.key: ids})
+    """Extends the leases of these jobs. The caller has locked their rows."""
+    change = update(jobs).where(is_among(jobs.c.id, connection.dialect.name))
+    change = change.values(lease_until=_lease_ends(lease_now, leases))
+    await connection.execute(change, {IDS: [job.id for job in held]})
 
 
 async def end_all(connection: Connection) -> int:

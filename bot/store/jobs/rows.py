@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Row, Select, TextClause, bindparam, func, select
+from sqlalchemy import ColumnElement, Row, Select, TextClause, func, select
 
 from bot.domain.jobs import FailureDetail, FailureReason, Job, JobState, JobUpdate, Order, Resolution
 from bot.domain.ledger import Amounts, Entry, EntryKind, is_plausible_cost
@@ -19,21 +19,20 @@ from bot.store.schema import jobs
 MAX_MONEY_DIGITS = 30
 """How many digits an amount may have, and how far from the point its first one may be; others are implausible."""
 
-IDS: BindParameter[Any] = bindparam("ids", expanding=True)
-"""A parameter that takes many ids, for statements that are executed often: `in_` with a list looks at each."""
-
 RELEASED: dict[str, Any] = {"lease_token": None, "lease_until": None, "claim_count": 0}
 """The columns of a job that no worker holds."""
 
 _ORDER_FIELDS = [field.name for field in fields(Order)]
 _JOB_FIELDS = [field.name for field in fields(Job) if field.name != "order"]
 _UPDATE_FIELDS = [field.name for field in fields(JobUpdate) if field.name in jobs.c]
-_JOB_COLUMNS = [jobs.c[name] for name in (*_JOB_FIELDS, *_ORDER_FIELDS)]
+
+JOB_COLUMNS = [jobs.c[name] for name in (*_JOB_FIELDS, *_ORDER_FIELDS)]
+"""What `job_of` reads."""
 
 
 def select_jobs() -> Select[Any]:
     """A SELECT of what `job_of` reads."""
-    return select(*_JOB_COLUMNS)
+    return select(*JOB_COLUMNS)
 
 
 async def fetch_job(connection: Connection, *where: ColumnElement[bool], lock: bool = False) -> Job | None:
@@ -53,8 +52,8 @@ async def count_jobs(connection: Connection, *where: ColumnElement[bool] | TextC
     return (await connection.execute(select(func.count()).select_from(jobs).where(*where))).scalar_one()
 
 
-def job_of(row: Row[Any], **instead: Any) -> Job:
-    """The job in a row of `select_jobs`. instead: other values for some of its fields."""
+def job_of(row: Row[Any]) -> Job:
+    """The job in a row of `JOB_COLUMNS`."""
     values = tuple(row)  # by position, since the worker reads hundreds a second
     job = dict(zip(_JOB_FIELDS, values, strict=False))
     order = dict(zip(_ORDER_FIELDS, values[len(_JOB_FIELDS) :], strict=False))
@@ -64,7 +63,7 @@ def job_of(row: Row[Any], **instead: Any) -> Job:
         job["failure_reason"] = FailureReason(reason)
     if (detail := job["failure_detail"]) is not None:
         job["failure_detail"] = FailureDetail.from_text(detail)
-    return Job(order=Order(**order), **job | instead)
+    return Job(order=Order(**order), **job)
 
 
 def state_columns(state: JobState, now: datetime) -> dict[str, Any]:

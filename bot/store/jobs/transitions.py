@@ -1,4 +1,4 @@
-"""Writes the outcomes of stages, and cancellations, inside the caller's transaction.
+"""Moves jobs from state to state: outcomes of stages, and cancellations, inside the caller's transaction.
 
 Every write is guarded by the job's state and, for outcomes, by the lease token.
 """
@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, TextClause, bindparam, case, delete, select, update
+from sqlalchemy import ColumnElement, TextClause, delete, select, update
 
 from bot.domain.guilds import Access
 from bot.domain.jobs import (
@@ -21,12 +21,12 @@ from bot.domain.jobs import (
     JobState,
     MoveTo,
     PauseSubmissions,
-    Reschedule,
 )
+from bot.store.bulk import IDS, is_among
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs import task_durations
-from bot.store.jobs.rows import IDS, RELEASED, fetch_job, read_job, state_columns, update_columns
+from bot.store.jobs.rows import RELEASED, fetch_job, read_job, state_columns, update_columns
 from bot.store.money import ledger
 from bot.store.outbox import notifications
 from bot.store.schema import IS_ACTIVE, first_frames, jobs
@@ -47,11 +47,11 @@ async def lock_held(connection: Connection, held: Sequence[Job]) -> dict[str, bo
     known = {job.id: (job.lease_token, job.state) for job in held if job.lease_token is not None}
     rows = await connection.execute(
         select(jobs.c.id, jobs.c.lease_token, jobs.c.state, jobs.c.cancel_requested)
-        .where(jobs.c.id.in_(IDS))
+        .where(is_among(jobs.c.id, connection.dialect.name))
         # In a fixed order, so that two calls can't deadlock.
         .order_by(jobs.c.id)
         .with_for_update(),
-        {IDS.key: list(known)},
+        {IDS: list(known)},
     )
     return {row.id: row.cancel_requested for row in rows if (row.lease_token, row.state) == known[row.id]}
 
@@ -83,36 +83,6 @@ async def _no_longer_made(connection: Connection, job: Job) -> FailureCause | No
     if guild.access is Access.BLOCKED:
         return FailureCause.SERVER_BLOCKED
     return None if guild.left_at is None else FailureCause.BOT_REMOVED
-
-
-async def reschedule(connection: Connection, batch: Sequence[tuple[Job, Reschedule]], now: datetime) -> int:
-    """Reschedules many jobs; returns how many still held their lease."""
-    held = await lock_held(connection, [job for job, _ in batch])
-    # One statement for all rows that change the same columns: usually one in total.
-    groups: dict[frozenset[str], list[dict[str, Any]]] = {}
-    for job, outcome in batch:
-        if job.id not in held:
-            continue
-        cancelled = held[job.id] and not job.cancel_requested
-        columns = {
-            "row_id": job.id,
-            "failed": outcome.attempt,
-            "due_at": now if cancelled else _limited(job.state, outcome.due_at, now),
-            **update_columns(outcome.update),
-        }
-        groups.setdefault(frozenset(columns), []).append(columns)
-    change = (
-        update(jobs)
-        .where(jobs.c.id == bindparam("row_id"))
-        .values(RELEASED | {"attempts": case((bindparam("failed", type_=Boolean), jobs.c.attempts + 1), else_=0)})
-    )
-    for parameters in groups.values():
-        await connection.execute(change, parameters)
-    # In order of days, so that two batches can't deadlock over the daily totals.
-    for job, outcome in sorted(batch, key=lambda pair: (pair[0].created_at, pair[0].id)):
-        if job.id in held and outcome.update.cost_usd is not None:
-            await _settle(connection, job.id, now)
-    return len(held)
 
 
 async def cancel(
@@ -233,7 +203,7 @@ async def write_state(
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
     if columns["state"] not in _KEEPS_FRAME:
         await connection.execute(delete(first_frames).where(first_frames.c.job_id == job_id))
-    job = await _settle(connection, job_id, now, actor_id=actor_id)
+    job = await settle(connection, job_id, now, actor_id=actor_id)
     if job.state is JobState.FAILED:
         await notifications.job_failed(connection, job, now)
     # A failed task may cost less; the learned price is that of a video.
@@ -241,7 +211,8 @@ async def write_state(
         await ledger.learn_price(connection, job.order.resolution, job.cost_usd)
 
 
-async def _settle(connection: Connection, job_id: str, now: datetime, *, actor_id: int | None = None) -> Job:
+async def settle(connection: Connection, job_id: str, now: datetime, *, actor_id: int | None = None) -> Job:
+    """Brings the job's entries in the ledger to its expected balance; returns the job."""
     job = await read_job(connection, job_id)
     await ledger.settle(connection, job, now, actor_id=actor_id)
     return job
@@ -266,7 +237,7 @@ def _columns_of_move(
         if outcome.charged is not None:
             columns["charged"] = outcome.charged
         if outcome.due_at is not None and (job.cancel_requested or not cancel_requested):
-            columns["due_at"] = _limited(to, outcome.due_at, now)
+            columns["due_at"] = limited(to, outcome.due_at, now)
     return columns
 
 
@@ -276,7 +247,7 @@ def _may_still_be_billed(job: Job, outcome: MoveTo | Fail | PauseSubmissions) ->
     return may_have_a_task and not isinstance(outcome, PauseSubmissions) and outcome.cost_unknown
 
 
-def _limited(state: JobState, due_at: datetime | None, now: datetime) -> datetime | None:
+def limited(state: JobState, due_at: datetime | None, now: datetime) -> datetime | None:
     """`due_at`, but no later than `LONGEST_PAUSE`: the rest comes from a clock that was set back."""
     return due_at if due_at is None or state is JobState.AWAITING else min(due_at, now + LONGEST_PAUSE)
 

@@ -94,7 +94,8 @@ async def claim_and_write(store: JobStore, database: Database) -> None:
     for kinds in ([DueFor.POLL], [DueFor.STAGE]):
         await store.next_due_at(NOW - SECOND, 5, kinds)
     later = NOW + MINUTE
-    [*_, job] = await store.claim_due(later, 32, LEASES)
+    [*_, polled, job] = await store.claim_due(later, 32, LEASES)
+    await store.reschedule([(polled, Reschedule(later, JobUpdate(progress=0.5, seen_running_at=later)))], later)
     await store.apply(job, Reschedule(None, JobUpdate(status_message_id=7, status_says_closed=True)), later)
     await store.release([submitting])
     await store.open_gate(later)
