@@ -314,7 +314,7 @@ class Worker:
                 await self._store.return_unsent(job, self._context.clock())
             raise
         # The outcome may be the only record of something paid for: a cancelled task still writes it.
-        write = asyncio.ensure_future(self._outcome_writer.write(job, outcome))
+        write = self._outcome_writer.write(job, outcome)
         try:
             written = await asyncio.shield(write)
         except asyncio.CancelledError:

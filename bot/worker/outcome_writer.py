@@ -7,8 +7,9 @@ at about the same time share a transaction. If the process dies, the job's lease
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from bot.domain.errors import StoreError
 from bot.domain.jobs import Fail, Job, JobState, MoveTo, Outcome, PauseSubmissions, Reschedule
@@ -44,8 +45,9 @@ class OutcomeWriter:
         self._jitter = jitter
         self._batch_delay = batch_delay
         self._backoff = backoff
-        self._pending: dict[str, tuple[Job, Reschedule]] = {}
-        self._writing_pending = asyncio.Lock()
+        self._pending: list[tuple[Job, Reschedule]] = []
+        self._pending_write: asyncio.Task[bool] | None = None
+        self._writing_batch = asyncio.Lock()
         self._poll_turns = asyncio.Semaphore(POLLS_AT_ONCE)
         self._failing_writes = 0
 
@@ -54,23 +56,39 @@ class OutcomeWriter:
         """Whether an outcome could not be written yet. Claiming more jobs now could take its lease."""
         return self._failing_writes > 0
 
-    async def write(self, job: Job, outcome: Outcome) -> bool:
-        """Writes the outcome, however long the store is down; returns whether the lease was still held.
+    def write(self, job: Job, outcome: Outcome) -> asyncio.Task[bool]:
+        """Writes the outcome, however long the store is down; the task returns whether the lease was still held.
 
-        Any error but the store's is a bug of ours: retried a few times, then raised, and the lease expires.
+        Reschedules at about the same time have one task, which returns True. Any error but the store's is a bug of
+        ours: retried a few times, then raised, and the lease expires.
         """
-        if isinstance(outcome, Reschedule):
-            self._pending[job.id] = (job, outcome)
-            await asyncio.sleep(self._batch_delay.total_seconds())
+        if not isinstance(outcome, Reschedule):
+            write = self._until_written(
+                partial(self._apply, job, outcome), f"job {job.id}: its outcome {outcome!r}"
+            )
+            return asyncio.create_task(write)
+        self._pending.append((job, outcome))
+        if self._pending_write is None:
+            self._pending_write = asyncio.create_task(self._write_pending())
+        return self._pending_write
+
+    async def _write_pending(self) -> bool:
+        """Writes the reschedules that are pending by the time that the one before is written."""
+        await asyncio.sleep(self._batch_delay.total_seconds())
+        async with self._writing_batch:
+            batch, self._pending, self._pending_write = self._pending, [], None
+            return await self._until_written(
+                partial(self._write_batch, batch), f"a batch of {len(batch)} reschedules"
+            )
+
+    async def _until_written(self, attempt: Callable[[], Awaitable[bool]], what: str) -> bool:
         failures = 0
         try:
             while True:
                 try:
-                    if isinstance(outcome, Reschedule):
-                        return await self._write_pending(job)
-                    return await self._apply(job, outcome)
+                    return await attempt()
                 except Exception as error:
-                    log.exception("job %s: its outcome can't be written yet: %r", job.id, outcome)
+                    log.exception("%s can't be written yet", what)
                     if not isinstance(error, StoreError) and failures >= MAX_BUG_RETRIES:
                         raise
                     self._failing_writes += failures == 0
@@ -79,22 +97,7 @@ class OutcomeWriter:
         finally:
             self._failing_writes -= failures > 0
 
-    async def _write_pending(self, job: Job) -> bool:
-        """Writes all pending reschedules, unless another job's call just wrote this one's: usually one did.
-
-        One batch at a time: the next one is written when the first of those that missed this one is ready.
-        """
-        async with self._writing_pending:
-            if job.id in self._pending:
-                batch, self._pending = self._pending, {}
-                try:
-                    await self._write_batch(list(batch.values()))
-                except (StoreError, asyncio.CancelledError):
-                    self._pending = batch | self._pending
-                    raise
-        return True
-
-    async def _write_batch(self, batch: list[tuple[Job, Reschedule]]) -> None:
+    async def _write_batch(self, batch: list[tuple[Job, Reschedule]]) -> bool:
         try:
             written = await self._store.reschedule(batch, self._clock())
         except StoreError:
@@ -104,6 +107,7 @@ class OutcomeWriter:
             written = await self._write_one_by_one(batch)
         if written != len(batch):
             log.warning("%d of %d reschedules had lost their lease", len(batch) - written, len(batch))
+        return True
 
     async def _write_one_by_one(self, batch: list[tuple[Job, Reschedule]]) -> int:
         """Keeps one that can't be written from blocking the others; returns how many were written."""
