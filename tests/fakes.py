@@ -133,7 +133,7 @@ class FakeProvider(Faulty):
             self.orders.append(order)
             task_id = f"task-{len(self.orders)}"
             if self.submit_status is TaskStatus.IN_PROGRESS:
-                self.tasks[task_id] = Task(task_id, TaskStatus.IN_PROGRESS, raw={"id": task_id})
+                self.tasks[task_id] = Task(task_id, TaskStatus.IN_PROGRESS, raw=lambda: {"id": task_id})
             else:
                 self.finish(task_id, self.submit_status)
             running = [task for task in self.tasks.values() if task.status is TaskStatus.IN_PROGRESS]
@@ -159,9 +159,11 @@ class FakeProvider(Faulty):
 
 def finished_task(task_id: str, status: TaskStatus, *, video: bool = True) -> Task:
     if status is TaskStatus.FAILED:
-        return Task(task_id, status, error_code="1", error_message="the model stumbled", raw={"id": task_id})
+        return Task(
+            task_id, status, error_code="1", error_message="the model stumbled", raw=lambda: {"id": task_id}
+        )
     url = f"https://cdn.example/{task_id}.mp4" if video else None
-    return Task(task_id, status, video_url=url, cost_usd=Decimal("0.12"), raw={"id": task_id})
+    return Task(task_id, status, video_url=url, cost_usd=Decimal("0.12"), raw=lambda: {"id": task_id})
 
 
 @dataclass(frozen=True)

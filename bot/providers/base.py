@@ -3,7 +3,7 @@
 Errors are subclasses of `bot.domain.errors.UpstreamError`; the class tells the caller what to do next.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -26,7 +26,8 @@ class Task:
     """One task as the gateway reports it.
 
     progress: 0 to 1, or None. video_url: set on a completed task that has a video. cost_usd: the total cost.
-    error_code, error_message: set on a failed task, in the gateway's words. raw: the whole response.
+    error_code, error_message: set on a failed task, in the gateway's words. raw: gives the whole response, as JSON
+    that any database can store; most polls don't need it, and it costs as much as the rest.
     """
 
     id: str
@@ -36,7 +37,7 @@ class Task:
     cost_usd: Decimal | None = None
     error_code: str | None = None
     error_message: str | None = None
-    raw: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    raw: Callable[[], Mapping[str, Any]] = field(default=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

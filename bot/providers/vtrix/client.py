@@ -117,20 +117,35 @@ class Vtrix:
         ssl = self._network.ssl
         # The worker limits what it does at once. A limit here would make polls wait for a connection, and aiohttp
         # counts that as connecting.
-        self._polls = await self._open(aiohttp.TCPConnector(limit=0, resolver=resolver, ssl=ssl))
+        unlimited = aiohttp.TCPConnector(limit=0, resolver=resolver, ssl=ssl)
         # When the gateway closes a kept-alive connection just as a POST goes out, nobody can tell whether the POST
         # was read. A fresh connection for each create avoids that doubt.
-        self._creates = await self._open(
-            aiohttp.TCPConnector(resolver=resolver, ssl=ssl, force_close=True, socket_factory=half_close_socket)
+        fresh = aiohttp.TCPConnector(
+            resolver=resolver, ssl=ssl, force_close=True, socket_factory=half_close_socket
         )
+        # Headers and timeouts are the sessions', since aiohttp merges those of a request anew each time.
+        key = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        self._polls = await self._open(unlimited, self._timeouts.poll_s, key)
+        self._creates = await self._open(fresh, self._timeouts.submit_s, key)
+        elsewhere = await self._open(aiohttp.TCPConnector(limit=0, resolver=resolver, ssl=ssl), None, {})
         self._downloads = Downloads(
-            self._polls, self._base, self._network.is_public, self._timeouts, self._max_result_bytes
+            elsewhere, self._base, self._network.is_public, self._timeouts, self._max_result_bytes
         )
         return self
 
-    async def _open(self, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
-        headers = {"User-Agent": f"zoetrope/{version('zoetrope')}"}
-        session = aiohttp.ClientSession(connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar())
+    async def _open(
+        self, connector: aiohttp.BaseConnector, limit_s: float | None, headers: dict[str, str]
+    ) -> aiohttp.ClientSession:
+        """limit_s: how long a request may take once it is connected; None if each has its own limit."""
+        connect_s = self._timeouts.connect_s
+        # Connecting has its own limit within the total, so the total expires only after it.
+        total_s = None if limit_s is None else connect_s + limit_s
+        session = aiohttp.ClientSession(
+            connector=connector,
+            headers={"User-Agent": f"zoetrope/{version('zoetrope')}", **headers},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=total_s, connect=connect_s),
+        )
         return await self._stack.enter_async_context(session)
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -155,7 +170,7 @@ class Vtrix:
         """As `Provider.status`."""
         # Quoted by hand: an id is one path segment, whatever characters it contains.
         url = URL(f"{self._poll_url}/{quote(task_id, safe='')}", encoded=True)
-        parsed = await self._request("GET", url, timeout_s=self._timeouts.poll_s, ambiguous=UpstreamIll)
+        parsed = await self._request("GET", url, ambiguous=UpstreamIll)
         if parsed.id is None and parsed.status is None:
             if parsed.error is not None:
                 raise _refused(parsed.error, status=200)
@@ -180,15 +195,9 @@ class Vtrix:
             return
 
     async def _create(self, data: bytes) -> GatewayResponse:
-        parsed = await self._request(
-            "POST",
-            self._base / _CREATE_PATH,
-            timeout_s=self._timeouts.submit_s,
-            ambiguous=OutcomeUnknown,
-            data=data,
-        )
+        parsed = await self._request("POST", self._base / _CREATE_PATH, ambiguous=OutcomeUnknown, data=data)
         if parsed.id is None and parsed.error is None:
-            said = self._excerpt(json.dumps(parsed.raw, ensure_ascii=False).encode())
+            said = self._excerpt(json.dumps(parsed.raw(), ensure_ascii=False).encode())
             raise OutcomeUnknown(f"The gateway's response to a create has neither a task nor an error: {said}.")
         return parsed
 
@@ -217,11 +226,10 @@ class Vtrix:
             self._known_tasks.popitem(last=False)
 
     async def _request(
-        self, method: str, url: URL, *, timeout_s: float, ambiguous: type[UpstreamError], data: bytes | None = None
+        self, method: str, url: URL, *, ambiguous: type[UpstreamError], data: bytes | None = None
     ) -> GatewayResponse:
         """One request and its parsed response. ambiguous: what to raise if the gateway may have acted."""
         session = self._polls if data is None else self._creates
-        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         proxy, proxy_headers = self._proxy
         problem: UpstreamError
         try:
@@ -230,14 +238,9 @@ class Vtrix:
                 url,
                 # As a file: aiohttp writes large bytes in one piece, but a file chunk by chunk.
                 data=io.BytesIO(data) if data is not None else None,
-                headers=headers,
                 allow_redirects=False,
                 proxy=proxy,
                 proxy_headers=proxy_headers,
-                # Connecting has its own limit within the total, so the total expires only after it.
-                timeout=aiohttp.ClientTimeout(
-                    total=self._timeouts.connect_s + timeout_s, connect=self._timeouts.connect_s
-                ),
             ) as response:
                 if response.ok and response.status < 300:  # noqa: PLR2004  a status reads best as its number
                     body = bytearray()
@@ -325,7 +328,7 @@ def _refused(error: ErrorDetails, *, status: int) -> UpstreamRefused:
 
 async def _read_capped(response: aiohttp.ClientResponse, body: bytearray) -> bytes:
     """Reads the decompressed body into `body`. Raises: InvalidResponse as soon as it exceeds the cap."""
-    async for chunk in response.content.iter_any():
+    while chunk := await response.content.readany():
         body += chunk
         if len(body) > _MAX_JSON_BYTES:
             raise InvalidResponse

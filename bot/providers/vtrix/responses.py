@@ -6,7 +6,7 @@ nothing it returns can break a log line, a database column or a chat message. Th
 
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -48,7 +48,7 @@ class ErrorDetails:
 class GatewayResponse:
     """One parsed JSON response; None for whatever it does not usably say.
 
-    unknown_status: the status as sent, if it is not a known one (it counts as in progress).
+    unknown_status: the status as sent, if it is not a known one (it counts as in progress). raw: see `Task`.
     """
 
     id: str | None
@@ -58,7 +58,7 @@ class GatewayResponse:
     video_url: str | None = None
     cost_usd: Decimal | None = None
     error: ErrorDetails | None = None
-    raw: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    raw: Callable[[], Mapping[str, Any]] = field(default=dict, compare=False)
 
 
 def parse_response(body: bytes, *, secret: str) -> GatewayResponse:
@@ -77,6 +77,11 @@ def parse_response(body: bytes, *, secret: str) -> GatewayResponse:
         elif error is not None and task_id is not None:
             status = TaskStatus.FAILED
     usage = response.get("usage")
+
+    def raw() -> Mapping[str, Any]:
+        pairs = ((_keepable(key, secret), _storable(value, secret)) for key, value in response.items())
+        return {key: value for key, value in pairs if key}
+
     return GatewayResponse(
         id=task_id,
         status=status,
@@ -85,11 +90,7 @@ def parse_response(body: bytes, *, secret: str) -> GatewayResponse:
         video_url=video_url,
         cost_usd=_cost(usage.get("cost")) if isinstance(usage, dict) else None,
         error=error,
-        raw={
-            tidy_key: _storable(value, secret)
-            for key, value in response.items()
-            if (tidy_key := _keepable(key, secret))
-        },
+        raw=raw,
     )
 
 

@@ -68,7 +68,7 @@ async def submit(job: Job, context: StageContext) -> Outcome:
             job = replace(job, submitted_at=now)
             return MoveTo(
                 JobState.RUNNING,
-                replace(update, progress=task.progress, upstream_response=task.raw),
+                replace(update, progress=task.progress, upstream_response=task.raw()),
                 due_at=_next_poll_at(job, now, now, context),
             )
         case TaskStatus.COMPLETED | TaskStatus.FAILED:
@@ -104,7 +104,7 @@ async def poll(job: Job, context: StageContext) -> Outcome:
         case TaskStatus.IN_PROGRESS if is_late:
             minutes = round(context.config.job_timeout.total_seconds() / 60)
             detail = FailureDetail(FailureCause.NOT_FINISHED, minutes=minutes)
-            update = JobUpdate(upstream_response=task.raw, task_duration=_duration(job, now, None))
+            update = JobUpdate(upstream_response=task.raw(), task_duration=_duration(job, now, None))
             return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, update))
         case TaskStatus.IN_PROGRESS:
             update = JobUpdate(progress=task.progress, seen_running_at=now)
@@ -139,7 +139,7 @@ def _duration(job: Job, seen_running_at: datetime | None, ended_at: datetime | N
 def _outcome_of(job: Job, task: Task, update: JobUpdate) -> Outcome:
     """The outcome of a task that ended."""
     update = replace(
-        update, progress=None, result_url=task.video_url, cost_usd=task.cost_usd, upstream_response=task.raw
+        update, progress=None, result_url=task.video_url, cost_usd=task.cost_usd, upstream_response=task.raw()
     )
     if task.status is TaskStatus.FAILED:
         log.warning("job %s: its task failed: %s %s", job.id, task.error_code, task.error_message)

@@ -56,7 +56,7 @@ async def test_a_completed_task_has_its_video_and_its_cost(server: ScriptedServe
         "https://cdn.example/x.mp4",
     )
     assert task.cost_usd == Decimal("0.12")
-    assert task.raw == answer
+    assert task.raw() == answer
 
 
 async def test_a_completed_task_may_have_no_video(server: ScriptedServer, vtrix: Vtrix) -> None:

@@ -85,7 +85,7 @@ async def test_an_accepted_create_is_a_task_in_progress(
     server.answers(ACCEPTED)
     task = await vtrix.submit(order, frame)
     assert (task.id, task.status, task.video_url) == ("t-1", TaskStatus.IN_PROGRESS, None)
-    assert task.raw == ACCEPTED
+    assert task.raw() == ACCEPTED
 
 
 async def test_a_create_may_return_a_completed_task(
