@@ -26,8 +26,8 @@ class WorkerConfig:
     """How much the worker does at once.
 
     max_running: tasks upstream. submit_interval: between two submissions. max_concurrent_jobs: stages that run at
-    the same time, besides polls. max_claimed_polls: jobs that are claimed for a poll at the same time;
-    max_concurrent_polls: requests for them. max_idle: the longest sleep, since another process may add jobs.
+    the same time, besides polls. max_concurrent_polls: polls that are under way; as soon as half of that many may
+    begin, more jobs are claimed. max_idle: the longest sleep, since another process may add jobs.
     batch_delay: how long a reschedule waits for others to share its transaction. poll_interval: between two claims
     of polls, so that one claim gets many. final_write_timeout: how long a cancelled stage may still write its
     outcome. takeover_delay: how long after an outage of the store others get to renew their leases.
@@ -36,8 +36,7 @@ class WorkerConfig:
     max_running: int
     submit_interval: timedelta
     max_concurrent_jobs: int = 32
-    max_claimed_polls: int = 768
-    max_concurrent_polls: int = 256
+    max_concurrent_polls: int = 512
     max_idle: timedelta = timedelta(seconds=2)
     batch_delay: timedelta = timedelta(milliseconds=50)
     poll_interval: timedelta = timedelta(milliseconds=100)

@@ -71,8 +71,8 @@ class Worker:
         self._stopped = asyncio.Event()
         self._claiming = asyncio.Lock()
         self._in_progress: dict[asyncio.Task[bool], Job] = {}
+        self._stage_count = 0
         self._poll_count = 0
-        self._poll_slots = asyncio.Semaphore(config.max_concurrent_polls)
         self._timeouts: dict[asyncio.Task[Any], asyncio.Timeout] = {}
         self._no_takeover_before_s = -math.inf
         self._outcome_writer = OutcomeWriter(
@@ -218,13 +218,13 @@ class Worker:
     @property
     def _free_stages(self) -> int:
         """How many more stages may run."""
-        return self._config.max_concurrent_jobs - (len(self._in_progress) - self._poll_count)
+        return self._config.max_concurrent_jobs - self._stage_count
 
     @property
     def _free_polls(self) -> int:
-        """How many more jobs may be claimed for a poll: none until half of all may, so that a claim gets many."""
-        free = self._config.max_claimed_polls - self._poll_count
-        return free if 2 * free >= self._config.max_claimed_polls else 0
+        """How many more polls may be under way: none until half of all may, so that a claim gets many."""
+        free = self._config.max_concurrent_polls - self._poll_count
+        return free if 2 * free >= self._config.max_concurrent_polls else 0
 
     async def _claim(self) -> int:
         """Claims what is due, besides polls, and starts processing it; returns how many jobs."""
@@ -282,37 +282,48 @@ class Worker:
         return max_idle_s if due_at is None else min(max_idle_s, max(0.0, (due_at - now).total_seconds()))
 
     def _start(self, job: Job) -> None:
-        self._poll_count += job.state is JobState.RUNNING
+        if job.state is JobState.RUNNING:
+            self._poll_count += 1
+        else:
+            self._stage_count += 1
         task = asyncio.create_task(self._process(job), name=f"job {job.id}")
         self._in_progress[task] = job
         task.add_done_callback(self._on_done)
 
     def _on_done(self, task: asyncio.Task[bool]) -> None:
         job = self._in_progress.pop(task)
-        is_poll = job.state is JobState.RUNNING
-        self._poll_count -= is_poll
         moved = True
         if not task.cancelled():
             error = task.exception()
             if error is not None:
                 log.error("job %s: writing its outcome failed", job.id, exc_info=error)
             moved = error is not None or task.result()
+        if job.state is JobState.RUNNING:
+            self._wake_for_polls.set()
+        else:
+            self._stage_count -= 1
+            self._wake.set()
         if moved:
             self.wake()
-        elif not is_poll:
-            self._wake.set()
-        elif self._free_polls:
+
+    def _on_answered(self) -> None:
+        """A poll is no longer under way: its outcome is known, and still to be written."""
+        was_full = not self._free_polls
+        self._poll_count -= 1
+        if was_full and self._free_polls:
             self._wake_for_polls.set()
 
     async def _process(self, job: Job) -> bool:
         """Runs the job's stage and writes its outcome; returns whether the job is in another state now."""
         try:
-            async with self._poll_slots if job.state is JobState.RUNNING else contextlib.nullcontext():
-                outcome = await self._run_stage(job)
+            outcome = await self._run_stage(job)
         except NotSubmitted:
             async with asyncio.timeout(self._config.final_write_timeout.total_seconds()):
                 await self._store.return_unsent(job, self._context.clock())
             raise
+        finally:
+            if job.state is JobState.RUNNING:
+                self._on_answered()
         # The outcome may be the only record of something paid for: a cancelled task still writes it.
         write = self._outcome_writer.write(job, outcome)
         try:
