@@ -55,7 +55,7 @@ async def test_a_server_with_thousands_of_polls_delays_nobodys_poll(store: JobSt
 async def test_polls_and_stages_are_claimed_apart(store: JobStore, database: Database) -> None:
     await fill_the_front(store, database, [1], state=JobState.RUNNING, upstream_id="task")
     other = await add(store, guild_id=9)
-    assert [job.id for job in await store.claim_due(NOW, 8, LEASES, kinds=(DueFor.STAGE,))] == [other.id]
     polls = await store.claim_due(NOW, 8, LEASES, kinds=(DueFor.POLL,))
     assert {job.state for job in polls} == {JobState.RUNNING}
     assert len(polls) == 8
+    assert [job.id for job in await store.claim_due(NOW, 8, LEASES, kinds=(DueFor.STAGE,))] == [other.id]
