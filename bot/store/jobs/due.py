@@ -201,7 +201,7 @@ async def _read(
         for moment in (jobs.c.due_at <= times.now, times.is_misdated)
     )
     both: Any = union_all(select(due), select(misdated))
-    return [Candidate(*row) for row in await connection.execute(both)]
+    return [Candidate(*row) for row in (await connection.execute(both)).all()]
 
 
 async def first_due_at(connection: Connection, kind: DueFor, times: Times) -> datetime | None:

@@ -95,7 +95,8 @@ async def _claim_rows(
         of_line = is_among(jobs.c.id, connection.dialect.name)
         unlocked = select(jobs.c.id).where(of_line, times.is_due).with_for_update(skip_locked=True)
         claim = update(jobs).where(jobs.c.id.in_(unlocked)).values(lease).returning(*JOB_COLUMNS)
-        claimed = {row.id: job_of(row) for row in await connection.execute(claim, {IDS: ids})}
+        rows = (await connection.execute(claim, {IDS: ids})).all()
+        claimed = {row.id: job_of(row) for row in rows}
         found += [claimed[job_id] for job_id in ids if job_id in claimed]
     return found
 

@@ -24,6 +24,9 @@ RELEASED: dict[str, Any] = {"lease_token": None, "lease_until": None, "claim_cou
 
 _ORDER_FIELDS = [field.name for field in fields(Order)]
 _JOB_FIELDS = [field.name for field in fields(Job) if field.name != "order"]
+_STATE, _FAILURE_REASON, _FAILURE_DETAIL = map(_JOB_FIELDS.index, ("state", "failure_reason", "failure_detail"))
+_RESOLUTION = _ORDER_FIELDS.index("resolution")
+_ORDER = [field.name for field in fields(Job)].index("order")
 _UPDATE_FIELDS = [field.name for field in fields(JobUpdate) if field.name in jobs.c]
 
 JOB_COLUMNS = [jobs.c[name] for name in (*_JOB_FIELDS, *_ORDER_FIELDS)]
@@ -54,16 +57,16 @@ async def count_jobs(connection: Connection, *where: ColumnElement[bool] | TextC
 
 def job_of(row: Row[Any]) -> Job:
     """The job in a row of `JOB_COLUMNS`."""
-    values = tuple(row)  # by position, since the worker reads hundreds a second
-    job = dict(zip(_JOB_FIELDS, values, strict=False))
-    order = dict(zip(_ORDER_FIELDS, values[len(_JOB_FIELDS) :], strict=False))
-    order["resolution"] = Resolution(order["resolution"])
-    job["state"] = JobState(job["state"])
-    if (reason := job["failure_reason"]) is not None:
-        job["failure_reason"] = FailureReason(reason)
-    if (detail := job["failure_detail"]) is not None:
-        job["failure_detail"] = FailureDetail.from_text(detail)
-    return Job(order=Order(**order), **job)
+    # By position, since the worker reads hundreds a second.
+    job, order = list(row[: len(_JOB_FIELDS)]), list(row[len(_JOB_FIELDS) : len(JOB_COLUMNS)])
+    order[_RESOLUTION] = Resolution(order[_RESOLUTION])
+    job[_STATE] = JobState(job[_STATE])
+    if (reason := job[_FAILURE_REASON]) is not None:
+        job[_FAILURE_REASON] = FailureReason(reason)
+    if (detail := job[_FAILURE_DETAIL]) is not None:
+        job[_FAILURE_DETAIL] = FailureDetail.from_text(detail)
+    job.insert(_ORDER, Order(*order))
+    return Job(*job)
 
 
 def state_columns(state: JobState, now: datetime) -> dict[str, Any]:
