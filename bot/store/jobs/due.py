@@ -51,7 +51,8 @@ _MORE = 96
 """How many more rows are read than are wanted, so that the turns of several servers are among them."""
 
 _READS = 5
-"""How often rows are read for one claim, each time of the servers that were not among them yet.
+"""How often rows are read for one claim: first as many as are wanted and `_MORE`, then `_MORE` at a time of the
+servers that were not among them yet.
 
 Servers with enough jobs in progress are passed over, and no more than four of them fill all places of a worker. So
 the longest waiting of the others is found in any case.
@@ -149,12 +150,13 @@ async def _of_each_server(
         where = jobs.c.claim_count < SUSPECT_CLAIMS, _not_of(passed_over)
         window = await _read(connection, _WAITS_FOR[kind], times, size, *where)
         if not held_ids.isdisjoint(one.id for one in window):  # their leases ran out
-            size = limit + _MORE + len(held)
+            size += len(held)
             window = await _read(connection, _WAITS_FOR[kind], times, size, *where)
         found += [one for one in window if one.id not in held_ids]
         passed_over |= {one.guild_id for one in window}
         if len(window) < size or len({one.guild_id for one in found}) >= limit:
             break
+        size = _MORE
     return found
 
 
@@ -174,7 +176,8 @@ async def suspects(
     held_ids = {job.id for job in held}
     kind = or_(*(_IS_FOR[one] for one in kinds))
     columns = select(jobs.c.id, jobs.c.state, jobs.c.claim_count)
-    query = columns.where(HAS_FAILED_CLAIMS, jobs.c.due_at.is_not(None), kind, times.is_due)
+    # Without `due_at IS NOT NULL`: SQLite would take that for a reason to read the index of all polls instead.
+    query = columns.where(HAS_FAILED_CLAIMS, kind, times.is_due)
     limit = max(_SUSPECT_POLLS.values()) + len(held)
     group: list[str] = []
     largest = limit
