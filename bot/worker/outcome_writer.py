@@ -77,9 +77,7 @@ class OutcomeWriter:
         await asyncio.sleep(self._batch_delay.total_seconds())
         async with self._writing_batch:
             batch, self._pending, self._pending_write = self._pending, [], None
-            return await self._until_written(
-                partial(self._write_batch, batch), f"a batch of {len(batch)} reschedules"
-            )
+            return await self._until_written(partial(self._write_batch, batch), f"{len(batch)} reschedules")
 
     async def _until_written(self, attempt: Callable[[], Awaitable[bool]], what: str) -> bool:
         failures = 0
