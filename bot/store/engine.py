@@ -32,6 +32,9 @@ from bot.store.sqlite_files import beside, explanation, identity_of, make_folder
 Connection = AsyncConnection
 """A connection inside a transaction."""
 
+SQLITE_MIN = (3, 35, 0)
+"""The oldest SQLite that can return the rows that a statement changed (its release notes of March 2021)."""
+
 BUSY_TIMEOUT_S = 15
 """How long a writer waits for another process; our own writes take less than a tenth of a second."""
 
@@ -100,6 +103,7 @@ class Database:
 
     @classmethod
     def _open_sqlite(cls, path: Path, busy_s: float) -> Self:
+        _refuse_old_sqlite()
         _refuse_unusable_path(path)
         try:
             make_folders(path)
@@ -344,6 +348,15 @@ def insert_of(connection: AsyncConnection, table: Any) -> Any:
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415
 
     return postgresql.insert(table)
+
+
+def _refuse_old_sqlite() -> None:
+    if sqlite3.sqlite_version_info < SQLITE_MIN:
+        needed = ".".join(map(str, SQLITE_MIN))
+        raise StoreError(
+            f"This Python comes with SQLite {sqlite3.sqlite_version}, and Zoetrope needs {needed} or newer. Use "
+            "PostgreSQL, or the Python of a newer system, such as Debian 12 or Ubuntu 22.04."
+        )
 
 
 def _refuse_unusable_path(path: Path) -> None:

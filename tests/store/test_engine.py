@@ -162,6 +162,15 @@ def test_an_unwritable_path_is_reported(tmp_path: Path) -> None:
         Database.open(f"sqlite:///{tmp_path / 'file' / 'zoetrope.db'}")
 
 
+def test_a_sqlite_that_is_too_old_is_refused_before_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    with pytest.raises(StoreError, match=r"needs 3\.35\.0 or newer"):
+        Database.open(f"sqlite:///{tmp_path / 'zoetrope.db'}")
+    assert not (tmp_path / "zoetrope.db").exists()
+
+
 async def test_a_write_is_committed_at_its_end_and_rolled_back_on_an_error(database: Database) -> None:
     insertion = text(
         "INSERT INTO members (guild_id, user_id, created_at) VALUES (1, :user_id, '2026-01-31T12:00:00.000000Z')"
