@@ -96,25 +96,33 @@ class OutcomeWriter:
             self._failing_writes -= failures > 0
 
     async def _write_batch(self, batch: list[tuple[Job, Reschedule]]) -> bool:
+        size = len(batch)
         try:
             written = await self._store.reschedule(batch, self._clock())
         except StoreError:
             raise
         except Exception:
-            log.exception("a batch of %d reschedules can't be written together", len(batch))
+            log.exception("a batch of %d reschedules can't be written together", size)
             written = await self._write_one_by_one(batch)
-        if written != len(batch):
-            log.warning("%d of %d reschedules had lost their lease", len(batch) - written, len(batch))
+        if written != size:
+            log.warning("%d of %d reschedules had lost their lease", size - written, size)
         return True
 
     async def _write_one_by_one(self, batch: list[tuple[Job, Reschedule]]) -> int:
-        """Keeps one that can't be written from blocking the others; returns how many were written."""
+        """Keeps one that can't be written from blocking the others; returns how many were written.
+
+        If the store goes down meanwhile, the rest stays in the batch, for the next attempt.
+        """
         written = 0
-        for job, reschedule in batch:
+        while batch:
+            job, reschedule = batch[0]
             try:
                 written += await self._store.reschedule([(job, reschedule)], self._clock())
+            except StoreError:
+                raise
             except Exception:
                 log.exception("job %s: its outcome can't be written; its lease will expire", job.id)
+            del batch[0]
         return written
 
     async def _apply(self, job: Job, outcome: MoveTo | Fail | PauseSubmissions) -> bool:

@@ -165,3 +165,17 @@ async def test_a_reschedule_that_can_never_be_written_blocks_no_other(harness: W
     await run
     assert harness.worker_store.calls.count("reschedule") == 1 + 3
     assert [(await harness.reload(job)).status_message_id for job in jobs].count(None) == 1
+
+
+async def test_an_outage_while_a_batch_is_written_one_by_one_loses_none_of_it(harness: WorkerHarness) -> None:
+    worker = harness.worker()
+    jobs = [await harness.order() for _ in range(3)]
+    harness.worker_store.fail("reschedule", ZeroDivisionError("a bug"), STORE_DOWN, STORE_DOWN)
+    shown = harness.messenger.hang("show_status")
+    run = asyncio.create_task(worker.run_once())
+    await harness.messenger.wait_for_call("show_status", 3)
+    shown.set()
+    await run
+    written = [await harness.reload(job) for job in jobs]
+    assert None not in [job.status_message_id for job in written]
+    assert [job.claim_count for job in written] == [0, 0, 0]
