@@ -35,8 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     import asyncio
 
     from bot.domain.errors import SettingsError, ZoetropeError
-    from bot.operations import process_hardening
+    from bot.operations import open_files, process_hardening
 
+    open_files.allow_many()
     if options.command == "demo":
         _check_demo_options(options)
     else:  # the demo's video is the user's own, to share as they like
