@@ -7,7 +7,6 @@ contains passwords or parameters.
 
 import asyncio
 import importlib
-import shlex
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
@@ -27,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from bot.domain.database_url import PostgresUrl, parse_database_url
 from bot.domain.errors import CommitUnknown, DatabaseFileLost, StoreError
 from bot.store import sqlite_driver
-from bot.store.sqlite_files import beside, explanation, identity_of, make_folders, saved_copies
+from bot.store.sqlite_files import explanation, identity_of, make_folders, refuse_unusable_path
 
 Connection = AsyncConnection
 """A connection inside a transaction."""
@@ -104,7 +103,7 @@ class Database:
     @classmethod
     def _open_sqlite(cls, path: Path, busy_s: float) -> Self:
         _refuse_old_sqlite()
-        _refuse_unusable_path(path)
+        refuse_unusable_path(path)
         try:
             make_folders(path)
             # Private; an existing file keeps its permissions. SQLite gives its -wal and -shm files the same ones.
@@ -356,27 +355,6 @@ def _refuse_old_sqlite() -> None:
         raise StoreError(
             f"This Python comes with SQLite {sqlite3.sqlite_version}, and Zoetrope needs {needed} or newer. Use "
             "PostgreSQL, or the Python of a newer system, such as Debian 12 or Ubuntu 22.04."
-        )
-
-
-def _refuse_unusable_path(path: Path) -> None:
-    """Refuses what SQLite would take for a new database or fail on without a reason."""
-    if path.is_dir():
-        raise StoreError(f"DATABASE_URL names the folder {path}. Name a file in it: sqlite:///{path}/zoetrope.db.")
-    wal = beside(path, "-wal")
-    if path.exists() and path.stat().st_size:
-        return
-    if copies := saved_copies(path):
-        raise StoreError(
-            f"The database file {path} is missing or empty, but {copies[-1]} is a copy of it, saved when the file "
-            f"was lost. Run `zoetrope db restore {shlex.quote(str(copies[-1]))} --resume`. To start from scratch, "
-            "move the copy away."
-        )
-    if wal.exists() and wal.stat().st_size:
-        raise StoreError(
-            f"The database file {path} is missing or empty, but {wal} still holds the latest changes. Bring the "
-            "file back, or restore a backup with `zoetrope db restore FILE`. To start from scratch, move "
-            f"{wal.name} away."
         )
 
 

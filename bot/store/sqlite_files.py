@@ -7,6 +7,7 @@ Source: https://www.sqlite.org/howtocorrupt.html, 2.2.
 
 import glob
 import os
+import shlex
 from datetime import datetime
 from pathlib import Path
 
@@ -115,3 +116,24 @@ def explanation(name: str, message: str, *, busy_s: float) -> str:
         if sign in message:
             return f"{name} {advice.format(busy_s=busy_s)}"
     return f"{name} can't be used: {message}. Check its permissions, and that the disk has free space."
+
+
+def refuse_unusable_path(path: Path) -> None:
+    """Refuses what SQLite would take for a new database or fail on without a reason."""
+    if path.is_dir():
+        raise StoreError(f"DATABASE_URL names the folder {path}. Name a file in it: sqlite:///{path}/zoetrope.db.")
+    wal = beside(path, "-wal")
+    if path.exists() and path.stat().st_size:
+        return
+    if copies := saved_copies(path):
+        raise StoreError(
+            f"The database file {path} is missing or empty, but {copies[-1]} is a copy of it, saved when the file "
+            f"was lost. Run `zoetrope db restore {shlex.quote(str(copies[-1]))} --resume`. To start from scratch, "
+            "move the copy away."
+        )
+    if wal.exists() and wal.stat().st_size:
+        raise StoreError(
+            f"The database file {path} is missing or empty, but {wal} still holds the latest changes. Bring the "
+            "file back, or restore a backup with `zoetrope db restore FILE`. To start from scratch, move "
+            f"{wal.name} away."
+        )
