@@ -7,11 +7,8 @@ load, and asyncio alone takes longer than everything that the help needs.
 """
 
 import argparse
-import contextlib
 import gc
-import importlib
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,14 +62,9 @@ async def _run(options: argparse.Namespace) -> int:
     # What modules consist of stays for good. Searching it for garbage takes a sixth of the time of loading it, and
     # time again whenever the bot's own garbage is looked for.
     gc.disable()
-    # Beside the rest: for most of that time aiohttp has OpenSSL read the system's certificates.
-    loading = threading.Thread(target=_load, args=("aiohttp",))
-    loading.start()
+    from bot import app
     from bot.settings import Settings
     from bot.store.maintenance.file_watch import CHECK_INTERVAL_S
-
-    loading.join()
-    from bot import app
 
     gc.freeze()
     gc.enable()
@@ -80,11 +72,6 @@ async def _run(options: argparse.Namespace) -> int:
     _keep_secret(settings)
     await app.run(settings, commands=options.command == "run", file_check_s=CHECK_INTERVAL_S)
     return 0
-
-
-def _load(name: str) -> None:
-    with contextlib.suppress(ImportError):  # whoever needs it says what is wrong
-        importlib.import_module(name)
 
 
 async def _doctor(_: argparse.Namespace) -> int:
