@@ -357,7 +357,7 @@ class Worker:
             self._timeouts.pop(task, None)
         if job.state is JobState.SUBMITTING:
             return Fail(FailureReason.OUTCOME_UNKNOWN, FailureDetail(FailureCause.BROKEN_OFF))
-        if self._context.is_hopeless(job.state_changed_at):
+        if self._context.can_give_up(job.state_changed_at):
             return abandoned(job)
         return self._context.retry(self._context.config.upstream_backoff, job.attempts)
 

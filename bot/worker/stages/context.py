@@ -151,8 +151,8 @@ class StageContext:
         """How much of the time since then this process has been running."""
         return self.clock() - (since if self.started_at is None else max(since, self.started_at))
 
-    def is_hopeless(self, since: datetime) -> bool:
-        """Whether what kept failing since then can be given up: nothing is left upstream by now.
+    def can_give_up(self, since: datetime) -> bool:
+        """Whether what has kept failing since then is given up: nothing is left upstream by now.
 
         Not right after a start, when the network may not be up yet and the clock may have been changed.
         """

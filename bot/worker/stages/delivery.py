@@ -83,7 +83,7 @@ async def deliver(job: Job, context: StageContext) -> Outcome:
         return stopped.outcome
     except (ResultRefused, ResultIncomplete) as error:
         missing_for = context.clock() - no_result_since
-        if missing_for > context.config.result_patience or context.is_hopeless(job.state_changed_at):
+        if missing_for > context.config.result_patience or context.can_give_up(job.state_changed_at):
             log.warning("job %s: the result stays away: %s", job.id, error)
             return Fail(FailureReason.RESULT_UNUSABLE, FailureDetail(FailureCause.VIDEO_UNUSABLE))
         context.no_result_since[job.id] = no_result_since
@@ -99,7 +99,7 @@ async def deliver(job: Job, context: StageContext) -> Outcome:
         DeliveryDelayed,
         DeliveryForbidden,
     ) as error:
-        if context.is_hopeless(job.state_changed_at):
+        if context.can_give_up(job.state_changed_at):
             return Fail(FailureReason.UNDELIVERABLE, FailureDetail(FailureCause.NOT_DELIVERED))
         return _retry_delivery(job, context, error)
 
@@ -214,7 +214,7 @@ async def _end_elsewhere(job: Job, error: DeliveryError, context: StageContext, 
 
 
 def _is_old_news(job: Job, context: StageContext) -> bool:
-    return context.is_hopeless(job.state_changed_at)
+    return context.can_give_up(job.state_changed_at)
 
 
 async def _deliver_once(job: Job, url: str, context: StageContext) -> Outcome:

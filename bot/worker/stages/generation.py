@@ -89,7 +89,7 @@ async def poll(job: Job, context: StageContext) -> Outcome:
         log.warning("job %s: poll refused: %s", job.id, error)
         return _retry_poll(job, context)
     except UpstreamError as error:
-        if context.is_hopeless(begun_at):
+        if context.can_give_up(begun_at):
             detail = FailureDetail(FailureCause.SERVICE_UNREACHABLE)
             return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail))
         # One task's failed poll does not pause submissions: they find out themselves what the upstream accepts.
