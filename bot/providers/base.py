@@ -27,7 +27,7 @@ class Task:
 
     progress: 0 to 1, or None. video_url: set on a completed task that has a video. cost_usd: the total cost.
     error_code, error_message: set on a failed task, in the gateway's words. raw: gives the whole response, as JSON
-    that any database can store; most polls don't need it, and it costs as much as the rest.
+    that any database can store, which most polls don't need.
     """
 
     id: str

@@ -31,7 +31,7 @@ from bot.providers.ssrf_guard import Address, ForbiddenAddress, forbidden_reason
 _MAX_REDIRECTS = 5
 _MAGIC_BYTES = 12
 _WRITE_BYTES = 512 << 10
-"""How much is written at once, in a thread: a trip there takes longer than writing what comes at once."""
+"""How much is written in one call in a thread; what arrives at once is far less."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LINK_REFUSED = frozenset({401, 403, 404, 410})

@@ -1,7 +1,6 @@
 """SQLite's driver for SQLAlchemy: aiosqlite, but with one trip to a connection's thread for a whole query.
 
-aiosqlite makes four: to open a cursor, execute, fetch the rows and close the cursor. Each takes longer than most
-statements do, and on a busy machine several times as long.
+aiosqlite makes four: to open a cursor, execute, fetch the rows and close the cursor.
 """
 
 import sqlite3
