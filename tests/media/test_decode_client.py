@@ -8,91 +8,34 @@ import sys
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 from PIL import Image
 
-from bot.domain.errors import PictureRefused
 from bot.media.decode_client import DecodeClient, DecoderNotStarted
 from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import PictureProblem, UnusablePicture
 from bot.media.prepared_frame import MAX_INPUT_BYTES, PreparedFrame
-from tests.media.rogue_decoder import HANGING_THREADS
+from tests.media.decoders import (
+    GOOD_PICTURE,
+    PICTURES,
+    ROGUE_DECODER,
+    cancel,
+    hanging_decoder,
+    hanging_decoders,
+    is_alive,
+    linux_only,
+    refusal,
+)
 
-PICTURES = Path(__file__).parents[1] / "pictures"
 EVERY_PICTURE = sorted(path.name for path in PICTURES.iterdir() if path.suffix != ".md")
-GOOD_PICTURE = (PICTURES / "moving.gif").read_bytes()
-ROGUE_DECODER = "tests.media.rogue_decoder"
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces it")
-
-
-def decoders() -> list[psutil.Process]:
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if any(part.endswith("decoder") for part in cmdline(child))]
-
-
-def cmdline(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return []
-
-
-def is_alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-async def hanging_decoder() -> psutil.Process:
-    """Waits for a decoder that hangs."""
-    return (await hanging_decoders(1))[0]
-
-
-async def hanging_decoders(count: int) -> list[psutil.Process]:
-    while len(hanging := [process for process in decoders() if threads(process) == HANGING_THREADS]) < count:
-        await asyncio.sleep(0.01)
-    return hanging
-
-
-def threads(process: psutil.Process) -> int:
-    try:
-        return int(process.num_threads())
-    except psutil.NoSuchProcess:
-        return 0
-
-
-async def cancel(preparing: asyncio.Future[Any]) -> None:
-    preparing.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await preparing
-
-
-async def refusal(client: DecodeClient, data: bytes) -> UnusablePicture:
-    with pytest.raises(PictureRefused) as refused:
-        await client.prepare(data)
-    assert isinstance(refused.value.reason, UnusablePicture)
-    return refused.value.reason
+pytestmark = pytest.mark.usefixtures("no_decoder_outlives_a_test")
 
 
 async def problem(misbehavior: bytes, timeout_s: float = 60) -> PictureProblem:
     async with DecodeClient(ROGUE_DECODER, timeout_s=timeout_s) as client:
         return (await refusal(client, misbehavior)).problem
-
-
-@pytest.fixture(autouse=True)
-async def no_decoder_outlives_a_test() -> AsyncIterator[None]:
-    yield
-    assert decoders() == []
-
-
-@pytest.fixture
-async def rogue() -> AsyncIterator[DecodeClient]:
-    async with DecodeClient(ROGUE_DECODER) as client:
-        yield client
 
 
 @pytest.fixture
@@ -180,161 +123,11 @@ async def test_killing_a_decoder_affects_only_its_picture(rogue: DecodeClient, n
     assert {prepared.frame for prepared in (*await others, later)} == {prepare_first_frame(GOOD_PICTURE).frame}
 
 
-async def test_the_pictures_of_a_server_that_is_killed_are_decoded_by_another(rogue: DecodeClient) -> None:
-    hanging = asyncio.create_task(rogue.prepare(b"hang"))
-    server = (await hanging_decoder()).parent()
-    good = asyncio.create_task(rogue.prepare(GOOD_PICTURE))
-    server.kill()
-    assert await good == prepare_first_frame(GOOD_PICTURE)
-    assert (await hanging_decoder()).parent() != server
-    await cancel(hanging)
-
-
-async def test_pictures_that_kill_every_server_are_given_up(rogue: DecodeClient) -> None:
-    hanging = asyncio.create_task(rogue.prepare(b"hang"))
-    for _ in range(2):
-        decoder = await hanging_decoder()
-        decoder.parent().kill()
-        while is_alive(decoder):
-            await asyncio.sleep(0.01)
-    with pytest.raises(DecoderNotStarted, match="-9"):
-        await hanging
-
-
-async def test_a_crash_replaces_the_server_so_that_nothing_is_learned_of_the_next_decoders_addresses(
-    rogue: DecodeClient,
-) -> None:
-    hanging = asyncio.create_task(rogue.prepare(b"hang"))
-    first = (await hanging_decoder()).parent()
-    await refusal(rogue, b"crash")
-    await rogue.prepare(GOOD_PICTURE)
-    assert is_alive(first)
-    assert {process for process in decoders() if process.ppid() == os.getpid()} > {first}
-    await cancel(hanging)
-    while is_alive(first):
-        await asyncio.sleep(0.01)
-
-
-async def test_a_picture_that_is_expected_finds_its_server_started(rogue: DecodeClient) -> None:
-    rogue.expect_picture()
-    rogue.expect_picture()
-    while not (servers := decoders()):
-        await asyncio.sleep(0.01)
-    hanging = asyncio.create_task(rogue.prepare(b"hang"))
-    assert (await hanging_decoder()).parent() == servers[0]
-    await cancel(hanging)
-
-
-async def test_pictures_share_a_server_and_no_decoder(rogue: DecodeClient) -> None:
-    seen = set()
-    for _ in range(2):
-        hanging = asyncio.create_task(rogue.prepare(b"hang"))
-        process = await hanging_decoder()
-        seen.add((process.pid, process.ppid()))
-        await cancel(hanging)
-    pids, parents = zip(*seen, strict=True)
-    assert len(pids) == 2
-    assert len(set(parents)) == 1
-
-
 @linux_only
 async def test_a_decoder_has_no_socket_of_another_picture(rogue: DecodeClient) -> None:
     hanging = asyncio.gather(*(rogue.prepare(b"hang") for _ in range(2)))
     assert [process.num_fds() for process in await hanging_decoders(2)] == [3, 3]
     await cancel(hanging)
-
-
-async def test_closing_ends_a_server_and_its_decoders_and_refuses_their_pictures(rogue: DecodeClient) -> None:
-    hanging = [asyncio.create_task(rogue.prepare(b"hang")) for _ in range(2)]
-    processes = await hanging_decoders(2)
-    await rogue.close()
-    assert decoders() == []
-    assert not any(psutil.pid_exists(one.pid) for one in processes)  # nor is any left for another to wait for
-    for preparing in hanging:
-        with pytest.raises(DecoderNotStarted, match="the bot is stopping"):
-            await preparing
-
-
-async def test_closing_ends_a_server_without_pictures(rogue: DecodeClient) -> None:
-    await rogue.prepare(GOOD_PICTURE)
-    assert len(decoders()) == 1
-    await rogue.close()
-    assert decoders() == []
-
-
-async def test_closing_ends_a_server_that_was_started_for_an_expected_picture(rogue: DecodeClient) -> None:
-    rogue.expect_picture()
-    await asyncio.sleep(0)
-    await rogue.close()
-    assert decoders() == []
-
-
-async def test_closing_ends_a_server_that_is_starting_and_refuses_its_picture(rogue: DecodeClient) -> None:
-    preparing = asyncio.create_task(rogue.prepare(GOOD_PICTURE))
-    await asyncio.sleep(0)
-    await rogue.close()
-    assert decoders() == []
-    with pytest.raises(DecoderNotStarted, match="the bot is stopping"):
-        await preparing
-
-
-async def test_a_closed_client_refuses_pictures_and_starts_nothing(rogue: DecodeClient) -> None:
-    await rogue.close()
-    rogue.expect_picture()
-    with pytest.raises(DecoderNotStarted, match="the bot is stopping"):
-        await rogue.prepare(GOOD_PICTURE)
-    assert decoders() == []
-
-
-async def test_closing_twice_returns_both_times_once_all_has_ended(rogue: DecodeClient) -> None:
-    hanging = asyncio.create_task(rogue.prepare(b"hang"))
-    await hanging_decoder()
-
-    async def close() -> list[psutil.Process]:
-        await rogue.close()
-        return decoders()
-
-    for left in (*await asyncio.gather(close(), close()), await close()):
-        assert left == []
-    with pytest.raises(DecoderNotStarted, match="the bot is stopping"):
-        await hanging
-
-
-async def test_a_server_that_is_closed_while_it_ends_a_decoder_ends_cleanly(
-    rogue: DecodeClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    hanging = asyncio.create_task(rogue.prepare(b"hang"))
-    server = (await hanging_decoder()).parent()
-    server.suspend()
-    hanging.cancel()
-    await asyncio.wait({hanging}, timeout=0)
-    closing = asyncio.create_task(rogue.close())
-    await asyncio.wait({closing}, timeout=0)
-    server.resume()  # finds both requests
-    await asyncio.wait({hanging, closing})
-    assert caplog.text == ""
-
-
-@pytest.mark.full
-@linux_only
-async def test_closing_kills_a_server_that_does_not_react(rogue: DecodeClient) -> None:
-    hanging = asyncio.create_task(rogue.prepare(b"hang"))
-    server = (await hanging_decoder()).parent()
-    server.suspend()
-    await rogue.close()
-    assert not is_alive(server)
-    with pytest.raises(DecoderNotStarted, match="the bot is stopping"):
-        await hanging
-    while decoders():  # the kernel ends them with their server
-        await asyncio.sleep(0.01)
-
-
-async def test_a_server_without_pictures_ends_and_the_next_picture_starts_another() -> None:
-    async with DecodeClient("tests.media.impatient_decoder") as client:
-        for _ in range(2):
-            assert await client.prepare(GOOD_PICTURE) == prepare_first_frame(GOOD_PICTURE)
-            while decoders():
-                await asyncio.sleep(0.01)
 
 
 async def test_cancelling_kills_the_decoder(rogue: DecodeClient) -> None:
