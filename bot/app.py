@@ -23,6 +23,7 @@ from bot.chat.transport.client import Client, RestClient, ZoetropeBot, log_in
 from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.endpoints import redirect
+from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.errors import DeliveryDelayed, OutOfMemory, StoreError
@@ -45,6 +46,7 @@ from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
+from bot.store.jobs.status_cards import StatusCardStore
 from bot.store.jobs.task_durations import TaskDurationStore
 from bot.store.maintenance.file_watch import FileWatch, LostFile
 from bot.store.maintenance.migrate import migrate
@@ -60,6 +62,7 @@ from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
 from bot.worker.server_clock import ServerClockSync
 from bot.worker.stages.context import StageConfig, StageContext
+from bot.worker.status_cards import StatusCards
 
 log = logging.getLogger(__name__)
 
@@ -153,9 +156,17 @@ async def open_app(
             log.info("%d jobs were left by a process that died; they continue now", freed)
         replies, upload_limits = OrderReplies(), UploadLimits()
         poll_schedule = PollSchedule(settings.poll_min_seconds, settings.poll_max_seconds)
+        status_cards = StatusCards(
+            StatusCardStore(database),
+            StatusMessages(client),
+            poll_schedule.remaining,
+            slots=settings.upstream_max_running,
+            clock=clock,
+        )
         context = StageContext(
             provider=await stack.enter_async_context(provider(settings)),
             messenger=Delivery(client, replies, upload_limits),
+            status_cards=status_cards,
             store=store,
             approval_messenger=ApprovalCards(client),
             approvals=ApprovalStore(database),
@@ -184,7 +195,7 @@ async def open_app(
         member_data = MemberDataStore(database, defaults)
         retention = RetentionWorker(RetentionStore(database, defaults), member_data, policy, clock=clock)
         durations = DurationLearner(TaskDurationStore(database), poll_schedule)
-        background_services: list[BackgroundService] = [notifier, retention, durations]
+        background_services: list[BackgroundService] = [notifier, retention, durations, status_cards]
         if reference is not None:
             background_services.append(ServerClockSync(reference, database.server_time))
         worker = Worker(store, context, config, background_services)

@@ -18,14 +18,18 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from bot.domain.approvals import Decision
 from bot.domain.errors import TooLargeToPost, UpstreamRefused
 from bot.domain.jobs import Frame, Job, JobState, Order
+from bot.domain.status_cards import StatusCard
 from bot.media.first_frame import prepare_first_frame
 from bot.media.prepared_frame import PreparedFrame
+from bot.operations.clock import Clock
 from bot.providers.base import Task, TaskStatus
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.due import ANYTHING, DueFor
 from bot.store.jobs.job_store import JobStore
+from bot.store.jobs.status_cards import StatusCardStore
 from bot.store.jobs.submission_gate import Gate
 from bot.worker.stages.context import DirectMessage
+from bot.worker.status_cards import StatusCards, StatusMessenger
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 TASK_LIFETIME = timedelta(days=1)
@@ -178,7 +182,7 @@ class Message:
 
 
 class FakeMessenger(Faulty):
-    """A channel that keeps every message. Avoiding duplicates is the stages' job, so it allows them."""
+    """A channel that keeps every message, cards too. Avoiding duplicates is the stages' job, so it allows them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -187,14 +191,15 @@ class FakeMessenger(Faulty):
         self.reported_limit_bytes = 10_000_000
         self.actual_limit_bytes = 10_000_000
         self.answers_live = False
-        self.service_closed: dict[str, bool] = {}  # as the status message said last, by job
+        self.cards: dict[str, StatusCard] = {}  # as shown last, by job
 
     def posted(self, kind: str, job: Job) -> list[Message]:
         return [one for one in self.messages.values() if (one.kind, one.job_id) == (kind, job.id)]
 
-    async def show_status(self, job: Job, *, check_existing: bool, service_closed: bool = False) -> int:
+    async def show(self, job: Job, card: StatusCard, thumbnail: bytes | None, *, check_existing: bool) -> int:
         async with self._call("show_status"):
-            self.service_closed[job.id] = service_closed
+            assert card.has_thumbnail == (thumbnail is not None)
+            self.cards[job.id] = card
             message_id = job.status_message_id
             if message_id is None and check_existing:
                 message_id = self._find("status", job)
@@ -203,8 +208,17 @@ class FakeMessenger(Faulty):
             self.messages[message_id] = replace(self.messages[message_id], job_state=job.state)
         return message_id
 
-    async def update_status(self, job: Job) -> None:
-        async with self._call("update_status"):
+    async def edit(self, job: Job, card: StatusCard) -> None:
+        async with self._call("edit_status"):
+            self.cards[job.id] = card
+
+    async def remove(self, job: Job) -> None:
+        async with self._call("remove_status"):
+            message_id = job.status_message_id or self._find("status", job)
+            self.messages.pop(message_id or 0, None)
+
+    async def close(self, job: Job) -> None:
+        async with self._call("close_status"):
             if job.status_message_id in self.messages:
                 self.messages[job.status_message_id] = replace(
                     self.messages[job.status_message_id], job_state=job.state
@@ -265,6 +279,21 @@ class FakeMessenger(Faulty):
         message_id, self.next_id = self.next_id, self.next_id + 1
         self.messages[message_id] = Message(message_id, kind, job.id, job.state, content)
         return message_id
+
+
+class FakeStatusCards(StatusCards):
+    """Posts cards that say nothing but the job's state."""
+
+    def __init__(self, messenger: FakeMessenger) -> None:
+        self._messenger = messenger
+
+    async def post(self, job: Job, *, check_existing: bool) -> int:
+        return await self._messenger.show(job, StatusCard(job.state), None, check_existing=check_existing)
+
+
+def status_cards(store: JobStore, messenger: StatusMessenger, clock: Clock) -> StatusCards:
+    """The cards of a store's jobs, whose durations nobody knows."""
+    return StatusCards(StatusCardStore(store._db), messenger, lambda *_: None, slots=5, clock=clock)
 
 
 @dataclass

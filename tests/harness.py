@@ -27,6 +27,7 @@ from tests.fakes import (
     FakeProvider,
     Faulty,
     FaultyJobStore,
+    status_cards,
 )
 
 ROOMY = OperatorDefaults(limits=LimitOverrides(videos_per_window=1000, max_active=1000, cooldown_s=0))
@@ -74,6 +75,7 @@ class WorkerHarness:
         context = StageContext(
             self.provider,
             self.messenger,
+            status_cards(self.store, self.messenger, self.clock),
             store,
             stage_config,
             self.clock,

@@ -29,6 +29,7 @@ from tests.fakes import (
     FakeJobStore,
     FakeMessenger,
     FakeProvider,
+    FakeStatusCards,
 )
 
 POLL_SCHEDULE = PollSchedule(min_s=5, max_s=30)
@@ -59,6 +60,7 @@ class StageHarness:
         return StageContext(
             self.provider,
             self.messenger,
+            FakeStatusCards(self.messenger),
             self.store,
             STAGE_CONFIG,
             self.clock,

@@ -2,9 +2,9 @@
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from datetime import datetime, timedelta
-from itertools import chain
+from typing import Any
 
 import aiohttp
 import discord
@@ -114,6 +114,18 @@ def said_by(error: Exception) -> str:
     return f"HTTP {error.status} without one of Discord's error codes"
 
 
+def components_within(components: Iterable[Any]) -> Iterator[Any]:
+    """The components, and all that are inside of them."""
+    for component in components:
+        yield component
+        yield from components_within(getattr(component, "children", ()))
+
+
+def shown_text(components: Iterable[Any]) -> str:
+    """The text in a message of components."""
+    return "\n".join(one.content for one in components_within(components) if hasattr(one, "content"))
+
+
 async def own_messages(
     client: discord.Client,
     channel: discord.abc.Messageable,
@@ -167,8 +179,7 @@ async def find_by_button(
     component_id: the button's own id, which tells apart messages of one kind about one job; None for any.
     """
     async for message in own_messages(client, channel, since=since, likely_at=likely_at, known_id=known_id):
-        items = chain.from_iterable(getattr(row, "children", ()) for row in message.components)
-        for item in items:
+        for item in components_within(message.components):
             is_wanted = isinstance(item, discord.Button) and item.custom_id in custom_ids
             if is_wanted and component_id in {None, item.id}:
                 return message.id

@@ -156,10 +156,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A conforming first frame. `data`: the file's bytes; `mime`: `image/jpeg` or `image/png`."""
+    """A conforming first frame. `data`: the file's bytes; `mime`: `image/jpeg` or `image/png`.
+
+    `thumbnail`: the same picture as a small JPEG, for messages; None where a version of the bot made none.
+    """
 
     data: bytes
     mime: str
+    thumbnail: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,8 +262,7 @@ class JobUpdate:
     """What a stage learned, written with its outcome. None: keep the present value.
 
     `upstream_response`: the upstream's response as received, kept with the job so that nothing unknown is lost.
-    `status_says_closed`: whether the status message says that the video service takes no orders. `task_duration`:
-    how long the task took, which is kept apart from the job.
+    `task_duration`: how long the task took, which is kept apart from the job.
     """
 
     upstream_id: str | None = None
@@ -272,7 +275,6 @@ class JobUpdate:
     result_message_id: int | None = None
     result_channel_id: int | None = None
     approval_message_id: int | None = None
-    status_says_closed: bool | None = None
     seen_running_at: datetime | None = None
     task_duration: TaskDuration | None = None
 

@@ -70,6 +70,10 @@ class Usage:
     credits: tuple[Credit, ...] = ()
     undelivered_at: tuple[datetime, ...] = ()
 
+    def left(self, limits: Limits) -> int | None:
+        """How many videos the window has room for; None without a limit."""
+        return None if limits.exempt else max(limits.videos_per_window.value - len(self.charged_at), 0)
+
     def next_available_at(self, limits: Limits) -> datetime | None:
         """When the full window has room again; None if it has room now, or never will (a limit of zero)."""
         excess = len(self.charged_at) - limits.videos_per_window.value

@@ -187,7 +187,7 @@ async def _be_ready(decoder: DecoderProcess) -> None:
 async def _receive(decoder: DecoderProcess) -> PreparedFrame:
     """Reads and validates a response; reads the frame only once its length is known to be allowed."""
     header = HEADER.unpack(await decoder.receive(HEADER.size))
-    kind, detail, width, height, other_width, other_height, frame_bytes = header
+    kind, detail, width, height, other_width, other_height, frame_bytes, thumbnail_bytes = header
     other_size = (other_width, other_height) if other_width and other_height else None
     if kind == ResponseKind.REFUSED and detail < len(PROBLEMS):
         size = (width, height) if width and height else None
@@ -198,11 +198,13 @@ async def _receive(decoder: DecoderProcess) -> PreparedFrame:
         or other_width * other_height > MAX_PIXELS
         or not prepared_frame.MIN_SIDE <= min(width, height) <= max(width, height) <= prepared_frame.MAX_SIDE
         or frame_bytes > prepared_frame.MAX_FRAME_BYTES
+        or thumbnail_bytes > prepared_frame.MAX_THUMBNAIL_BYTES
     ):
         raise _InvalidResponse(f"a header of {header}")
-    frame = await decoder.receive(frame_bytes)
-    if not frame.startswith(_MAGIC[kind]):
-        raise _InvalidResponse(f"a frame that begins with {frame[:8]!r}")
+    frame, thumbnail = await decoder.receive(frame_bytes), await decoder.receive(thumbnail_bytes)
+    for data, expected in ((frame, kind), (thumbnail, ResponseKind.JPEG)):
+        if not data.startswith(_MAGIC[expected]):
+            raise _InvalidResponse(f"a picture that begins with {data[:8]!r}")
     changes = PictureChanges(
         scaled_from=other_size,
         scaled_to=(width, height) if other_size else None,
@@ -212,4 +214,4 @@ async def _receive(decoder: DecoderProcess) -> PreparedFrame:
         is_flattened_on_dark=bool(detail & Change.FLATTENED_ON_DARK),
         is_preview_of_raw=bool(detail & Change.PREVIEW_OF_RAW),
     )
-    return PreparedFrame(Frame(frame, MIME_TYPES[kind]), width, height, changes)
+    return PreparedFrame(Frame(frame, MIME_TYPES[kind], thumbnail), width, height, changes)

@@ -12,8 +12,8 @@ from bot.media.sandbox import ResourceLimits
 READY = b"\x06"
 """Written before the file is read: any later failure is the picture's fault."""
 
-HEADER = struct.Struct(">BB4II")
-"""Kind, detail, two sizes (width, height), length of the frame in bytes.
+HEADER = struct.Struct(">BB4I2I")
+"""Kind, detail, two sizes (width, height), lengths of the frame and of its thumbnail in bytes.
 
 Frame: its `Change` flags, its size, the picture's size if it was scaled. Refusal: the index of its problem in
 `PROBLEMS`, the picture's size, the minimum size. An unknown size is 0×0.

@@ -1,8 +1,8 @@
 """The picture decoder: `python -m bot.media.decode_worker PARENT_PID`, with requests as `decode_server.py` says.
 
 Decoders are large C libraries that hostile files try to exploit, so each picture gets its own sandboxed process.
-Its response is a header of numbers (`decode_protocol.py`), then the frame's bytes, if any; `decode_client.py`
-validates all of it.
+Its response is a header of numbers (`decode_protocol.py`), then the bytes of the frame and its thumbnail, if any;
+`decode_client.py` validates all of it.
 """
 
 import sys
@@ -24,7 +24,7 @@ def respond(data: bytes) -> bytes:
             raise
         why = refused.reason
     sizes = *_uint32(why.size), *_uint32(why.minimum_size)
-    return HEADER.pack(ResponseKind.REFUSED, PROBLEMS.index(why.problem), *sizes, 0)
+    return HEADER.pack(ResponseKind.REFUSED, PROBLEMS.index(why.problem), *sizes, 0, 0)
 
 
 def _encode_frame(prepared: PreparedFrame) -> bytes:
@@ -35,7 +35,8 @@ def _encode_frame(prepared: PreparedFrame) -> bytes:
     flags |= Change.FLATTENED_ON_DARK * prepared.changes.is_flattened_on_dark
     flags |= Change.PREVIEW_OF_RAW * prepared.changes.is_preview_of_raw
     sizes = prepared.width, prepared.height, *_uint32(prepared.changes.scaled_from)
-    return HEADER.pack(kind, flags, *sizes, len(prepared.frame.data)) + prepared.frame.data
+    data, thumbnail = prepared.frame.data, prepared.frame.thumbnail or b""
+    return HEADER.pack(kind, flags, *sizes, len(data), len(thumbnail)) + data + thumbnail
 
 
 def _uint32(size: Size | None) -> Size:

@@ -25,6 +25,7 @@ from bot.media.prepared_frame import (
     MAX_FRAME_BYTES,
     MAX_SIDE,
     MIN_SIDE,
+    THUMBNAIL_SIDE,
     PictureChanges,
     PreparedFrame,
     check_file_size,
@@ -101,7 +102,8 @@ def _prepare(data: bytes, orientation: int = 1) -> PreparedFrame:
         is_later_of_animation=bool(index),
         is_flattened_on_dark=flattened.backdrop is Backdrop.DARK,
     )
-    return PreparedFrame(_encode(flattened.picture, is_lossless=is_lossless), *frame_size, changes)
+    frame = _encode(flattened.picture, is_lossless=is_lossless)
+    return PreparedFrame(replace(frame, thumbnail=_thumbnail(flattened.picture)), *frame_size, changes)
 
 
 def _prepare_preview(raw: raw_photo.RawPhoto) -> PreparedFrame:
@@ -200,3 +202,11 @@ def _encode(picture: Image.Image, *, is_lossless: bool) -> Frame:
         if file.tell() <= MAX_FRAME_BYTES:
             return Frame(file.getvalue(), "image/jpeg")
     raise refusal(PictureProblem.INCOMPRESSIBLE)
+
+
+def _thumbnail(picture: Image.Image) -> bytes:
+    """Changes the picture: call it last."""
+    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    file = BytesIO()
+    picture.save(file, "JPEG", quality=80)
+    return file.getvalue()

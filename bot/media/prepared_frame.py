@@ -13,6 +13,10 @@ MAX_INPUT_BYTES = 25_000_000
 MIN_SIDE = 360
 MAX_SIDE = 2000
 MAX_FRAME_BYTES = 10_000_000
+THUMBNAIL_SIDE = 256
+"""The longer side of a thumbnail, in pixels."""
+
+MAX_THUMBNAIL_BYTES = 200_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,12 +45,14 @@ class OrderOptions(TypedDict, total=False):
 class AcceptedOrder:
     """An accepted order. `changes`: what was changed about the picture.
 
-    service_closed: the video service takes no orders at the moment, so this one waits.
+    service_closed: the video service takes no orders at the moment, so this one waits. allowance: what the member
+    has left; None if that can't be read now.
     """
 
     job: Job
     changes: PictureChanges
     service_closed: bool = False
+    allowance: Allowance | None = None
 
 
 class VideoService:
@@ -120,7 +122,14 @@ class VideoService:
         except StoreError as error:
             raise _not_stored(error) from error
         self._wake()
-        return AcceptedOrder(job, prepared.changes, service_closed)
+        return AcceptedOrder(job, prepared.changes, service_closed, await self._what_is_left(requester))
+
+    async def _what_is_left(self, requester: Requester) -> Allowance | None:
+        try:
+            return await self.allowance(requester)
+        except StoreError as error:  # the order is accepted all the same
+            log.warning("what a member has left can't be read: %s", error)
+            return None
 
     async def allowance(self, requester: Requester) -> Allowance:
         """What the member may have and has used in this server."""

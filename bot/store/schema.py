@@ -101,7 +101,6 @@ jobs = Table(
     *optional(UtcDateTime, "cost_unknown_since"),
     *optional(StorableText, "picture_name", "picture_alt_text"),
     *optional(BigInteger, "result_channel_id"),
-    *optional(Boolean, "status_says_closed"),
     *optional(UtcDateTime, "seen_running_at"),
     CheckConstraint("state <> 'running' OR upstream_id IS NOT NULL", name="running_has_a_task"),
 )
@@ -145,6 +144,21 @@ first_frames = Table(
     Column("job_id", StorableText, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     *required(StorableText, "mime"),
     *required(LargeBinary, "data"),
+    *optional(LargeBinary, "thumbnail"),
+)
+
+# What the status cards of jobs in progress say, so that each is edited only when there is something new; see
+# `bot.domain.status_cards.StatusCard`.
+status_cards = Table(
+    "status_cards",
+    metadata,
+    Column("job_id", StorableText, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    *required(StorableText, "shown_state"),
+    *optional(Integer, "ahead"),
+    *optional(UtcDateTime, "likely_at", "late_at"),
+    *optional(Double, "share"),
+    *required(Boolean, "is_unusual", "service_closed", "is_cancelled", "has_thumbnail"),
+    *required(UtcDateTime, "edited_at"),
 )
 
 # `erasure_requested_at`: when the member asked for their data to be erased.

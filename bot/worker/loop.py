@@ -12,11 +12,9 @@ import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from bot.domain.errors import DeliveryError
 from bot.domain.jobs import (
     ENDED,
     Fail,
@@ -25,7 +23,6 @@ from bot.domain.jobs import (
     FailureReason,
     Job,
     JobState,
-    MoveTo,
     Outcome,
     Reschedule,
 )
@@ -327,13 +324,11 @@ class Worker:
         # The outcome may be the only record of something paid for: a cancelled task still writes it.
         write = self._outcome_writer.write(job, outcome)
         try:
-            written = await asyncio.shield(write)
+            await asyncio.shield(write)
         except asyncio.CancelledError:
             await asyncio.wait([write], timeout=self._config.final_write_timeout.total_seconds())
             write.cancel()
             raise
-        if written and isinstance(outcome, MoveTo) and outcome.to is JobState.RUNNING:
-            await self._show_running(replace(job, state=outcome.to, submitted_at=outcome.update.submitted_at))
         return not isinstance(outcome, Reschedule)
 
     async def _run_stage(self, job: Job) -> Outcome:
@@ -360,16 +355,6 @@ class Worker:
         if self._context.can_give_up(job.state_changed_at):
             return abandoned(job)
         return self._context.retry(self._context.config.upstream_backoff, job.attempts)
-
-    async def _show_running(self, job: Job) -> None:
-        """Updates the status message. If that fails, the message is corrected when the job ends."""
-        if job.status_message_id is None:
-            return
-        try:
-            async with asyncio.timeout(self._timeout_s(job.state)):
-                await self._context.messenger.update_status(job)
-        except (DeliveryError, TimeoutError) as error:
-            log.info("job %s: its status message is out of date: %s", job.id, error)
 
     def _timeout_s(self, state: JobState) -> float:
         return self._config.stage_timeouts[state].total_seconds()

@@ -82,6 +82,7 @@ async def work(url: str, port: int, seconds: float, min_s: float, max_s: float) 
         context = StageContext(
             vtrix,
             nothing,
+            nothing,
             store,
             config,
             cast("Callable[..., Any]", utc_now),

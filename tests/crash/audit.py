@@ -127,12 +127,9 @@ def _message_differences(harness: Harness, order: Order, job: Job, end: str) -> 
     if videos and videos[0].id != job.result_message_id:
         yield "its row names another message than the video's"
     kinds = {f"zoetrope:cancel:{job.id}", f"zoetrope:status:{job.id}"}
-    status = [message for message in messages if kinds & set(message.custom_ids)]
-    if len(status) != 1:
-        yield f"{len(status)} status messages"
-    for message in status:
-        if f"zoetrope:status:{job.id}" not in message.custom_ids:
-            yield f"its status message still says {message.content!r}"
+    cards = [message for message in messages if kinds & set(message.custom_ids)]
+    if cards:
+        yield f"{len(cards)} status cards are left"
     notes = [message for message in messages if f"zoetrope:note:{job.id}" in message.custom_ids]
     # A job that the operator reconciled at once may be resumed before its failure is announced.
     expected_notes = {1} if job.state is JobState.FAILED else {0, 1} if end == "delivered, found" else {0}

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
+from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.jobs import Job, JobState, Outcome, Reschedule
 from bot.providers.vtrix.client import Vtrix
@@ -60,6 +61,7 @@ class FaultPoint(StrEnum):
     DOWNLOAD = "download"
     POST_STATUS = "post status"
     EDIT_STATUS = "edit status"
+    REMOVE_STATUS = "remove status"
     POST_VIDEO = "post video"
     POST_FAILURE = "post failure"  # how a job ended, with a ping
     POST_CARD = "post card"  # the question to the moderators
@@ -125,8 +127,9 @@ REQUESTS = (
     Target(FaultPoint.SUBMIT, Vtrix, Vtrix.submit),
     Target(FaultPoint.POLL, Vtrix, Vtrix.status),
     Target(FaultPoint.DOWNLOAD, Vtrix, Vtrix.download),
-    Target(FaultPoint.POST_STATUS, Delivery, Delivery._send_status),
-    Target(FaultPoint.EDIT_STATUS, Delivery, Delivery._edit),
+    Target(FaultPoint.POST_STATUS, StatusMessages, StatusMessages._send),
+    Target(FaultPoint.EDIT_STATUS, StatusMessages, StatusMessages.edit),
+    Target(FaultPoint.REMOVE_STATUS, StatusMessages, StatusMessages.remove),
     Target(FaultPoint.POST_VIDEO, Delivery, Delivery.post_video),
     Target(FaultPoint.POST_FAILURE, Delivery, Delivery.notify_failure),
     Target(FaultPoint.FIND_MESSAGE, Delivery, Delivery._find),

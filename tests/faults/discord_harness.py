@@ -16,6 +16,7 @@ from bot.chat.messages.notification_texts import render
 from bot.chat.transport.client import RestClient
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.request_throttle import RequestThrottle
+from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.jobs import Frame, Job, JobState, NewJob, Order, new_job_id
 from bot.domain.policy import Requester
@@ -32,7 +33,7 @@ from bot.worker.notifier import Notifier
 from bot.worker.stages.context import StageConfig, StageContext
 from tests.cogs.conftest import sample_picture
 from tests.discord_server import Channel, DiscordServer, Message, logged_in
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, status_cards
 from tests.faulty_gateway import FaultyGateway
 from tests.harness import WORKER_CONFIG
 
@@ -118,7 +119,7 @@ class DiscordHarness:
         return self.messages_with_button("video")
 
     @property
-    def status_messages(self) -> list[Message]:
+    def status_cards(self) -> list[Message]:
         return self.messages_with_button("cancel", "status")
 
     @property
@@ -162,6 +163,7 @@ async def discord_harness(
         context = StageContext(
             provider=provider,
             messenger=Delivery(client),
+            status_cards=status_cards(store, StatusMessages(client), clock),
             store=store,
             config=config,
             clock=clock,

@@ -54,21 +54,19 @@ TRANSIENT: dict[str, Fault] = {
 
 REQUESTS: dict[str, tuple[JobState, str, str]] = {
     "the status message": (JobState.QUEUED, "POST", MESSAGES),
-    "the status edit at the start": (JobState.QUEUED, "PATCH", ONE_MESSAGE),
     "the upload limit lookup": (JobState.DELIVERING, "GET", "/guilds/*"),
     "the video": (JobState.DELIVERING, "POST", MESSAGES),
-    "the final status edit": (JobState.DELIVERED, "PATCH", ONE_MESSAGE),
+    "the card's removal": (JobState.DELIVERED, "DELETE", ONE_MESSAGE),
 }
 """The request that fails: the state of its job, its method and its path."""
 
 
 async def check_delivered_once(harness: DiscordHarness, job: Job) -> None:
-    """The job is delivered, with one video and one status message, and is charged once."""
+    """The job is delivered, with one video and nothing else, and is charged once."""
     job = await harness.reload(job)
     assert job.state is JobState.DELIVERED, job
     assert [message.id for message in harness.videos] == [job.result_message_id]
-    assert [message.id for message in harness.status_messages] == [job.status_message_id]
-    assert "is ready" in harness.status_messages[0].content
+    assert harness.status_cards == []
     assert harness.failure_notes == []
     assert len(harness.upstream.received) == 1
     assert await harness.charged_count() == 1
@@ -104,7 +102,7 @@ async def test_a_transient_fault_changes_nothing(
     """nonce_forgotten: Discord no longer remembers the nonce at the retry."""
     state, method, path = REQUESTS[target]
     async with discord_harness(store, tmp_path) as harness:
-        job = await harness.order_at(state, with_status_message=method == "PATCH")
+        job = await harness.order_at(state)
         harness.discord.fail_next(method, path, TRANSIENT[fault])
         await harness.run_next()
         if nonce_forgotten:
@@ -146,7 +144,8 @@ async def test_a_failure_note_is_posted_once(store: JobStore, tmp_path: Path, fa
         await harness.settle()
 
         await check_failed_uncharged(harness, job, FailureReason.REFUSED)
-        assert len(harness.failure_notes) == len(harness.status_messages) == 1
+        assert len(harness.failure_notes) == 1
+        assert harness.status_cards == []
         assert harness.failure_notes[0].pinged == [harness.discord.member]
 
 
@@ -331,12 +330,10 @@ async def test_without_read_history_and_status_message_a_lost_response_is_not_re
 
 
 @pytest.mark.parametrize("state", [JobState.RUNNING, JobState.DELIVERING, JobState.DELIVERED])
-async def test_a_deleted_status_message_is_reposted_at_the_end(
-    store: JobStore, tmp_path: Path, state: JobState
-) -> None:
+async def test_a_card_that_somebody_deletes_is_no_loss(store: JobStore, tmp_path: Path, state: JobState) -> None:
     async with discord_harness(store, tmp_path) as harness:
         job = await harness.order_at(state)
-        harness.discord.state.delete(harness.status_messages[0])
+        harness.discord.state.delete(harness.status_cards[0])
         await harness.settle()
 
         await check_delivered_once(harness, job)

@@ -1,4 +1,4 @@
-"""Remove or Cancel, clicked before the bot knows that the video was posted: no second one, and a true status."""
+"""Remove or Cancel, clicked before the bot knows that the video was posted: no second one, and no card."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -42,8 +42,7 @@ async def test_a_video_removed_before_its_delivery_was_written_is_not_posted_aga
         job = await harness.reload(job)
         assert (job.state, job.result_message_id) == (JobState.DELIVERED, REMOVED)
         assert harness.videos == []
-        [status] = harness.status_messages
-        assert status.content.endswith("was removed.")
+        assert harness.status_cards == []
         assert await harness.charged_count() == 1
 
 
@@ -65,8 +64,7 @@ async def test_a_video_removed_after_its_job_failed_is_not_posted_when_it_is_res
         if when == "before it is resumed":
             await remove(harness, video)
             await harness.settle()
-            [status] = harness.status_messages
-            assert "was removed. It doesn't count" in status.content
+            assert harness.status_cards == []
         await resume_failed_job(store, job.id, harness.clock(), task_lifetime=timedelta(days=9), actor_id=9)
         if when == "while it runs again":
             await remove(harness, video)
@@ -75,8 +73,7 @@ async def test_a_video_removed_after_its_job_failed_is_not_posted_when_it_is_res
         job = await harness.reload(job)
         assert (job.state, job.result_message_id) == (JobState.DELIVERED, REMOVED)
         assert harness.videos == []
-        [status] = harness.status_messages
-        assert "was removed. It doesn't count" in status.content
+        assert harness.status_cards == []
         assert await harness.charged_count() == 0
         assert len(harness.failure_notes) == notes
 
@@ -103,6 +100,5 @@ async def test_a_video_cancelled_while_it_was_posted_is_removed_and_counts(
         job = await harness.reload(job)
         assert (job.state, job.result_message_id) == (JobState.DELIVERED, REMOVED)
         assert not any(message.attachments for message in harness.discord.messages(channel.id))
-        [status] = harness.status_messages
-        assert status.content.endswith("was removed.")
+        assert harness.status_cards == []
         assert await harness.charged_count() == 1

@@ -78,7 +78,7 @@ async def test_the_video_goes_to_its_member_once_and_counts(
         assert f"/channels/@me/{message.channel.id}/{message.id}" in listed(harness, job)
 
 
-async def test_the_status_message_says_where_the_video_is(store: JobStore, tmp_path: Path) -> None:
+async def test_a_link_is_sent_where_no_file_can_be(store: JobStore, tmp_path: Path) -> None:
     async with discord_harness(store, tmp_path) as harness:
         job = await harness.order_at(JobState.DELIVERING)
         refuse_every_file(harness)
@@ -86,7 +86,7 @@ async def test_the_status_message_says_where_the_video_is(store: JobStore, tmp_p
 
         assert (await harness.reload(job)).state is JobState.DELIVERED
         assert "[Your video](" in direct(harness)[0].content
-        assert "sent it as a direct message" in harness.status_messages[0].content
+        assert harness.status_cards == []
 
 
 async def test_a_right_that_returns_brings_the_video_to_its_channel(store: JobStore, tmp_path: Path) -> None:
@@ -136,7 +136,6 @@ async def test_an_end_whose_right_is_away_for_two_seconds_is_told(
         harness.discord.channel.overwrites.clear()
         await harness.settle()
 
-        [shown] = harness.status_messages
-        assert "is being made" not in shown.content
+        assert harness.status_cards == []
         assert len(harness.failure_notes) == (state is JobState.FAILED)
         assert direct(harness) == []

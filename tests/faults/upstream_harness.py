@@ -30,7 +30,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.outbox.notifications import TO_OPERATOR
 from bot.worker.loop import Worker
 from bot.worker.stages.context import StageConfig, StageContext
-from tests.fakes import FRAME, FakeApprovalMessenger, FakeClock, FakeMessenger
+from tests.fakes import FRAME, FakeApprovalMessenger, FakeClock, FakeMessenger, status_cards
 from tests.harness import WORKER_CONFIG, run_until_idle
 from tests.providers.servers import MP4, ScriptedServer, scripted_server
 from tests.store.factories import notified_texts
@@ -194,6 +194,7 @@ class UpstreamHarness:
         context = StageContext(
             self.vtrix,
             self.messenger,
+            status_cards(self.store, self.messenger, self.clock),
             self.store,
             stage_config,
             self.clock,

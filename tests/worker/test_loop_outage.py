@@ -20,7 +20,7 @@ SLOTS = 4
 PAUSE_S = 2
 MEMBERS = 8
 UPSTREAM = ("submit", "status", "download")
-DISCORD = ("show_status", "update_status", "notify_failure", "post_video", "find_video", "upload_limit_bytes")
+DISCORD = ("show_status", "remove_status", "notify_failure", "post_video", "find_video", "upload_limit_bytes")
 
 
 @dataclass(frozen=True)

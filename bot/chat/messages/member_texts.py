@@ -18,8 +18,9 @@ from bot.chat.messages.markdown import (
 )
 from bot.chat.messages.picture_texts import picture_changes
 from bot.chat.messages.reason_texts import text_of
+from bot.chat.messages.status_texts import SERVICE_CLOSED
 from bot.domain.durations import show_duration, window_text
-from bot.domain.jobs import FailureCause, FailureReason, Job, JobState
+from bot.domain.jobs import ENDED, FailureCause, FailureReason, Job, JobState
 from bot.domain.limits import Allowance, Credit, Limit, Origin
 from bot.services.videos import AcceptedOrder
 
@@ -44,44 +45,7 @@ def video_link(job: Job) -> str | None:
     return f"https://discord.com/channels/@me/{job.result_channel_id}/{job.result_message_id}"
 
 
-def status(job: Job, *, service_closed: bool = False) -> str:
-    """The public status message: for whom, the current state or how it ended, and the prompt.
-
-    service_closed: the video service takes no orders at the moment.
-    """
-    who = mention(job.user_id)
-    if service_closed and job.state in _WAITS_FOR_SERVICE:
-        kept = "This one is kept and starts when the service is back."
-        return _with_prompt(f"⏳ A video for {who} is queued. {_SERVICE_CLOSED} {kept}", job)
-    return _with_prompt(_stage(job, who), job)
-
-
 _WAITS_FOR_SERVICE = {JobState.QUEUED, JobState.SUBMITTING}
-_SERVICE_CLOSED = "The video service isn't taking orders right now."
-
-
-def _stage(job: Job, who: str) -> str:
-    match job.state:
-        case _ if job.is_removed:
-            free = "" if job.charged else " It doesn't count against the quota."
-            return f"🗑️ The video for {who} was removed.{free}"
-        case JobState.AWAITING:
-            return f"⏳ A video for {who} is waiting for a moderator to approve it."
-        case JobState.QUEUED | JobState.SUBMITTING:
-            return f"⏳ A video for {who} is queued and starts as soon as there's room."
-        case JobState.RUNNING | JobState.DELIVERING:
-            started = f" Started {relative(job.submitted_at)}." if job.submitted_at else ""
-            return f"🎞️ A video for {who} is being made.{started} It usually takes a minute or two."
-        case JobState.DELIVERED if job.result_channel_id is not None:
-            return f"✅ The video for {who} is ready. I couldn't post it here, so I sent it as a direct message."
-        case JobState.DELIVERED:
-            link = video_link(job)
-            return f"✅ The video for {who} is ready{'.' if link is None else f': {link}'}"
-        case JobState.FAILED:
-            sign, _, _ = _list_stage(job).partition(" ")
-            return f"{sign} {_failed(job, f'the video for {who}')} {_what_it_means(job)}"
-        case JobState.CANCELLED:
-            return f"🚫 The video for {who} was cancelled. {_cancelled(job)}"
 
 
 def failure(job: Job) -> str:
@@ -89,7 +53,7 @@ def failure(job: Job) -> str:
     if job.state is JobState.CANCELLED:
         text = f"your video was cancelled. {_cancelled(job)}"
     else:
-        text = f"{_failed(job, 'your video', within=True)} {_what_it_means(job)}"
+        text = f"{_failed(job)} {_what_it_means(job)}"
     return _with_prompt(f"{mention(job.user_id)}, {text}", job)
 
 
@@ -115,16 +79,15 @@ _UNSEEN = {FailureReason.DECLINED, FailureReason.EXPIRED, FailureReason.UNDELIVE
 """Failures that a job can have before a moderator approved it."""
 
 
-def _failed(job: Job, video: str, *, within: bool = False) -> str:
-    """How the job ended. video: whose it is. within: continues a sentence."""
+def _failed(job: Job) -> str:
+    """How the job ended, within a sentence."""
     match job.failure_reason:
         case FailureReason.DECLINED:
-            text = f"a moderator declined {video}."
+            return "a moderator declined your video."
         case FailureReason.EXPIRED:
-            text = f"{video} expired: no moderator answered within a day."
+            return "your video expired: no moderator answered within a day."
         case _:
-            text = f"{video} didn't work. {_detail(job)}"
-    return text if within else text[0].upper() + text[1:]
+            return f"your video didn't work. {_detail(job)}"
 
 
 def _detail(job: Job) -> str:
@@ -202,7 +165,7 @@ _AWAITS = (
 
 
 _KEPT = (
-    f"Got it! {_SERVICE_CLOSED} Your order is kept and starts when the service is back. Your video will appear in "
+    f"Got it! {SERVICE_CLOSED} Your order is kept and starts when the service is back. Your video will appear in "
     "this channel, and I'll ping you when it's ready."
 )
 
@@ -213,6 +176,12 @@ def accepted(result: AcceptedOrder) -> str:
     lines = [_AWAITS if result.job.state is JobState.AWAITING else ordered]
     if result.job.credit_grant_id is not None:
         lines.append("You've used all your videos for now, so this one takes a credit.")
+    elif (
+        result.allowance is not None and (left := result.allowance.usage.left(result.allowance.limits)) is not None
+    ):
+        limits = result.allowance.limits
+        window = window_text(limits.window)
+        lines.append(f"You have **{left} of {limits.videos_per_window.value}** videos left in {window}.")
     if result.changes:
         lines.append(picture_changes(result.changes))
     return "\n".join(lines)
@@ -308,13 +277,14 @@ def job_list(
     if not jobs:
         return "You haven't made any videos here yet. Start with `/animate`."
     waiting = service_closed and any(job.state in _WAITS_FOR_SERVICE for job in jobs)
-    head = [f"⚠️ {_SERVICE_CLOSED} Your orders are kept and start when the service is back."] if waiting else []
+    head = [f"⚠️ {SERVICE_CLOSED} Your orders are kept and start when the service is back."] if waiting else []
     return joined_within([*head, *(_list_line(job, downloads.get(job.id)) for job in jobs)], CONTENT_MAX)
 
 
 def _list_line(job: Job, kept_until: datetime | None) -> str:
-    # Without its message, what is shown is the status message, which says how it ended.
-    address = video_link(job) or (message_link(job, job.status_message_id) if job.status_message_id else None)
+    address = video_link(job)
+    if job.state not in ENDED and job.status_message_id is not None:
+        address = message_link(job, job.status_message_id)
     said = [_list_stage(job)]
     if job.state is JobState.RUNNING and job.progress is not None:
         said.append(f"{job.progress:.0%}")

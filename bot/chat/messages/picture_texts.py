@@ -73,12 +73,13 @@ _TEXTS: Mapping[PictureProblem, str] = {
 
 @text_of.register
 def _(picture: UnusablePicture) -> str:
-    return _TEXTS[picture.problem].format(
+    why = _TEXTS[picture.problem].format(
         size=f" ({_size(picture.size)})" if picture.size else "",
         enough="larger" if picture.minimum_size is None else f"at least {_size(picture.minimum_size)}",
         found_mb="too large" if picture.size_bytes is None else f"{_millions(picture.size_bytes)} MB",
         found_pixels=_megapixels(picture.size),
     )
+    return f"{why} Nothing was charged."
 
 
 def picture_changes(changes: PictureChanges) -> str:

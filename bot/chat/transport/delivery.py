@@ -6,7 +6,6 @@ has a nonce, so sending it again within a few minutes returns the first one (sou
 """
 
 import asyncio
-import contextlib
 import re
 from collections.abc import Collection
 from datetime import datetime
@@ -16,9 +15,9 @@ import discord
 
 from bot.chat.messages import member_texts
 from bot.chat.order_replies import OrderReplies
-from bot.chat.posting import NO_PINGS, UNKNOWN_MESSAGE, find_by_button, own_messages, translated, unless_deleted
+from bot.chat.posting import NO_PINGS, find_by_button, own_messages, translated, unless_deleted
 from bot.chat.upload_limits import DEFAULT_BYTES, UploadLimits
-from bot.chat.views.member_buttons import STATUS_KINDS, ButtonKind, status_view, view
+from bot.chat.views.member_buttons import ButtonKind, view
 from bot.chat.views.persistent_button import job_custom_id
 from bot.domain.errors import TooLargeToPost, Undeliverable
 from bot.domain.jobs import Job
@@ -45,32 +44,6 @@ class Delivery:
         self._client = client
         self._upload_limits = upload_limits or UploadLimits()
         self._replies = replies or OrderReplies()
-
-    async def show_status(self, job: Job, *, check_existing: bool, service_closed: bool = False) -> int:
-        """See `bot.worker.stages.Messenger`."""
-        text = member_texts.status(job, service_closed=service_closed)
-        with translated():
-            channel = self._channel(job)
-            message_id = job.status_message_id
-            if message_id is None and check_existing:
-                message_id = await self._find(job, STATUS_KINDS, since=job.created_at)
-            if message_id is not None:
-                with contextlib.suppress(_Gone):
-                    return await self._edit(channel, message_id, job, text)
-            sent = await self._send_status(channel, job, text, "s")
-            if sent.content == text:
-                return sent.id
-            # The nonce returned an earlier message as it was: from a step that was overtaken, or deleted since.
-            try:
-                return await self._edit(channel, sent.id, job, text)
-            except _Gone:
-                return (await self._send_status(channel, job, text, "n")).id
-
-    async def update_status(self, job: Job) -> None:
-        """See `bot.worker.stages.Messenger`."""
-        if job.status_message_id is not None:
-            with translated(), contextlib.suppress(_Gone):
-                await self._edit(self._channel(job), job.status_message_id, job, member_texts.status(job))
 
     async def notify_failure(self, job: Job, *, check_existing: bool) -> None:
         """See `bot.worker.stages.Messenger`."""
@@ -186,28 +159,6 @@ class Delivery:
             component_id=_occasion(job),
         )
 
-    async def _send_status(
-        self, channel: discord.PartialMessageable, job: Job, text: str, suffix: str
-    ) -> discord.Message:
-        return await channel.send(
-            text,
-            nonce=f"{job.id}-{suffix}",
-            view=status_view(job),
-            allowed_mentions=NO_PINGS,
-            silent=True,
-        )
-
-    async def _edit(self, channel: discord.PartialMessageable, message_id: int, job: Job, text: str) -> int:
-        try:
-            edited = await channel.get_partial_message(message_id).edit(
-                content=text, view=status_view(job), allowed_mentions=NO_PINGS
-            )
-        except discord.NotFound as error:
-            if error.code == UNKNOWN_MESSAGE:
-                raise _Gone from error
-            raise
-        return edited.id
-
     async def _find(
         self,
         job: Job,
@@ -230,10 +181,6 @@ def video_file(job: Job, video: Path) -> discord.File:
     is_named = re.search("[A-Za-z0-9]", stem) is not None
     name = stem if is_named else f"zoetrope-{job.id}"
     return discord.File(video, filename=f"{name}.mp4", description=job.picture_alt_text)
-
-
-class _Gone(Exception):
-    """Somebody deleted the status message; a new one is posted."""
 
 
 def _any_message_id(job: Job) -> int:

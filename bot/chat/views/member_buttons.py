@@ -21,9 +21,9 @@ from bot.domain.jobs import ENDED, CancelResult, Job, JobState
 class ButtonKind(StrEnum):
     """What a button about a job does, and so which message it is under."""
 
-    CANCEL = "cancel"  # under the status message of a job in progress
+    CANCEL = "cancel"  # on the status card of a job in progress
     CANCEL_PAID = "spend"  # under the question whether to cancel a video that is paid for
-    STATUS = "status"  # removes the status message of a job that has ended
+    STATUS = "status"  # removes a status card that says how its job failed, or ended in an earlier version
     VIDEO = "video"  # removes the video
     NOTE = "note"  # removes the note about a failure
 
@@ -127,11 +127,6 @@ def view(kind: ButtonKind, job_id: str, component_id: int | None = None) -> disc
     if component_id is not None:
         button.item.id = component_id
     return row_of(button)
-
-
-def status_view(job: Job) -> discord.ui.View:
-    """The button under a status message: Cancel until the job has ended, then Remove."""
-    return view(ButtonKind.STATUS if job.state in ENDED else ButtonKind.CANCEL, job.id)
 
 
 class EraseButton(PersistentButton, template=r"zoetrope:erase:(?P<user>[0-9]{1,20})"):

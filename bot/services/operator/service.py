@@ -276,7 +276,6 @@ class OperatorService:
         """Resumes submissions at once, whatever stopped them; the next failure stops them again."""
         async with self._transaction(operator) as tx:
             gate = await submission_gate.open_now(tx.connection)
-            await transitions.show_queued_anew(tx.connection, tx.now, service_closed=False)
             closed = gate.is_closed(tx.now)
             was = {"open": not closed} | ({"reason": gate.reason} if closed else {})
             return await tx.record(AuditedChange(Action.GATE_OPENED, before=was, after={"open": True}))

@@ -36,7 +36,7 @@ from bot.domain.ledger import Amounts, EntryKind
 from bot.domain.limits import Allowance
 from bot.domain.notifications import AnswerLost
 from bot.domain.policy import Consequence, Requester, best_resolution
-from bot.store.engine import Connection, Database
+from bot.store.engine import Database
 from bot.store.guilds import guild_settings, violations
 from bot.store.jobs import (
     admission,
@@ -90,7 +90,7 @@ class JobStore:
                 connection, self._operator_defaults, requester, new.order, now, lock=True
             )
             await connection.execute(insert(jobs).values(_new_row(new, admitted, now)))
-            await connection.execute(insert(first_frames).values(job_id=new.id, mime=frame.mime, data=frame.data))
+            await connection.execute(insert(first_frames).values(job_id=new.id, **asdict(frame)))
             job = await read_job(connection, new.id)
             reserved = Amounts(1, 0 if admitted.grant_id is None else -1, admitted.estimate)
             entry = ledger.job_entry(job, EntryKind.RESERVE, reserved, "accepted", now, new.user_id)
@@ -153,10 +153,11 @@ class JobStore:
 
     async def frame(self, job_id: str) -> Frame | None:
         """The job's first frame; None after submission."""
-        query = select(first_frames.c.data, first_frames.c.mime).where(first_frames.c.job_id == job_id)
+        columns = select(first_frames.c.data, first_frames.c.mime, first_frames.c.thumbnail)
+        query = columns.where(first_frames.c.job_id == job_id)
         async with self._db.read() as connection:
             row = (await connection.execute(query)).one_or_none()
-        return None if row is None else Frame(row.data, row.mime)
+        return None if row is None else Frame(row.data, row.mime, row.thumbnail)
 
     async def recent(self, guild_id: int, user_id: int, limit: int) -> list[Job]:
         """A member's latest jobs in a server, newest first."""
@@ -272,15 +273,10 @@ class JobStore:
             raise ValueError(f"job {job.id} can't go from {job.state} to {transitions.target_state(outcome)}")
         async with self._db.write() as connection:
             hold = outcome.pause if isinstance(outcome, Fail) else outcome
-            is_news = False
             if isinstance(hold, PauseSubmissions):
                 # With or without the lease: the upstream's answer concerns all jobs.
-                is_news = await submission_gate.close(connection, hold.until, hold.reason, now)
+                await submission_gate.close(connection, hold.until, hold.reason, now)
             moved = await transitions.move(connection, job, outcome, now)
-            if is_news:
-                await transitions.show_queued_anew(connection, now, service_closed=True)
-            elif moved and isinstance(outcome, PauseSubmissions):
-                await self._show_truly(connection, [job.id], now)
             if not moved and job.state is JobState.SUBMITTING and isinstance(outcome, MoveTo):
                 # Another process took this worker for dead, but it is alive and has the missing response.
                 return await recovery.accept_late_response(connection, job, outcome, now)
@@ -292,18 +288,7 @@ class JobStore:
     async def reschedule(self, batch: Sequence[tuple[Job, Reschedule]], now: datetime) -> int:
         """Reschedules many jobs at once; returns how many still held their lease."""
         async with self._db.write() as connection:
-            rescheduled = await rescheduling.reschedule(connection, batch, now)
-            if shown := [job.id for job, outcome in batch if outcome.update.status_says_closed is not None]:
-                # The gate may have closed or opened while they were shown.
-                await self._show_truly(connection, shown, now)
-            return rescheduled
-
-    @staticmethod
-    async def _show_truly(connection: Connection, job_ids: list[str], now: datetime) -> None:
-        """Makes queued jobs due if what their status message says of the gate is out of date."""
-        gate = await submission_gate.get_gate(connection, lock=False)
-        closed = gate.keeps_orders_waiting(now)
-        await transitions.show_queued_anew(connection, now, service_closed=closed, only=job_ids)
+            return await rescheduling.reschedule(connection, batch, now)
 
     async def cancel(self, job_id: str, now: datetime, *, even_if_paid: bool) -> CancelResult:
         """Ends a queued job at once, uncharged; flags one in progress, for its stage to end it.
@@ -354,8 +339,7 @@ class JobStore:
         if (await self.gate()).failures == 0:
             return
         async with self._db.write() as connection:
-            if await submission_gate.reopen(connection, now):
-                await transitions.show_queued_anew(connection, now, service_closed=False)
+            await submission_gate.reopen(connection, now)
 
 
 def _new_row(new: NewJob, admitted: Admitted, now: datetime) -> dict[str, Any]:

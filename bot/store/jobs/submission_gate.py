@@ -56,6 +56,11 @@ class Gate:
         """Whether an order has to wait for the upstream: closed, or closed again each time it opened."""
         return self.is_closed(now) or self.failures >= ALERT_AFTER
 
+    def is_worth_telling(self, now: datetime, *, told: bool) -> bool:
+        """Whether to tell those who wait that they wait for the upstream. told: whether they have been told."""
+        closed_long = self.opens_at is not None and self.is_closed(now) and self.opens_at - now > TOLD_OVER
+        return closed_long or (self.keeps_orders_waiting(now) and (told or self.failures >= ALERT_AFTER))
+
     def next_submission_at(self, now: datetime) -> datetime:
         """When the next job may be submitted: `now`, or later.
 
@@ -74,11 +79,11 @@ async def get_gate(connection: Connection, *, lock: bool) -> Gate:
     return Gate(row.opens_at, row.reason, row.consecutive_failures, row.next_submit_at)
 
 
-async def close(connection: Connection, until: datetime, reason: str, now: datetime) -> bool:
+async def close(connection: Connection, until: datetime, reason: str, now: datetime) -> None:
     """Closes the gate until `until`, or leaves it closed if it already is for longer.
 
-    Submissions that fail together count as one failure, or the pauses would grow too fast. Returns whether those
-    who wait should be told: it closes for long, or for the third time in a row.
+    Submissions that fail together count as one failure, or the pauses would grow too fast. The operator is told if
+    it closes for long, or for the third time in a row.
     """
     gate = await get_gate(connection, lock=True)
     was_closed_until = gate.opens_at if gate.is_closed(now) else None
@@ -88,23 +93,19 @@ async def close(connection: Connection, until: datetime, reason: str, now: datet
         change = change.values(opens_at=until, reason=reason)
     await connection.execute(change)
 
-    def becomes_longer_than(limit: timedelta) -> bool:
-        return until - now > limit >= (was_closed_until or now) - now
-
     is_third = gate.failures < failures == ALERT_AFTER
-    if is_third or becomes_longer_than(ALERT_OVER):
+    becomes_long = until - now > ALERT_OVER >= (was_closed_until or now) - now
+    if is_third or becomes_long:
         alert = GateClosed(int(until.timestamp()), reason)
         await notifications.post_to_operator(connection, alert, now)
-    # From the third time on, those who wait read that the service takes no orders even between two closures.
-    return is_third or (failures < ALERT_AFTER and becomes_longer_than(TOLD_OVER))
 
 
-async def reopen(connection: Connection, now: datetime) -> bool:
-    """Clears failures and reason of a gate that is open at `now`; False if it is closed. The rate limit stays."""
+async def reopen(connection: Connection, now: datetime) -> None:
+    """Clears failures and reason of a gate that is open at `now`; leaves a closed one. The rate limit stays."""
     opens_at = submission_gate.c.opens_at
     open_already = or_(opens_at.is_(None), opens_at <= now, opens_at > now + LONGEST_CLOSURE)
     change = _UPDATE.where(open_already).values(opens_at=None, reason=None, consecutive_failures=0)
-    return (await connection.execute(change)).rowcount == 1
+    await connection.execute(change)
 
 
 async def open_now(connection: Connection) -> Gate:

@@ -3,15 +3,16 @@
 Every write is guarded by the job's state and, for outcomes, by the lease token.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, TextClause, delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 
 from bot.domain.guilds import Access
 from bot.domain.jobs import (
     ACTIVE,
+    ENDED,
     REMOVED,
     CancelResult,
     Fail,
@@ -25,7 +26,7 @@ from bot.domain.jobs import (
 from bot.store.bulk import IDS, is_among
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
-from bot.store.jobs import task_durations
+from bot.store.jobs import status_cards, task_durations
 from bot.store.jobs.rows import RELEASED, fetch_job, read_job, state_columns, update_columns
 from bot.store.money import ledger
 from bot.store.outbox import notifications
@@ -154,32 +155,11 @@ async def mark_removed(connection: Connection, job_id: str, message_id: int, now
     return True
 
 
-async def show_queued_anew(
-    connection: Connection, now: datetime, *, service_closed: bool, only: Collection[str] | None = None
-) -> None:
-    """Makes queued jobs due if their status message contradicts `service_closed`.
-
-    service_closed: the video service takes no orders. only: the ids of some jobs, else of all.
-    """
-    says_closed = jobs.c.status_says_closed
-    shown = (
-        IS_ACTIVE,
-        jobs.c.state == JobState.QUEUED,
-        jobs.c.due_at.is_(None),
-        jobs.c.status_message_id.is_not(None),
-        says_closed.is_not(True) if service_closed else says_closed.is_(True),
-    )
-    await _show_anew(connection, now, *shown, *([] if only is None else [jobs.c.id.in_(only)]))
-
-
 async def show_all_queued(connection: Connection, now: datetime) -> None:
     """Makes the status messages of all queued jobs due to be shown again."""
-    await _show_anew(connection, now, IS_ACTIVE, jobs.c.state == JobState.QUEUED, jobs.c.due_at.is_(None))
-
-
-async def _show_anew(connection: Connection, now: datetime, *which: ColumnElement[bool] | TextClause) -> None:
+    queued = (IS_ACTIVE, jobs.c.state == JobState.QUEUED, jobs.c.due_at.is_(None))
     # Whoever has locked a row is moving its job on.
-    unlocked = select(jobs.c.id).where(*which).with_for_update(skip_locked=True)
+    unlocked = select(jobs.c.id).where(*queued).with_for_update(skip_locked=True)
     await connection.execute(update(jobs).where(jobs.c.id.in_(unlocked)).values(due_at=now))
 
 
@@ -203,6 +183,8 @@ async def write_state(
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
     if columns["state"] not in _KEEPS_FRAME:
         await connection.execute(delete(first_frames).where(first_frames.c.job_id == job_id))
+    if columns["state"] in ENDED:
+        await status_cards.forget(connection, job_id)
     job = await settle(connection, job_id, now, actor_id=actor_id)
     if job.state is JobState.FAILED:
         await notifications.job_failed(connection, job, now)

@@ -35,7 +35,7 @@ async def request_approval(job: Job, context: StageContext) -> Outcome:
     try:
         async with asyncio.timeout(context.status_timeout_s):
             # The status message comes first: if it can't be posted, moderators need not be asked.
-            status_id = await context.messenger.show_status(job, check_existing=tried_before(job))
+            status_id = await context.status_cards.post(job, check_existing=tried_before(job))
             approval = await _post_approval_request(job, context)
     except (Undeliverable, DeliveryForbidden) as error:
         return unpostable(error)
@@ -74,19 +74,16 @@ async def _post_approval_request(job: Job, context: StageContext) -> int | Failu
 
 
 async def post_status(job: Job, context: StageContext) -> Outcome:
-    """Queued: posts the status message. If the channel takes no messages, no money is spent on a video for it.
+    """Queued: posts the status card. If the channel takes no messages, no money is spent on a video for it.
 
-    Runs again when the submission gate closes or opens. A permission that is missing then may be back in seconds.
+    Runs again after an outage of Discord's gateway. A permission that is missing then may be back in seconds.
     """
     is_last_attempt = job.attempts + 1 >= MAX_STATUS_ATTEMPTS
     try:
         async with asyncio.timeout(context.status_timeout_s):
             # An approved job may have a status message already, posted with the request but not recorded.
             check_existing = tried_before(job) or job.approval_message_id is not None
-            service_closed = (await context.store.gate()).keeps_orders_waiting(context.clock())
-            message_id = await context.messenger.show_status(
-                job, check_existing=check_existing, service_closed=service_closed
-            )
+            message_id = await context.status_cards.post(job, check_existing=check_existing)
     except Undeliverable as error:
         return unpostable(error)
     except DeliveryForbidden as error:
@@ -98,8 +95,8 @@ async def post_status(job: Job, context: StageContext) -> Outcome:
             return context.retry(context.config.chat_backoff, job.attempts)
         log.warning("job %s continues without a status message: %s", job.id, error)
         return Reschedule(None)
-    update = JobUpdate(status_message_id=message_id, status_says_closed=service_closed)
-    return await close_approval_request(job, context, Reschedule(None, update))
+    outcome = Reschedule(None, JobUpdate(status_message_id=message_id))
+    return await close_approval_request(job, context, outcome)
 
 
 async def close_approval_request(job: Job, context: StageContext, outcome: Reschedule) -> Reschedule:

@@ -16,6 +16,7 @@ from bot.operations.clock import Clock
 from bot.providers.base import Provider
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
+from bot.worker.status_cards import StatusCards
 
 MAX_ENCODERS = 2
 """How many videos are re-encoded at the same time; each takes a core or more."""
@@ -34,17 +35,6 @@ class Messenger(Protocol):
 
     check_existing: an earlier attempt may have posted already; look for its message and use it instead.
     """
-
-    async def show_status(self, job: Job, *, check_existing: bool, service_closed: bool = False) -> int:
-        """Updates the job's status message, or posts it where there is none; returns the message's id.
-
-        service_closed: a queued job waits because the video service takes no orders.
-        """
-        ...
-
-    async def update_status(self, job: Job) -> None:
-        """Updates the job's status message, if it still exists."""
-        ...
 
     async def notify_failure(self, job: Job, *, check_existing: bool) -> None:
         """Tells the member, with a ping, that the job failed and why."""
@@ -134,6 +124,7 @@ class StageContext:
 
     provider: Provider
     messenger: Messenger
+    status_cards: StatusCards
     store: JobStore
     config: StageConfig
     clock: Clock

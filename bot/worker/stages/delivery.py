@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -157,14 +157,13 @@ def abandoned(job: Job) -> Outcome:
 
 
 async def finalise_status(job: Job, context: StageContext) -> Outcome:
-    """Ended: shows how the job ended, to the member and to the moderators; after that nothing is due."""
+    """Ended: tells the member and the moderators, and removes the status card; after that nothing is due."""
     outcome = await _post_end(job, context)
     # Once a job was submitted, its approval request is closed.
     return outcome if job.submitted_at is not None else await close_approval_request(job, context, outcome)
 
 
 async def _post_end(job: Job, context: StageContext) -> Reschedule:
-    check_existing = tried_before(job)
     to_tell = False
     has_failed = job.state is JobState.FAILED or (
         job.state is JobState.CANCELLED and job.failure_detail is not None
@@ -174,20 +173,15 @@ async def _post_end(job: Job, context: StageContext) -> Reschedule:
             # Cancelled while it was being posted. Whoever cancelled it was told that it won't be.
             await context.messenger.remove_video(job)
             job = replace(job, result_message_id=REMOVED)
-        if job.is_removed:  # its member has seen it, even if the job failed
-            await context.messenger.update_status(job)
-            return Reschedule(None, JobUpdate(result_message_id=REMOVED))
-        to_tell = has_failed
+        to_tell = has_failed and not job.is_removed  # then its member has seen the video
         # The notification comes first: the member waits for it, and posting it unarchives a thread.
-        if has_failed:
-            await context.messenger.notify_failure(job, check_existing=check_existing)
+        if to_tell:
+            await context.messenger.notify_failure(job, check_existing=tried_before(job))
             to_tell = False
-        message_id = await context.messenger.show_status(
-            job, check_existing=check_existing or job.status_message_id is None
-        )
+        await context.status_cards.remove(job)
     except DeliveryError as error:
         return await _end_elsewhere(job, error, context, to_tell=to_tell)
-    return Reschedule(None, JobUpdate(status_message_id=message_id))
+    return Reschedule(None, JobUpdate(result_message_id=REMOVED) if job.is_removed else NOTHING_NEW)
 
 
 async def _end_elsewhere(job: Job, error: DeliveryError, context: StageContext, *, to_tell: bool) -> Reschedule:
@@ -205,11 +199,15 @@ async def _end_elsewhere(job: Job, error: DeliveryError, context: StageContext, 
     if to_tell and not told:
         try:
             await context.messenger.send_failure(job, check_existing=tried_before(job))
+            told = True
         except DeliveryDelayed as delayed:
             log.info("job %s: its end can't be told yet: %s", job.id, delayed)
-            return Reschedule(None) if _is_old_news(job, context) else later
+            if not _is_old_news(job, context):
+                return later
         except DeliveryError as refusal:
             log.warning("job %s: its member can't be told of its end: %s", job.id, refusal)
+    with suppress(DeliveryError):
+        await (context.status_cards.remove(job) if told or not to_tell else context.status_cards.close(job))
     return Reschedule(None)
 
 

@@ -8,10 +8,17 @@ from hypothesis import strategies as st
 
 from bot.chat.messages import member_texts
 from bot.chat.messages.markdown import CONTENT_MAX, discord_length, escaped
+from bot.chat.messages.status_texts import card_text
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, Resolution
+from bot.domain.status_cards import StatusCard
 from bot.media.prepared_frame import PictureChanges
 from bot.services.videos import AcceptedOrder
 from tests.chat.messages.jobs import JOB, LARGEST, LONG_PROMPTS, MENTION, NOW, job
+
+
+def in_progress(given: Job) -> str:
+    return card_text(replace(given, state=JobState.RUNNING), StatusCard(JobState.RUNNING))
+
 
 MARKUP = set(r"\*_~`|>#-+[]()<:@/")
 
@@ -77,7 +84,7 @@ def test_markup_in_a_prompt_is_inert_and_shown_in_full(hostile: str) -> None:
 
 
 @pytest.mark.parametrize("hostile", HOSTILE_TEXTS)
-@pytest.mark.parametrize("render", [member_texts.status, member_texts.video, member_texts.failure])
+@pytest.mark.parametrize("render", [member_texts.video, member_texts.failure, in_progress])
 def test_a_public_message_quotes_the_prompt_on_one_line(hostile: str, render: Callable[[Job], str]) -> None:
     text = render(job(JobState.FAILED, prompt=hostile))
     (quote,) = [line for line in text.splitlines() if line.startswith("> ")]
@@ -87,10 +94,10 @@ def test_a_public_message_quotes_the_prompt_on_one_line(hostile: str, render: Ca
 @pytest.mark.parametrize("hostile", HOSTILE_TEXTS)
 def test_markup_in_an_upstreams_reason_is_inert(hostile: str) -> None:
     failed = job(JobState.FAILED, failure_detail=FailureDetail(FailureCause.IN_WORDS, hostile))
-    for text in (member_texts.status(failed), member_texts.failure(failed)):
-        first_line = text.splitlines()[0].replace(MENTION, "", 1)
-        assert active_markup(first_line) == []
-        assert len(text.splitlines()) == 2
+    text = member_texts.failure(failed)
+    first_line = text.splitlines()[0].replace(MENTION, "", 1)
+    assert active_markup(first_line) == []
+    assert len(text.splitlines()) == 2
 
 
 @given(st.text(alphabet=st.one_of(st.characters(codec=None), st.sampled_from(sorted(MARKUP)))))
@@ -184,16 +191,16 @@ UNAPPROVED = [
 def test_the_longest_prompt_fits_every_message(given_job: Job, prompt: str) -> None:
     order = Order(prompt, seed=2_147_483_647, prompt_extend=False, watermark=True)
     long = replace(given_job, order=order, id="-" * 20)
-    for text in (member_texts.status(long), member_texts.video(long), member_texts.failure(long)):
+    for text in (member_texts.video(long), member_texts.failure(long)):
         assert discord_length(text) <= CONTENT_MAX
         assert given_job in UNAPPROVED or prompt.strip() in shown(text)
 
 
 @pytest.mark.parametrize("given_job", UNAPPROVED)
 def test_an_unapproved_prompt_is_not_shown(given_job: Job) -> None:
-    for text in (member_texts.status(given_job), member_texts.failure(given_job)):
-        assert "fox" not in text
-        assert len(text.splitlines()) == 1
+    text = member_texts.failure(given_job)
+    assert "fox" not in text
+    assert len(text.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -206,7 +213,6 @@ def test_an_unapproved_prompt_is_not_shown(given_job: Job) -> None:
     ],
 )
 def test_a_prompt_that_was_approved_or_needed_no_approval_is_shown(given_job: Job) -> None:
-    assert member_texts.status(given_job).endswith("\n> a fox runs")
     assert member_texts.failure(given_job).endswith("\n> a fox runs")
 
 
@@ -215,7 +221,6 @@ def test_a_member_whose_video_an_admin_cancelled_is_told_why() -> None:
         JobState.CANCELLED, charged=False, failure_detail=FailureDetail(FailureCause.CANCELLED_BY_ADMIN)
     )
     says = "was cancelled. A server admin cancelled it. It doesn't count."
-    assert f"The video for {MENTION} {says}" in member_texts.status(cancelled)
     assert member_texts.failure(cancelled).startswith(f"{MENTION}, your video {says}")
 
 
@@ -223,30 +228,9 @@ def test_an_emoji_counts_as_two_characters() -> None:
     assert discord_length("a🦊") == 3
 
 
-def test_a_queued_jobs_status_names_its_member() -> None:
-    assert member_texts.status(job()).splitlines() == [
-        f"⏳ A video for {MENTION} is queued and starts as soon as there's room.",
-        "> a fox runs",
-    ]
-
-
-def test_a_running_jobs_status_says_when_it_started() -> None:
-    text = member_texts.status(job(JobState.RUNNING, submitted_at=NOW))
-    assert f"is being made. Started <t:{int(NOW.timestamp())}:R>." in text
-
-
-def test_a_finished_job_links_to_its_video() -> None:
-    text = member_texts.status(job(JobState.DELIVERED, guild_id=1, channel_id=2, result_message_id=3))
-    assert "is ready: https://discord.com/channels/1/2/3" in text
-
-
-def test_a_finished_job_without_a_video_message_has_no_link() -> None:
-    assert f"The video for {MENTION} is ready." in member_texts.status(job(JobState.DELIVERED))
-
-
 @pytest.mark.parametrize(("charged", "says"), [(True, "already paid for, so it counts"), (False, "doesn't count")])
 def test_a_cancelled_job_says_whether_it_counts(charged: bool, says: str) -> None:  # noqa: FBT001
-    assert says in member_texts.status(job(JobState.CANCELLED, charged=charged))
+    assert says in member_texts.failure(job(JobState.CANCELLED, charged=charged))
 
 
 @pytest.mark.parametrize(
@@ -270,46 +254,37 @@ def test_a_failure_gives_its_detail_and_says_that_it_does_not_count(
     detail: FailureDetail | None, reads: str
 ) -> None:
     failed = job(JobState.FAILED, failure_detail=detail)
-    assert (
-        f"The video for {MENTION} didn't work. {reads} It doesn't count against the quota."
-        in member_texts.status(failed)
-    )
     assert member_texts.failure(failed).startswith(f"{MENTION}, your video didn't work. {reads} It doesn't count")
 
 
 def test_a_job_that_waits_for_a_moderator_says_so() -> None:
-    assert "is waiting for a moderator" in member_texts.status(job(JobState.AWAITING))
     assert "waiting for a moderator" in member_texts.job_list([job(JobState.AWAITING)])
 
 
 @pytest.mark.parametrize(
-    ("reason", "status_text", "failure_text", "list_text"),
+    ("reason", "failure_text", "list_text"),
     [
         (
             FailureReason.DECLINED,
-            f"🚫 A moderator declined the video for {MENTION}. It doesn't",
             "a moderator declined your video. It doesn't",
             "🚫 declined",
         ),
         (
             FailureReason.EXPIRED,
-            f"⌛ The video for {MENTION} expired: no moderator answered within a day. It doesn't",
             "your video expired: no moderator answered within a day. It doesn't",
             "⌛ expired",
         ),
         (
             FailureReason.REFUSED,
-            f"❌ The video for {MENTION} didn't work. I don't know why. It doesn't",
             "your video didn't work. I don't know why. It doesn't",
             "❌ failed",
         ),
     ],
 )
 def test_a_declined_or_expired_job_does_not_read_as_a_failure(
-    reason: FailureReason, status_text: str, failure_text: str, list_text: str
+    reason: FailureReason, failure_text: str, list_text: str
 ) -> None:
     failed = job(JobState.FAILED, failure_reason=reason)
-    assert member_texts.status(failed).startswith(status_text)
     assert member_texts.failure(failed).startswith(f"{MENTION}, {failure_text}")
     assert member_texts.job_list([failed]).startswith(list_text)
     assert member_texts.choice(failed).startswith(list_text)

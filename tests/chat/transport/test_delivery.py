@@ -5,9 +5,11 @@ from pathlib import Path
 import discord
 import pytest
 
+from bot.chat.transport.client import RestClient
 from bot.chat.transport.delivery import Delivery
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, TooLargeToPost, Undeliverable
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, new_job_id
+from tests.chat.conftest import post_card
 from tests.discord_server import (
     Answer,
     DiscordServer,
@@ -49,84 +51,6 @@ def video(tmp_path: Path) -> Path:
 def only_message(server: DiscordServer) -> Message:
     (message,) = server.messages()
     return message
-
-
-async def test_the_status_message_is_posted_silently_with_a_cancel_button(
-    server: DiscordServer, delivery: Delivery, job: Job
-) -> None:
-    message_id = await delivery.show_status(job, check_existing=False)
-
-    message = only_message(server)
-    assert message.id == message_id
-    assert message.custom_ids == [f"zoetrope:cancel:{job.id}"]
-    assert message.allowed_mentions == {"parse": []}
-    assert discord.MessageFlags._from_value(message.flags).suppress_notifications
-
-
-async def test_a_known_status_message_is_edited(server: DiscordServer, delivery: Delivery, job: Job) -> None:
-    first = await delivery.show_status(job, check_existing=False)
-    ended = replace(job, state=JobState.DELIVERED, status_message_id=first, result_message_id=77)
-
-    assert await delivery.show_status(ended, check_existing=False) == first
-
-    message = only_message(server)
-    assert "is ready" in message.content
-    assert message.custom_ids == [f"zoetrope:status:{job.id}"]
-
-
-async def test_a_deleted_status_message_is_posted_again(
-    server: DiscordServer, delivery: Delivery, job: Job
-) -> None:
-    first = await delivery.show_status(job, check_existing=False)
-    server.state.delete(only_message(server))
-    server.state.forget_nonces()
-
-    second = await delivery.show_status(replace(job, status_message_id=first), check_existing=False)
-
-    assert second != first
-    assert only_message(server).id == second
-
-
-async def test_a_status_message_of_a_process_that_died_is_adopted(
-    server: DiscordServer, delivery: Delivery, job: Job
-) -> None:
-    first = await delivery.show_status(job, check_existing=False)
-    server.state.forget_nonces()
-
-    assert await delivery.show_status(job, check_existing=True) == first
-    assert len(server.messages()) == 1
-
-
-async def test_a_status_message_with_an_unrecorded_id_is_edited_when_the_job_ends(
-    server: DiscordServer, delivery: Delivery, job: Job
-) -> None:
-    """The first one was posted while the job was cancelled, so its id was never recorded."""
-    first = await delivery.show_status(job, check_existing=False)
-    cancelled = replace(job, state=JobState.CANCELLED, charged=False)
-
-    assert await delivery.show_status(cancelled, check_existing=False) == first
-
-    assert "was cancelled" in only_message(server).content
-    assert only_message(server).custom_ids == [f"zoetrope:status:{job.id}"]
-
-
-async def test_an_update_does_not_repost_a_deleted_status_message(
-    server: DiscordServer, delivery: Delivery, job: Job
-) -> None:
-    first = await delivery.show_status(job, check_existing=False)
-    server.state.delete(only_message(server))
-
-    await delivery.update_status(replace(job, state=JobState.RUNNING, status_message_id=first))
-
-    assert server.messages() == []
-
-
-async def test_an_update_shows_the_new_state(server: DiscordServer, delivery: Delivery, job: Job) -> None:
-    first = await delivery.show_status(job, check_existing=False)
-
-    await delivery.update_status(replace(job, state=JobState.RUNNING, status_message_id=first))
-
-    assert "is being made" in only_message(server).content
 
 
 async def test_the_search_covers_only_messages_since_the_delivery_began(
@@ -290,9 +214,10 @@ async def test_a_revoked_permission_is_forbidden_and_not_undeliverable(
 
 
 async def test_searching_without_read_message_history_is_forbidden(
-    server: DiscordServer, delivery: Delivery, job: Job
+    server: DiscordServer, client: RestClient, job: Job
 ) -> None:
-    job = replace(job, status_message_id=await delivery.show_status(job, check_existing=False))
+    delivery = Delivery(client)
+    job = replace(job, status_message_id=await post_card(client, job))
     denied = Overwrite(deny=discord.Permissions(read_message_history=True))
     server.channel.overwrites[server.state.bot.id] = denied
 

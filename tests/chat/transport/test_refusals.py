@@ -55,7 +55,7 @@ async def test_only_a_refusal_with_discords_error_code_is_believed(
     server.fail_next("POST", MESSAGES, answer)
 
     with pytest.raises(DeliveryDelayed if meaning is ThreadLocked else meaning) as caught:
-        await delivery.show_status(job_in(server), check_existing=False)
+        await delivery.notify_failure(job_in(server), check_existing=False)
 
     assert type(caught.value) is meaning
     assert "<" not in str(caught.value)
@@ -74,7 +74,7 @@ async def test_a_proxys_403_at_the_status_message_only_delays_the_job(
 
         job = await harness.reload(job)
         assert job.state is JobState.DELIVERED
-        assert [message.id for message in harness.status_messages] == [job.status_message_id]
+        assert harness.status_cards == []
         assert len(harness.videos) == 1
 
 
@@ -129,9 +129,9 @@ def test_a_web_page_that_was_stored_as_a_reason_is_shown_to_nobody(cause: Failur
         failure_detail=FailureDetail(cause, quote=CHALLENGE),
     )
 
-    for text in (member_texts.status(failed), member_texts.failure(failed)):
-        assert "html" not in text.lower()
-        assert "Cloudflare" not in text
+    text = member_texts.failure(failed)
+    assert "html" not in text.lower()
+    assert "Cloudflare" not in text
 
 
 @pytest.mark.parametrize(

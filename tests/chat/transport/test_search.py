@@ -11,6 +11,7 @@ from bot.chat.posting import SEARCH_MAX as MAX
 from bot.chat.transport.client import RestClient
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.domain.jobs import FailureReason, Job, JobState, Order, new_job_id
+from tests.chat.conftest import post_card
 from tests.discord_server import Channel, DiscordServer, Message
 
 PAGE = 100
@@ -53,7 +54,7 @@ async def test_what_was_said_before_the_status_message_is_not_read(
 ) -> None:
     delivery = Delivery(client)
     chatter(server, 2 * MAX + PAGE)
-    job = replace(job, status_message_id=await delivery.show_status(job, check_existing=False))
+    job = replace(job, status_message_id=await post_card(client, job))
     chatter(server, 50)
 
     assert await delivery.find_video(job) is None
@@ -64,7 +65,7 @@ async def test_a_video_that_was_just_posted_is_on_the_first_page(
     server: DiscordServer, client: RestClient, job: Job, video: Path
 ) -> None:
     delivery = Delivery(client)
-    job = replace(job, status_message_id=await delivery.show_status(job, check_existing=False))
+    job = replace(job, status_message_id=await post_card(client, job))
     chatter(server, 2 * MAX + PAGE)
     posted = await delivery.post_video(job, video)
     chatter(server, 50)
@@ -78,7 +79,7 @@ async def test_a_video_posted_right_after_its_status_message_is_found_however_mu
 ) -> None:
     """The process was down for hours after it had posted."""
     delivery = Delivery(client)
-    job = replace(job, status_message_id=await delivery.show_status(job, check_existing=False))
+    job = replace(job, status_message_id=await post_card(client, job))
     chatter(server, 50)
     posted = await delivery.post_video(job, video)
     chatter(server, 2 * MAX + PAGE)

@@ -99,7 +99,7 @@ async def claim_and_write(store: JobStore, database: Database) -> None:
     later = NOW + MINUTE
     [*_, polled, job] = await store.claim_due(later, 32, LEASES)
     await store.reschedule([(polled, Reschedule(later, JobUpdate(progress=0.5, seen_running_at=later)))], later)
-    await store.apply(job, Reschedule(None, JobUpdate(status_message_id=7, status_says_closed=True)), later)
+    await store.apply(job, Reschedule(None, JobUpdate(status_message_id=7)), later)
     await store.release([submitting])
     await store.open_gate(later)
     await NotificationStore(database, render).claim(later, 5, MINUTE)

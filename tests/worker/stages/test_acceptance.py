@@ -125,7 +125,7 @@ async def after_request(
     )
 
 
-SHOWN = JobUpdate(status_message_id=1000, status_says_closed=False)
+SHOWN = JobUpdate(status_message_id=1000)
 APPROVED = Decision(Verdict.APPROVED, 77, NOW)
 DECLINED = Decision(Verdict.DECLINED, 77, NOW)
 
@@ -147,7 +147,7 @@ async def test_a_job_that_ends_while_it_waits_closes_its_request(
     stages: StageHarness, state: JobState, decision: Decision | None
 ) -> None:
     job = await after_request(stages, state, decision)
-    assert await finalise_status(job, stages.context) == Reschedule(None, JobUpdate(status_message_id=1000))
+    assert await finalise_status(job, stages.context) == Reschedule(None)
     [request] = stages.approval_messenger.requests_for(job)
     assert request.closed == (job, decision)
     assert len(stages.messenger.posted("failure", job)) == (state is JobState.FAILED)
@@ -194,10 +194,8 @@ async def test_a_request_that_can_not_be_closed_now_is_closed_later_and_the_memb
     job = await after_request(stages, JobState.FAILED, DECLINED)
     stages.approval_messenger.fail("close", error)
     outcome = await finalise_status(job, stages.context)
-    assert outcome == Reschedule(NOW + timedelta(seconds=1), JobUpdate(status_message_id=1000), attempt=True)
-    assert (await finalise_status(replace(job, attempts=1), stages.context)) == Reschedule(
-        None, JobUpdate(status_message_id=1000)
-    )
+    assert outcome == Reschedule(NOW + timedelta(seconds=1), attempt=True)
+    assert await finalise_status(replace(job, attempts=1), stages.context) == Reschedule(None)
     assert len(stages.messenger.posted("failure", job)) == 1
     assert stages.approval_messenger.requests_for(job)[0].closed is not None
 

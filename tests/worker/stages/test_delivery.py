@@ -290,14 +290,12 @@ async def test_a_channel_that_accepts_no_size_is_not_retried_forever(stages: Sta
 
 
 @pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.CANCELLED])
-async def test_the_final_state_is_shown_in_the_status_message_without_a_ping(
-    stages: StageHarness, state: JobState
-) -> None:
+async def test_a_job_that_ended_has_no_card(stages: StageHarness, state: JobState) -> None:
     queued = stages.job(JobState.QUEUED)
-    message_id = await stages.messenger.show_status(queued, check_existing=False)
+    message_id = await stages.context.status_cards.post(queued, check_existing=False)
     outcome = await finalise_status(stages.job(state, status_message_id=message_id), stages.context)
-    assert outcome == Reschedule(None, JobUpdate(status_message_id=message_id))
-    assert [one.job_state for one in stages.messenger.messages.values()] == [state]
+    assert outcome == Reschedule(None)
+    assert stages.messenger.messages == {}
 
 
 async def test_a_failure_notifies_the_member(stages: StageHarness) -> None:
@@ -322,23 +320,14 @@ async def test_a_failure_notification_whose_response_was_lost_is_not_repeated(
     assert first == Reschedule(NOW + timedelta(seconds=1), attempt=True)
     await finalise_status(replace(job, **trace), stages.context)  # type: ignore[arg-type]  # mypy: a dict is any field
     assert len(stages.messenger.posted("failure", job)) == 1
-    assert len(stages.messenger.posted("status", job)) == 1
 
 
-async def test_a_status_message_with_an_unrecorded_id_is_found(stages: StageHarness) -> None:
-    queued = stages.job(JobState.QUEUED)
-    await stages.messenger.show_status(queued, check_existing=False)
-    job = stages.job(JobState.CANCELLED)
-    await finalise_status(job, stages.context)
-    assert [one.job_state for one in stages.messenger.posted("status", job)] == [JobState.CANCELLED]
-
-
-async def test_a_final_state_that_can_not_be_shown_is_skipped(stages: StageHarness) -> None:
-    stages.messenger.fail("show_status", GONE)
+async def test_a_card_that_can_not_be_removed_is_left(stages: StageHarness) -> None:
+    stages.messenger.fail_always("remove_status", GONE)
     assert await finalise_status(stages.job(JobState.FAILED), stages.context) == Reschedule(None)
 
 
-async def test_a_final_state_that_could_not_be_shown_for_a_day_is_skipped(stages: StageHarness) -> None:
-    stages.messenger.fail("show_status", DELAYED)
+async def test_a_card_that_could_not_be_removed_for_a_day_is_left(stages: StageHarness) -> None:
+    stages.messenger.fail_always("remove_status", DELAYED)
     stages.clock.move(hours=24, seconds=1)
     assert await finalise_status(stages.job(JobState.FAILED), stages.context) == Reschedule(None)

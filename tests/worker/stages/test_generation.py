@@ -58,7 +58,7 @@ def test_every_state_has_a_stage() -> None:
 
 async def test_the_status_message_is_posted_and_the_job_waits_in_the_queue(stages: StageHarness) -> None:
     job = stages.job(JobState.QUEUED)
-    shown = JobUpdate(status_message_id=1000, status_says_closed=False)
+    shown = JobUpdate(status_message_id=1000)
     assert await post_status(job, stages.context) == Reschedule(None, shown)
     assert len(stages.messenger.posted("status", job)) == 1
 
@@ -267,8 +267,8 @@ async def test_the_upstream_cannot_stop_all_submissions_for_a_day(stages: StageH
     assert outcome.until == NOW + timedelta(minutes=15)
 
 
-async def test_a_failure_notifies_even_if_the_status_can_not_be_edited(stages: StageHarness) -> None:
-    stages.messenger.fail("show_status", GONE)
+async def test_a_failure_notifies_even_if_the_card_can_not_be_removed(stages: StageHarness) -> None:
+    stages.messenger.fail("remove_status", GONE)
     job = stages.job(JobState.FAILED)
     await finalise_status(job, stages.context)
     assert len(stages.messenger.posted("failure", job)) == 1

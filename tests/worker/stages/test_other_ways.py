@@ -235,13 +235,13 @@ async def test_a_cancel_while_the_video_is_fetched_for_its_member_counts(stages:
 
 
 async def shown(stages: StageHarness, state: JobState) -> Job:
-    """A job in that state, whose status message still says that it is in the making."""
-    message_id = await stages.messenger.show_status(stages.job(JobState.RUNNING), check_existing=False)
+    """A job in that state, whose card still says that it is in the making."""
+    message_id = await stages.context.status_cards.post(stages.job(JobState.RUNNING), check_existing=False)
     return stages.job(state, status_message_id=message_id)
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.DELIVERED, JobState.CANCELLED])
-@pytest.mark.parametrize("method", ["notify_failure", "show_status"])
+@pytest.mark.parametrize("method", ["notify_failure", "remove_status"])
 async def test_a_right_that_is_away_for_seconds_only_delays_an_end(
     stages: StageHarness, state: JobState, method: str
 ) -> None:
@@ -252,8 +252,8 @@ async def test_a_right_that_is_away_for_seconds_only_delays_an_end(
     if isinstance(outcome, Reschedule) and outcome.due_at is not None:
         outcome = await finalise_status(replace(job, attempts=1), stages.context)
 
-    assert outcome == Reschedule(None, JobUpdate(status_message_id=job.status_message_id))
-    assert [one.job_state for one in stages.messenger.posted("status", job)] == [state]
+    assert outcome == Reschedule(None)
+    assert stages.messenger.posted("status", job) == []
     assert len(stages.messenger.posted("failure", job)) == (state is JobState.FAILED)
     assert stages.messenger.posted("sent failure", job) == []
 
@@ -268,6 +268,7 @@ async def test_a_failure_that_its_channel_does_not_take_is_sent_to_its_member(
 
     assert await finalise_status(job, stages.context) == Reschedule(None)
     assert len(stages.messenger.posted("sent failure", job)) == 1
+    assert stages.messenger.posted("status", job) == []
 
 
 async def test_a_failure_sent_to_its_member_whose_response_was_lost_is_not_sent_again(
@@ -283,11 +284,13 @@ async def test_a_failure_sent_to_its_member_whose_response_was_lost_is_not_sent_
     assert len(stages.messenger.posted("sent failure", job)) == 1
 
 
-async def test_a_failure_that_nobody_takes_is_let_be(stages: StageHarness) -> None:
+async def test_a_failure_that_no_message_can_tell_is_told_by_the_card(stages: StageHarness) -> None:
     stages.messenger.fail_always("notify_failure", GONE)
     stages.messenger.fail_always("send_failure", DMS_CLOSED)
+    job = await shown(stages, JobState.FAILED)
 
-    assert await finalise_status(await shown(stages, JobState.FAILED), stages.context) == Reschedule(None)
+    assert await finalise_status(job, stages.context) == Reschedule(None)
+    assert [one.job_state for one in stages.messenger.posted("status", job)] == [JobState.FAILED]
 
 
 @pytest.mark.parametrize("error", [FORBIDDEN, GONE])
@@ -303,7 +306,7 @@ async def test_a_channel_that_took_nothing_at_all_needs_only_the_private_answer(
     assert "send_failure" not in stages.messenger.calls
 
 
-async def test_a_status_message_is_still_corrected_after_the_private_answer_told_the_end(
+async def test_a_card_is_still_removed_after_the_private_answer_told_the_end(
     stages: StageHarness,
 ) -> None:
     stages.messenger.answers_live = True
@@ -313,7 +316,7 @@ async def test_a_status_message_is_still_corrected_after_the_private_answer_told
     assert await finalise_status(job, stages.context) != Reschedule(None)
     await finalise_status(replace(job, attempts=1), stages.context)
 
-    assert [one.job_state for one in stages.messenger.posted("status", job)] == [JobState.FAILED]
+    assert stages.messenger.posted("status", job) == []
     assert len(stages.messenger.posted("answer", job)) == 1
 
 
@@ -326,14 +329,12 @@ async def test_an_outage_of_discord_changes_no_private_answer(stages: StageHarne
     assert "answer_order" not in stages.messenger.calls
 
 
-async def test_a_removed_video_is_removed_from_its_status_message_which_is_never_posted_anew(
-    stages: StageHarness,
-) -> None:
+async def test_the_card_of_a_removed_video_goes_too(stages: StageHarness) -> None:
     job = replace(await shown(stages, JobState.DELIVERED), result_message_id=REMOVED)
 
     assert await finalise_status(job, stages.context) == Reschedule(None, JobUpdate(result_message_id=REMOVED))
 
-    assert stages.messenger.calls == ["show_status", "update_status"]
+    assert stages.messenger.calls == ["show_status", "remove_status"]
 
 
 @pytest.mark.parametrize("gone", [False, True])

@@ -78,12 +78,12 @@ async def test_nothing_is_sent_to_the_member_either(
 
 
 async def test_a_failed_job_whose_video_was_removed_pings_nobody(stages: StageHarness) -> None:
-    status_id = await stages.messenger.show_status(stages.job(JobState.RUNNING), check_existing=False)
+    status_id = await stages.context.status_cards.post(stages.job(JobState.RUNNING), check_existing=False)
     job = stages.job(JobState.FAILED, result_message_id=REMOVED, status_message_id=status_id)
 
     assert await finalise_status(job, stages.context) == Reschedule(None, JobUpdate(result_message_id=REMOVED))
 
-    assert stages.messenger.calls == ["show_status", "update_status"]
+    assert stages.messenger.calls == ["show_status", "remove_status"]
 
 
 async def test_a_video_that_was_cancelled_while_it_was_posted_is_removed(stages: StageHarness) -> None:

@@ -1,36 +1,19 @@
-"""The status message of a queued job is shown again when the submission gate closes or opens."""
+"""The status card of a queued job: posted before anything costs money."""
 
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
 from bot.domain.errors import DeliveryForbidden
 from bot.domain.jobs import JobState, JobUpdate, Reschedule
-from bot.store.jobs.submission_gate import Gate
 from bot.worker.stages.acceptance import MAX_STATUS_ATTEMPTS, post_status
-from tests.fakes import NOW
 from tests.stage_harness import FORBIDDEN, GONE, StageHarness, failure
-
-CLOSED = Gate(NOW + timedelta(minutes=5), "no balance", 1, None)
-OPEN = Gate(None, None, 0, None)
-
-
-@pytest.mark.parametrize("gate", [CLOSED, OPEN])
-async def test_what_the_message_says_of_the_video_service_is_recorded(stages: StageHarness, gate: Gate) -> None:
-    stages.store.submission_gate = gate
-    job = stages.job(JobState.QUEUED)
-
-    outcome = await post_status(job, stages.context)
-
-    assert outcome == Reschedule(None, JobUpdate(status_message_id=1000, status_says_closed=gate is CLOSED))
-    assert stages.messenger.service_closed == {job.id: gate is CLOSED}
 
 
 async def test_a_permission_that_is_away_for_seconds_ends_no_job_whose_status_was_shown(
     stages: StageHarness,
 ) -> None:
-    message_id = await stages.messenger.show_status(stages.job(JobState.QUEUED), check_existing=False)
+    message_id = await stages.context.status_cards.post(stages.job(JobState.QUEUED), check_existing=False)
     stages.messenger.fail("show_status", FORBIDDEN)
     job = stages.job(JobState.QUEUED, status_message_id=message_id)
 
@@ -38,7 +21,7 @@ async def test_a_permission_that_is_away_for_seconds_ends_no_job_whose_status_wa
     assert isinstance(outcome, Reschedule)
     assert outcome.due_at is not None
 
-    shown = JobUpdate(status_message_id=message_id, status_says_closed=False)
+    shown = JobUpdate(status_message_id=message_id)
     assert await post_status(replace(job, attempts=1), stages.context) == Reschedule(None, shown)
 
 

@@ -1,0 +1,90 @@
+"""Posts, edits and removes status cards through Discord's REST API; see `bot.chat.transport.delivery`."""
+
+import contextlib
+from typing import Any
+
+import discord
+
+from bot.chat.posting import NO_PINGS, UNKNOWN_MESSAGE, find_by_button, shown_text, translated, unless_deleted
+from bot.chat.views.member_buttons import STATUS_KINDS
+from bot.chat.views.persistent_button import job_custom_id
+from bot.chat.views.status_card import card_view, failure_view, thumbnail_file
+from bot.domain.jobs import Job
+from bot.domain.status_cards import StatusCard
+
+
+class StatusMessages:
+    """The messenger of status cards. `client`: logged in; connected to the gateway or not."""
+
+    def __init__(self, client: discord.Client) -> None:
+        self._client = client
+
+    async def show(self, job: Job, card: StatusCard, thumbnail: bytes | None, *, check_existing: bool) -> int:
+        """See `bot.worker.status_cards.StatusMessenger`."""
+        with translated():
+            message_id = job.status_message_id
+            if message_id is None and check_existing:
+                message_id = await self._find(job)
+            if message_id is not None:
+                with contextlib.suppress(_Gone):
+                    return await self._edit(message_id, job, card, thumbnail)
+            sent = await self._send(job, card, thumbnail, "s")
+            if shown_text(sent.components) == shown_text(card_view(job, card).children):
+                return sent.id
+            # The nonce returned an earlier message as it was: from a step that was overtaken, or deleted since.
+            try:
+                return await self._edit(sent.id, job, card, thumbnail)
+            except _Gone:
+                return (await self._send(job, card, thumbnail, "n")).id
+
+    async def edit(self, job: Job, card: StatusCard) -> None:
+        """See `bot.worker.status_cards.StatusMessenger`."""
+        if job.status_message_id is not None:
+            with translated(), contextlib.suppress(_Gone):
+                await self._edit(job.status_message_id, job, card, None)
+
+    async def remove(self, job: Job) -> None:
+        """See `bot.worker.status_cards.StatusMessenger`."""
+        with translated():
+            message_id = job.status_message_id or await self._find(job)
+            if message_id is not None:
+                with unless_deleted():
+                    await self._channel(job).get_partial_message(message_id).delete()
+
+    async def close(self, job: Job) -> None:
+        """See `bot.worker.status_cards.StatusMessenger`."""
+        if job.status_message_id is not None:
+            message = self._channel(job).get_partial_message(job.status_message_id)
+            with translated(), unless_deleted():
+                await message.edit(content=None, view=failure_view(job), attachments=[], allowed_mentions=NO_PINGS)
+
+    async def _send(self, job: Job, card: StatusCard, thumbnail: bytes | None, suffix: str) -> discord.Message:
+        files = [] if thumbnail is None else [thumbnail_file(job, thumbnail)]
+        view, nonce = card_view(job, card), f"{job.id}-{suffix}"
+        channel = self._channel(job)
+        return await channel.send(view=view, files=files, nonce=nonce, allowed_mentions=NO_PINGS, silent=True)
+
+    async def _edit(self, message_id: int, job: Job, card: StatusCard, thumbnail: bytes | None) -> int:
+        """Without a thumbnail, the message keeps the one that it has."""
+        message = self._channel(job).get_partial_message(message_id)
+        # A message of an earlier version has content, which can't stand beside components of this kind.
+        also: dict[str, Any] = {} if thumbnail is None else {"attachments": [thumbnail_file(job, thumbnail)]}
+        try:
+            await message.edit(content=None, view=card_view(job, card), allowed_mentions=NO_PINGS, **also)
+        except discord.NotFound as error:
+            if error.code == UNKNOWN_MESSAGE:
+                raise _Gone from error
+            raise
+        return message_id
+
+    async def _find(self, job: Job) -> int | None:
+        wanted = {job_custom_id(kind, job.id) for kind in STATUS_KINDS}
+        channel, since = self._channel(job), job.created_at
+        return await find_by_button(self._client, channel, wanted, since=since, known_id=job.channel_id)
+
+    def _channel(self, job: Job) -> discord.PartialMessageable:
+        return self._client.get_partial_messageable(job.channel_id, guild_id=job.guild_id)
+
+
+class _Gone(Exception):
+    """Somebody deleted the message; a new one is posted."""
