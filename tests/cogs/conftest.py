@@ -3,7 +3,7 @@
 import asyncio
 import io
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,8 +19,10 @@ from simcord.backend.models.interaction import Interaction
 from simcord.backend.ops.commands import CommandsMixin
 
 from bot.app import App, open_app
+from bot.chat.posting import shown_text
 from bot.chat.transport.client import ZoetropeBot
 from bot.demo.offline_discord import OfflineDiscord
+from bot.domain.jobs import Job, JobState
 from bot.domain.schedule import PollSchedule
 from bot.settings import GivenSettings
 from bot.worker.loop import Worker
@@ -62,18 +64,70 @@ class CogHarness:
         )
 
     async def wait_for_message(self, text: str) -> discord.Message:
-        """The first public message that contains `text`."""
-        return await self.wait_for_message_where(lambda message: text in message.content)
+        """The first public message that shows `text`."""
+        return await self.wait_for_message_where(lambda message: text in shown(message))
+
+    async def order_endless(self, prompt: str) -> discord.Message:
+        """Orders a video that keeps running, as do all later ones; returns its status card."""
+        self.gateway.task_seconds = 3600
+        await self.animate(prompt)
+        card = await self.wait_for_message(prompt)
+        async with asyncio.timeout(WITHIN_S):
+            while not any(
+                job.order.prompt == prompt and job.state is JobState.RUNNING
+                for job in await self.jobs_of([self.offline.viewer])
+            ):
+                await asyncio.sleep(0.01)
+        return card
+
+    async def wait_for_video(self, prompt: str = "") -> discord.Message:
+        """The first public message with a video of this prompt, once its job is over and its status card gone."""
+        posted = await self.wait_for_message_where(lambda message: is_video(message) and prompt in message.content)
+        async with asyncio.timeout(WITHIN_S):
+            while not any(self._is_over(job, posted.id) for job in await self.jobs_of(posted.mentions)):
+                await asyncio.sleep(0.01)
+        return posted
+
+    def _is_over(self, job: Job, message_id: int) -> bool:
+        return job.result_message_id == message_id and job.state is JobState.DELIVERED and job.due_at is None
+
+    async def jobs_of(self, members: Iterable[discord.abc.Snowflake]) -> list[Job]:
+        """The latest jobs of these members."""
+        guild_id = self.offline.guild.id
+        return [job for member in members for job in await self.app.service.recent(guild_id, member.id)]
+
+    async def wait_until_gone(self, message: discord.Message) -> None:
+        """Waits until a public message is deleted."""
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                changed = self.offline.changed
+                if message.id not in {other.id for other in self.public()}:
+                    return
+                await changed.wait()
 
     def public(self) -> list[discord.Message]:
         """All public messages."""
         return [message for message in self.offline.messages() if not message.flags.ephemeral]
+
+    def videos(self) -> list[discord.Message]:
+        """All public messages with a video."""
+        return [message for message in self.public() if is_video(message)]
 
     async def click(
         self, message: discord.Message, label: str, who: MemberActor | None = None
     ) -> InteractionResult:
         """A member, the first one unless said otherwise, clicks a button."""
         return await (who or self.offline.viewer).click(message, label=label)
+
+
+def shown(message: discord.Message) -> str:
+    """The text of a message, whether it is an ordinary one or one of components."""
+    return message.content or shown_text(message.components)
+
+
+def is_video(message: discord.Message) -> bool:
+    """Whether a video is attached; a status card has a picture."""
+    return any(file.filename.endswith(".mp4") for file in message.attachments)
 
 
 async def skip(_pause_s: float) -> None:

@@ -19,7 +19,7 @@ from tests.faulty_gateway import Fault, Route
 async def test_a_picture_and_a_prompt_become_a_video_in_the_channel(harness: CogHarness) -> None:
     await harness.animate("waves roll in")
 
-    message = await harness.wait_for_message_where(lambda message: bool(message.attachments))
+    message = await harness.wait_for_video()
 
     [video] = message.attachments
     assert video.filename.endswith(".mp4")
@@ -38,7 +38,7 @@ async def test_the_reply_to_an_order_is_private(harness: CogHarness) -> None:
 async def test_the_video_names_and_pings_only_its_requester(harness: CogHarness) -> None:
     await harness.animate("hello @everyone <@&1> <@2>")
 
-    posted = await harness.wait_for_message_where(lambda message: bool(message.attachments))
+    posted = await harness.wait_for_video()
 
     assert [member.id for member in posted.mentions] == [harness.offline.viewer.id]
     assert posted.mention_everyone is False
@@ -48,24 +48,35 @@ async def test_the_video_names_and_pings_only_its_requester(harness: CogHarness)
 async def test_the_video_message_shows_resolution_and_seed(harness: CogHarness) -> None:
     await harness.animate(seed=42, resolution="480P")
 
-    posted = await harness.wait_for_message_where(lambda message: bool(message.attachments))
+    posted = await harness.wait_for_video()
 
     assert "-# 480P · seed 42" in posted.content
 
 
-async def test_the_final_status_message_links_to_the_video(harness: CogHarness) -> None:
+async def test_the_video_is_the_only_message_that_stays(harness: CogHarness) -> None:
     await harness.animate()
 
-    ended = await harness.wait_for_message("is ready")
-    video = await harness.wait_for_message_where(lambda message: bool(message.attachments))
+    video = await harness.wait_for_video()
 
-    assert video.jump_url in ended.content
-    assert len(harness.public()) == 2
+    assert [message.id for message in harness.public()] == [video.id]
+
+
+async def test_while_a_video_is_made_a_card_shows_its_picture_and_its_prompt(harness: CogHarness) -> None:
+    harness.gateway.task_seconds = 3600
+
+    await harness.animate("waves roll in")
+    card = await harness.wait_for_message("> waves roll in")
+
+    assert [file.filename for file in card.attachments] == ["picture.jpg"]
+
+
+async def test_the_reply_says_what_is_left(harness: CogHarness) -> None:
+    assert "You have **4 of 5** videos left" in await harness.animate()
 
 
 async def test_the_members_options_reach_the_upstream(harness: CogHarness) -> None:
     await harness.animate("a", negative_prompt="b", resolution="480P", seed=7, prompt_extend=False, watermark=True)
-    await harness.wait_for_message("is ready")
+    await harness.wait_for_video()
 
     (received,) = harness.gateway.received
     params: dict[str, Any] = received.body["input"][0]["params"]
@@ -84,7 +95,7 @@ async def test_the_members_options_reach_the_upstream(harness: CogHarness) -> No
 
 async def test_omitted_options_have_the_models_defaults(harness: CogHarness) -> None:
     await harness.animate()
-    await harness.wait_for_message("is ready")
+    await harness.wait_for_video()
 
     (received,) = harness.gateway.received
     params = received.body["input"][0]["params"]
@@ -107,6 +118,7 @@ async def test_a_file_that_is_not_a_picture_is_refused_privately_and_costs_nothi
     answer = await harness.offline.animate(b"<html>not a picture</html>", "cat.png", "dance")
 
     assert "picture" in answer
+    assert "Nothing was charged" in answer
     assert harness.offline.errors == []
     assert harness.public() == []
     assert not harness.gateway.received
@@ -139,7 +151,7 @@ async def test_a_missing_permission_is_named_before_anything_is_ordered(harness:
 async def test_over_the_quota_the_reply_says_what_is_used_and_when_the_next_video_unlocks(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path, quota_videos_per_day=1) as harness:
         await harness.animate()
-        await harness.wait_for_message("is ready")
+        await harness.wait_for_video()
 
         answer = await harness.animate()
 
@@ -184,7 +196,7 @@ async def test_a_failed_video_pings_its_requester_says_why_and_does_not_count(ha
 
     assert [member.id for member in told.mentions] == [harness.offline.viewer.id]
     assert r"the \*picture\* is odd" in told.content
-    await harness.wait_for_message("didn't work. The video service couldn't make it")
+    assert [message.id for message in harness.public()] == [told.id]
     assert "**0 of 5**" in await harness.offline.command("videos quota")
 
 
@@ -204,7 +216,7 @@ async def test_while_the_api_key_is_refused_jobs_wait_and_do_not_fail(harness: C
     harness.gateway.fault(Route.CREATE, Fault(status=401, body={"message": "bad key"}))
 
     await harness.animate()
-    await harness.wait_for_message("is queued")
+    await harness.wait_for_message("In the queue")
     while not (await harness.app.store.gate()).failures:
         await asyncio.sleep(0.01)
     (job,) = await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id)

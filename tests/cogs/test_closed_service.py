@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from bot.domain.jobs import Job
 from bot.operations.clock import utc_now
 from bot.store.jobs import submission_gate
-from tests.cogs.conftest import CogHarness
+from tests.cogs.conftest import CogHarness, shown
 from tests.faulty_gateway import Fault, Route
 
 CLOSED = "The video service isn't taking orders right now."
-OPEN = "starts as soon as there's room"
+OPEN = "next in line"
 
 
 async def close_gate(harness: CogHarness, until: datetime | None = None) -> None:
@@ -23,42 +23,41 @@ async def queued_job(harness: CogHarness) -> Job:
     return job
 
 
-async def test_the_answer_the_status_message_and_the_list_say_that_the_order_is_kept(harness: CogHarness) -> None:
+async def test_the_answer_the_status_card_and_the_list_say_that_the_order_is_kept(harness: CogHarness) -> None:
     await close_gate(harness)
 
     answer = await harness.animate("waves roll in")
-    status = await harness.wait_for_message("is queued")
+    status = await harness.wait_for_message("In the queue")
 
     assert f"{CLOSED} Your order is kept" in answer
-    assert f"{CLOSED} This one is kept" in status.content
-    assert OPEN not in status.content
+    assert f"{CLOSED} This one is kept" in shown(status)
+    assert OPEN not in shown(status)
     assert f"{CLOSED} Your orders are kept" in await harness.offline.command("videos list")
     assert not harness.gateway.received
 
 
 async def test_the_list_says_nothing_of_it_where_nothing_waits(harness: CogHarness) -> None:
     await harness.animate()
-    await harness.wait_for_message("is ready")
+    await harness.wait_for_video()
     await close_gate(harness)
 
     assert CLOSED not in await harness.offline.command("videos list")
 
 
-async def test_a_status_message_follows_a_closure_and_its_end(harness: CogHarness) -> None:
+async def test_a_status_card_follows_a_closure_and_its_end(harness: CogHarness) -> None:
     """The gateway asks for a pause of minutes; then, as if they were over, it takes the order."""
     busy = Fault(status=429, body={"message": "slow down"}, headers={"Retry-After": "600"})
     harness.gateway.fault(Route.CREATE, busy)
 
     await harness.animate("waves roll in")
     status = await harness.wait_for_message(CLOSED)
-    assert "waves roll in" in status.content
+    assert "waves roll in" in shown(status)
 
     async with harness.app.database.write() as connection:
         await connection.execute(submission_gate._UPDATE.values(opens_at=None))
     harness.app.worker.wake()
-    ended = await harness.wait_for_message("is ready")
+    await harness.wait_for_video()
 
-    assert CLOSED not in ended.content
     assert "Your orders are kept" not in await harness.offline.command("videos list")
 
 

@@ -195,8 +195,7 @@ async def add_choices(harness: CogHarness) -> None:
 
     harness.gateway.fault(Route.POLL, Fault(status=200, body={"id": "x", "status": "failed"}))
     await ordered("the unlucky one", "didn't work")
-    harness.gateway.task_seconds = 3600
-    await ordered("the slow one", "is being made")
+    await harness.order_endless("the slow one")
     harness.gateway.fault(Route.CREATE, Fault(ending=Ending.RESET))
     await ordered("the lost one", "didn't work")  # the last: it closes the gate
     admin_services, admin_user = harness.bot.services.admins, Admin(harness.offline.guild.id, 9)

@@ -64,7 +64,7 @@ async def wait_until_processed(harness: CogHarness, job: Job) -> None:
 
 async def a_finished_job(harness: CogHarness, prompt: str = "waves roll in") -> Job:
     await harness.animate(prompt)
-    await harness.wait_for_message("is ready")
+    await harness.wait_for_video()
     await wait_until_processed(harness, await the_job(harness))
     return await the_job(harness)
 
@@ -131,18 +131,16 @@ async def test_a_confirmed_deletion_without_any_data_is_done_at_once(harness: Co
 
 async def test_a_deletion_cancels_unfinished_videos(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path, upstream_max_running=1) as harness:
-        harness.gateway.task_seconds = 3600
-        await harness.animate("under way")
-        await harness.wait_for_message("is being made")
+        await harness.order_endless("under way")
         await harness.animate("waits")
-        await harness.wait_for_message("waits")
+        waiting = await harness.wait_for_message("waits")
         question = await ask(harness, "delete")
         assert "1 video waiting to start: cancelled for free" in question.content
         assert "1 video being made: never posted" in question.content
 
         await harness.offline.viewer.click(question, label=LABEL)
 
-        await harness.wait_for_message("was cancelled. It doesn't count")
+        await harness.wait_until_gone(waiting)
         states = await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id)
         running = next(it for it in states if it.order.prompt == "under way")
         assert (running.cancel_requested, running.state) == (True, JobState.RUNNING)

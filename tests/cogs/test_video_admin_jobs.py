@@ -29,9 +29,7 @@ async def jobs(harness: CogHarness) -> list[Job]:
 
 
 async def a_running_job(harness: CogHarness) -> Job:
-    harness.gateway.task_seconds = 3600
-    await harness.animate("slow one")
-    await harness.wait_for_message("is being made")
+    await harness.order_endless("slow one")
     (job,) = await jobs(harness)
     return job
 
@@ -98,7 +96,7 @@ async def test_cancelling_a_running_video_needs_confirmation_and_does_not_charge
 
     harness.gateway.task_seconds = 0
     await harness.wait_for_message("was cancelled. A server admin cancelled it. It doesn't count")
-    assert not any(message.attachments for message in harness.public())
+    assert not harness.videos()
     assert "**0 of 5**" in await harness.offline.command("videos quota")
 
 
@@ -179,8 +177,8 @@ async def test_a_failed_video_is_retried_and_posted_for_free(harness: CogHarness
     text = await ask(harness, who, "video-admin jobs retry", video=job.id)
 
     assert "'s video again and will post it" in text
-    await harness.wait_for_message("is ready")
-    assert sum(bool(message.attachments) for message in harness.public()) == 1
+    await harness.wait_for_video()
+    assert len(harness.videos()) == 1
     assert "**0 of 5**" in await harness.offline.command("videos quota")
 
 

@@ -75,7 +75,7 @@ async def test_each_setting_is_shown_with_the_command_that_changes_it(harness: C
 
 async def test_usage_is_shown_with_its_limit(harness: CogHarness) -> None:
     await harness.animate()
-    await harness.wait_for_message("is ready")
+    await harness.wait_for_video()
 
     assert "1 today" in await ask(harness, admin(harness), "video-admin settings")
 
@@ -105,9 +105,7 @@ async def test_jobs_queued_before_a_pause_are_still_made(tmp_path: Path) -> None
         await harness.animate("the second")
         await ask(harness, admin(harness), "video-admin pause")
 
-        await harness.wait_for_message_where(
-            lambda message: "the second" in message.content and "is ready" in message.content
-        )
+        await harness.wait_for_video("the second")
 
         found = await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id)
     assert [job.state for job in found] == [JobState.DELIVERED, JobState.DELIVERED]

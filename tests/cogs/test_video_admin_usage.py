@@ -27,7 +27,7 @@ async def files(message: ResponseMessage) -> dict[str, bytes]:
 
 async def test_the_usage_comes_with_a_chart_and_a_table(harness: CogHarness) -> None:
     await harness.animate("a secret wish")
-    await harness.wait_for_message("is ready")
+    await harness.wait_for_video()
 
     answer = await show_usage(harness, admin(harness))
 
@@ -54,7 +54,7 @@ async def test_a_chart_that_cannot_be_drawn_keeps_nobody_from_figures_and_table(
     harness: CogHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.animate("a fox")
-    await harness.wait_for_message("is ready")
+    await harness.wait_for_video()
     monkeypatch.setattr(sys, "executable", "/no/such/python")  # as if the host had no process left
 
     answer = await show_usage(harness, admin(harness))
@@ -71,7 +71,7 @@ async def test_each_period_can_be_chosen(harness: CogHarness, period: Period) ->
 
 async def test_an_admin_of_another_server_sees_nothing_of_this_one(harness: CogHarness) -> None:
     await harness.animate("mine")
-    await harness.wait_for_message("is ready")
+    await harness.wait_for_video()
     guild, channel = another_guild(harness)
 
     answer = await show_usage(harness, admin(harness, "stranger", guild=guild), channel, period=Period.ALL.value)
@@ -83,7 +83,7 @@ async def test_an_admin_of_another_server_sees_nothing_of_this_one(harness: CogH
 
 async def test_a_member_without_manage_server_is_refused(harness: CogHarness) -> None:
     await harness.animate("mine")
-    await harness.wait_for_message("is ready")
+    await harness.wait_for_video()
 
     result = await bypass_client_check(plain(harness), harness.offline.channel, COMMAND)
 

@@ -25,15 +25,13 @@ def answer(result: InteractionResult) -> ResponseMessage:
 
 
 async def a_running_job(harness: CogHarness) -> discord.Message:
-    """Orders a video that keeps running; returns its status message."""
-    harness.gateway.task_seconds = 3600
-    await harness.animate("slow one")
-    return await harness.wait_for_message("is being made")
+    """Orders a video that keeps running; returns its status card."""
+    return await harness.order_endless("slow one")
 
 
 async def test_the_quota_is_shown_privately(harness: CogHarness) -> None:
     await harness.animate()
-    await harness.wait_for_message("is ready")
+    await harness.wait_for_video()
 
     answer = await harness.offline.command("videos quota")
 
@@ -78,8 +76,8 @@ async def test_an_empty_list_says_how_to_make_the_first_one(harness: CogHarness)
 
 async def test_the_list_shows_state_prompt_and_a_link_to_the_message(harness: CogHarness) -> None:
     await harness.animate("a *starry* night")
-    await harness.wait_for_message("is ready")
-    video = await harness.wait_for_message_where(lambda message: bool(message.attachments))
+    await harness.wait_for_video()
+    video = await harness.wait_for_video()
 
     answer = await harness.offline.command("videos list")
 
@@ -108,7 +106,7 @@ async def test_a_queued_video_is_cancelled_by_its_button_for_free(tmp_path: Path
 
         assert answer(result).content.startswith("Cancelled. It hadn't started")
         assert answer(result).ephemeral
-        await harness.wait_for_message("was cancelled. It doesn't count")
+        await harness.wait_until_gone(waiting)
         assert "**1 of 5**" in await harness.offline.command("videos quota")
 
 
@@ -133,9 +131,9 @@ async def test_a_cancelled_running_video_is_never_posted_and_counts(harness: Cog
     await harness.click(question.message, "Cancel anyway")
 
     harness.gateway.task_seconds = 0
-    await harness.wait_for_message("was cancelled. It was already paid for, so it counts")
+    await harness.wait_until_gone(status)
 
-    assert not any(message.attachments for message in harness.public())
+    assert harness.public() == []
     assert "**1 of 5**" in await harness.offline.command("videos quota")
 
 
@@ -153,7 +151,7 @@ async def test_the_cancel_command_offers_the_members_own_unfinished_videos(harne
 
 async def test_the_cancel_command_offers_no_finished_video(harness: CogHarness) -> None:
     await harness.animate("the quick one")
-    await harness.wait_for_message("is ready")
+    await harness.wait_for_video()
     await a_running_job(harness)
 
     offered = await harness.offline.viewer.autocomplete(harness.offline.channel, "videos cancel", "video", "")
@@ -188,41 +186,41 @@ async def test_another_members_cancel_is_refused_privately(harness: CogHarness) 
 
 async def test_the_requester_removes_their_video(harness: CogHarness) -> None:
     await harness.animate()
-    video = await harness.wait_for_message_where(lambda message: bool(message.attachments))
+    video = await harness.wait_for_video()
 
     await harness.click(video, "Remove")
 
-    assert not any(message.attachments for message in harness.public())
+    assert not harness.videos()
 
 
 async def test_another_member_cannot_remove_a_video(harness: CogHarness) -> None:
     await harness.animate()
-    video = await harness.wait_for_message_where(lambda message: bool(message.attachments))
+    video = await harness.wait_for_video()
 
     result = await harness.click(video, "Remove", harness.another_member())
 
     assert "isn't one of your videos" in answer(result).content
-    assert any(message.attachments for message in harness.public())
+    assert harness.videos()
 
 
 async def test_a_moderator_removes_a_video(harness: CogHarness) -> None:
     await harness.animate()
-    video = await harness.wait_for_message_where(lambda message: bool(message.attachments))
+    video = await harness.wait_for_video()
     role = harness.offline.guild.create_role("Mods", permissions=discord.Permissions(manage_messages=True))
 
     await harness.click(video, "Remove", harness.another_member("mod", roles=[role]))
 
-    assert not any(message.attachments for message in harness.public())
+    assert not harness.videos()
 
 
-async def test_a_deleted_status_message_is_posted_again_at_the_end(harness: CogHarness) -> None:
+async def test_a_status_card_that_somebody_deleted_stops_nothing(harness: CogHarness) -> None:
     status = await a_running_job(harness)
     await status.delete()
 
     harness.gateway.task_seconds = 0
 
-    ended = await harness.wait_for_message("is ready")
-    assert ended.id != status.id
+    video = await harness.wait_for_video()
+    assert [message.id for message in harness.public()] == [video.id]
 
 
 async def test_each_finished_job_is_posted_exactly_once(harness: CogHarness) -> None:
@@ -231,6 +229,4 @@ async def test_each_finished_job_is_posted_exactly_once(harness: CogHarness) -> 
     while not all(job.state is JobState.DELIVERED and job.due_at is None for job in await jobs(harness)):
         await asyncio.sleep(0.01)
 
-    texts = [message.content for message in harness.public()]
-    assert sum("is ready" in text for text in texts) == 2
-    assert sum(bool(message.attachments) for message in harness.public()) == 2
+    assert len(harness.videos()) == len(harness.public()) == 2

@@ -312,6 +312,21 @@ class Message:
         return bool(self.flags & LOADING)
 
     @property
+    def shown(self) -> str:
+        """The text of the message, whether it is an ordinary one or one of components."""
+        return self.content or "\n".join(part["content"] for part in walk(self.components) if "content" in part)
+
+    @property
+    def has_video(self) -> bool:
+        """Whether a video is attached; a status card has a picture."""
+        return any(attachment.upload.filename.endswith(".mp4") for attachment in self.attachments)
+
+    @property
+    def is_status_card(self) -> bool:
+        """Whether it shows what a job in progress waits for."""
+        return any(custom_id.startswith("zoetrope:cancel:") for custom_id in self.custom_ids)
+
+    @property
     def custom_ids(self) -> list[str]:
         return [part["custom_id"] for part in walk(self.components) if "custom_id" in part]
 

@@ -87,7 +87,7 @@ class BotProcesses:
         return self._videos()
 
     def _videos(self) -> list[Message]:
-        return [message for message in self.discord.messages() if message.attachments]
+        return [message for message in self.discord.messages() if message.has_video]
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Database]:
@@ -109,11 +109,25 @@ class BotProcesses:
                 await asyncio.sleep(0.05)
 
     async def wait_for_message(self, text: str) -> Message:
-        """The first message that contains `text`."""
+        """The first message that shows `text`."""
         return await self.discord.state.until(
-            lambda: next((message for message in self.discord.messages() if text in message.content), None),
+            lambda: next((message for message in self.discord.messages() if text in message.shown), None),
             timeout_s=WITHIN_S,
         )
+
+    def finished(self) -> list[Message]:
+        """The messages with a video whose status cards are gone."""
+        waiting = {job_id_of(message) for message in self.discord.messages() if message.is_status_card}
+        return [message for message in self._videos() if job_id_of(message) not in waiting]
+
+    async def wait_until_finished(self, count: int = 1) -> None:
+        """Returns once so many videos are posted and their status cards gone."""
+        await self.discord.state.until(lambda: len(self.finished()) >= count, timeout_s=WITHIN_S)
+
+
+def job_id_of(message: Message) -> str:
+    """The job whose button is under the message."""
+    return message.custom_ids[0].rpartition(":")[2]
 
 
 def loaded_libraries(process: Process) -> str:
@@ -134,7 +148,7 @@ async def test_run_answers_a_command_posts_the_video_and_stops_on_sigterm(proces
     async with processes.start("run") as process:
         order = await processes.order()
         (video,) = await processes.videos()
-        await processes.wait_for_message("is ready")
+        await processes.wait_until_finished()
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(WITHIN_S):
             _, log = await process.communicate()
@@ -149,7 +163,7 @@ async def test_run_answers_a_command_posts_the_video_and_stops_on_sigterm(proces
 async def test_the_bot_itself_loads_no_library_that_opens_pictures_or_videos(processes: BotProcesses) -> None:
     async with processes.start("run") as process:
         await processes.order()
-        await processes.wait_for_message("is ready")
+        await processes.wait_until_finished()
         await processes.discord.slash("video-admin usage", user=processes.discord.guild.owner)
         loaded = loaded_libraries(process)
 
@@ -161,12 +175,12 @@ async def test_a_process_killed_during_generation_continues_after_its_restart(pr
     processes.upstream.task_seconds = 3600
     async with processes.start("run") as process:
         await processes.order()
-        await processes.wait_for_message("is being made")
+        await processes.wait_for_message("Being made")
         process.kill()
 
     processes.upstream.task_seconds = 0
     async with processes.start("run", JOB_TIMEOUT_SECONDS="3600"):
-        await processes.wait_for_message("is ready")
+        await processes.wait_until_finished()
 
     assert len(await processes.videos()) == 1
     assert len(processes.upstream.received) == 1
@@ -177,7 +191,7 @@ async def test_a_separate_worker_finishes_the_jobs_of_a_stopped_run(processes: B
     processes.upstream.task_seconds = 3600
     async with processes.start("run") as process:
         await processes.order()
-        await processes.wait_for_message("is being made")
+        await processes.wait_for_message("Being made")
         process.send_signal(signal.SIGINT)
         async with asyncio.timeout(WITHIN_S):
             await process.communicate()
@@ -185,7 +199,7 @@ async def test_a_separate_worker_finishes_the_jobs_of_a_stopped_run(processes: B
 
     processes.upstream.task_seconds = 0
     async with processes.start("worker"):
-        await processes.wait_for_message("is ready")
+        await processes.wait_until_finished()
 
     assert len(await processes.videos()) == 1
 
@@ -217,7 +231,7 @@ async def test_a_worker_killed_before_recording_a_notification_posts_it_once(pro
 async def test_secrets_stay_out_of_all_output_at_the_debug_level(processes: BotProcesses) -> None:
     async with processes.start("run", LOG_LEVEL="DEBUG") as process:
         await processes.order()
-        await processes.wait_for_message("is ready")
+        await processes.wait_until_finished()
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(WITHIN_S):
             out, err = await process.communicate()
@@ -327,9 +341,9 @@ async def test_the_video_is_posted_after_the_interaction_token_has_expired(proce
     processes.upstream.task_seconds = 3600
     async with processes.start("run"):
         order = await processes.order()
-        await processes.wait_for_message("is being made")
+        await processes.wait_for_message("Being made")
         order.expire()
         processes.upstream.task_seconds = 0
 
-        await processes.wait_for_message("is ready")
+        await processes.wait_until_finished()
         assert len(await processes.videos()) == 1

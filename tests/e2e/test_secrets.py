@@ -159,7 +159,7 @@ async def test_a_run_among_echoing_services_writes_its_keys_nowhere(processes: W
     token = f"Bot {processes.discord.token}"
     async with processes.watched("run") as (process, watched):
         await processes.order()
-        await processes.wait_for_message("is ready")
+        await processes.wait_until_finished()
         # One refused by the gateway and one by Discord; both texts are stored in the job's row.
         processes.upstream.fault(Route.CREATE, Fault(400, {"error": {"message": f"Authorization: Bearer {KEY}"}}))
         await processes.order()
@@ -263,7 +263,7 @@ async def test_files_of_a_run_are_private_to_its_user_whatever_the_umask(process
             "run", DATABASE_URL=f"sqlite:///{processes.folder}/data/zoetrope.db"
         ) as process:
             await processes.order()
-            await processes.wait_for_message("is ready")
+            await processes.wait_until_finished()
             made = [path for folder in ("data", "tmp") for path in (processes.folder / folder).rglob("*")]
             modes = {str(path.relative_to(processes.folder)): path.stat().st_mode & 0o077 for path in made}
             core_bytes, _ = psutil.Process(process.pid).rlimit(psutil.RLIMIT_CORE)

@@ -100,12 +100,12 @@ async def test_restoring_a_backup_made_while_the_bot_ran_pays_and_posts_nothing_
     processes.upstream.task_seconds = 3600
     async with processes.start("run") as process:
         await processes.order()
-        await processes.wait_for_message("is being made")
+        await processes.wait_for_message("Being made")
         code, output = await processes.output("db", "backup", "copy.db")
         assert code == 0, output
         assert "jobs: 1" in output
         processes.upstream.task_seconds = 0
-        await processes.wait_for_message("is ready")
+        await processes.wait_until_finished()
         await stop(process)
 
     code, output = await processes.output("db", "restore", "copy.db")
@@ -123,17 +123,17 @@ async def test_a_full_disk_refuses_orders_and_loses_nothing(processes: DatabaseP
     processes.upstream.task_seconds = 3600
     async with processes.start("run") as process:
         await processes.order()
-        await processes.wait_for_message("is being made")
+        await processes.wait_for_message("Being made")
         fill_disk(process)
         processes.upstream.task_seconds = 0
 
         reply = await processes.order_reply()
         assert "not** placed and nothing is charged" in reply
         free_disk(process)
-        await processes.wait_for_message("is ready")
+        await processes.wait_until_finished()
         assert "Got it!" in await processes.order_reply()
         await processes.videos(2)
-        await processes.discord.state.until(lambda: len(finished(processes)) == 2, timeout_s=WITHIN_S)
+        await processes.wait_until_finished(2)
         log = await stop(process)
 
     assert process.returncode == 0
@@ -152,10 +152,6 @@ def fill_disk(process: Process) -> None:
 def free_disk(process: Process) -> None:
     hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)[1]
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
-
-
-def finished(processes: DatabaseProcesses) -> list[object]:
-    return [message for message in processes.discord.messages() if "is ready" in message.content]
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
@@ -227,7 +223,7 @@ async def test_a_database_server_restart_loses_and_duplicates_nothing(
         for _ in range(4):
             await processes.order()
         await processes.discord.state.until(lambda: len(processes.upstream.received) == 2, timeout_s=WITHIN_S)
-        await processes.wait_for_message("is being made")
+        await processes.wait_for_message("Being made")
 
         server.stop(signal.SIGQUIT)
         processes.upstream.task_seconds = 0
@@ -235,7 +231,7 @@ async def test_a_database_server_restart_loses_and_duplicates_nothing(
         server.start()
 
         assert "Got it!" in await processes.order_reply()
-        await processes.discord.state.until(lambda: len(finished(processes)) == 5, timeout_s=WITHIN_S)
+        await processes.wait_until_finished(5)
         log = await stop(process)
 
     assert process.returncode == 0

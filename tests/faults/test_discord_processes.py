@@ -15,10 +15,10 @@ __all__ = ["processes"]
 
 
 async def check_delivered_once(processes: BotProcesses) -> None:
-    await processes.wait_for_message("is ready")
+    await processes.wait_until_finished()
     assert len(await processes.videos()) == 1
     assert len(processes.upstream.received) == 1
-    assert len([message for message in processes.discord.messages() if "is ready" in message.content]) == 1
+    assert processes.discord.messages() == processes.finished()
 
 
 async def wait_for_exit(process: Process) -> tuple[int | None, str]:
@@ -33,7 +33,7 @@ async def test_a_reset_token_ends_run_with_one_line_and_fails_no_job(processes: 
     processes.upstream.task_seconds = 3600
     async with processes.start("run") as process:
         await processes.order()
-        await processes.wait_for_message("is being made")
+        await processes.wait_for_message("Being made")
         processes.discord.revoke_token()
         await processes.discord.gateway.close_with(4004)
         code, output = await wait_for_exit(process)
@@ -52,7 +52,7 @@ async def test_a_reset_token_ends_a_separate_worker_without_a_burst_of_requests(
     processes.upstream.task_seconds = 3600
     async with processes.start("run") as process:
         await processes.order()
-        await processes.wait_for_message("is being made")
+        await processes.wait_for_message("Being made")
         process.send_signal(signal.SIGTERM)
         await process.communicate()
 

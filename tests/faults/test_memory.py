@@ -28,7 +28,7 @@ async def test_a_process_without_memory_ends_and_the_next_one_continues(processe
     processes.upstream.task_seconds = 3600
     async with processes.start("run", SHUTDOWN_GRACE_SECONDS="5") as process:
         await processes.order()
-        await processes.wait_for_message("is being made")
+        await processes.wait_for_message("Being made")
         take_memory(process)
         busy = asyncio.create_task(keep_busy(processes))
         async with asyncio.timeout(WITHIN_S):
@@ -39,7 +39,7 @@ async def test_a_process_without_memory_ends_and_the_next_one_continues(processe
 
     processes.upstream.task_seconds = 0
     async with processes.start("run"):
-        await processes.wait_for_message("is ready")
+        await processes.wait_until_finished()
     assert len(await processes.videos()) == len(processes.upstream.received)
 
 

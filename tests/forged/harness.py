@@ -81,7 +81,7 @@ class ForgeryHarness:
         changes = channel.id if channel else None
         return await self.discord.state.until(
             lambda: next(
-                (m for m in self.discord.messages(changes) if all(text in m.content for text in texts)), None
+                (m for m in self.discord.messages(changes) if all(text in m.shown for text in texts)), None
             ),
             timeout_s=WITHIN_S,
         )
@@ -287,7 +287,7 @@ async def seed_data(harness: ForgeryHarness, who: dict[str, Any]) -> Seed:
         await harness.wait_for_message("didn't work", "egret", channel=here)
         harness.upstream.task_seconds = 3600
         await harness.order(MIA_PROMPT)
-        await harness.wait_for_message("is being made", channel=here)
+        await harness.wait_for_message("Being made", channel=here)
         await harness.order(NOA_PROMPT, who["noa"], there)
         await harness.wait_for_message("🔍", channel=there)
     roles = harness.discord.guild.members[who["former_admin"].id].roles

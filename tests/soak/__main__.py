@@ -93,7 +93,7 @@ def guarantee_violations(
     videos = Counter(
         custom_id.rpartition(":")[2]
         for message in discord.messages()
-        if message.attachments
+        if message.has_video
         for custom_id in message.custom_ids
     )
     for job_id, state, failure in found:

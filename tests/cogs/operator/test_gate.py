@@ -20,7 +20,7 @@ async def test_the_operator_sees_why_submissions_stopped_and_resumes_them(operat
     assert "The reason:\n> HTTP 429" in text
     assert r"\*\*slow\*\*" in text
     assert "Resumed submissions" in await operator_server.ask("gate", state="open")
-    await operator_server.harness.wait_for_message("is ready")
+    await operator_server.harness.wait_for_video()
     assert "Nothing changed: submissions aren't stopped" in await operator_server.ask("gate", state="open")
 
 

@@ -24,7 +24,7 @@ async def test_a_lost_order_is_listed_without_its_prompt(operator_server: Operat
 
 async def test_the_video_of_a_found_task_is_delivered_for_free(operator_server: OperatorServer) -> None:
     await operator_server.harness.animate("another one")
-    await operator_server.harness.wait_for_message("is ready")
+    await operator_server.harness.wait_for_video()
     [task] = operator_server.harness.gateway.tasks
     other = await operator_server.job()
     job = await a_lost_order(operator_server)
@@ -38,12 +38,7 @@ async def test_the_video_of_a_found_task_is_delivered_for_free(operator_server: 
     text = await operator_server.ask("reconcile found", job=job.id, upstream_id=" task-found ")
 
     assert "continues with task task" in text
-    await operator_server.harness.wait_for_message_where(
-        lambda it: bool(it.attachments) and "the lost one" in it.content
-    )
-    await operator_server.harness.wait_for_message_where(
-        lambda it: "is ready" in it.content and "the lost one" in it.content
-    )
+    await operator_server.harness.wait_for_video("the lost one")
     assert "Nothing needs reconciling" in await operator_server.ask("reconcile list")
     [revived] = [it for it in await _all_jobs(operator_server) if it.id == job.id]
     assert (revived.state, revived.charged) == (JobState.DELIVERED, False)
@@ -87,7 +82,7 @@ async def test_the_costs_command_shows_prices_and_unknown_costs(operator_server:
 
 async def test_the_ledger_explains_a_job_line_by_line(operator_server: OperatorServer) -> None:
     await operator_server.harness.animate()
-    await operator_server.harness.wait_for_message("is ready")
+    await operator_server.harness.wait_for_video()
     job = await operator_server.job()
 
     text = await operator_server.ask("ledger", job=job.id)

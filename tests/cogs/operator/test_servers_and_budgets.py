@@ -14,7 +14,7 @@ async def test_the_servers_command_lists_all_servers_the_most_expensive_first(
     operator_server: OperatorServer,
 ) -> None:
     await operator_server.harness.animate()
-    await operator_server.harness.wait_for_message("is ready")
+    await operator_server.harness.wait_for_video()
     another_guild(operator_server.harness, "Quiet *corner*")
 
     text = await operator_server.ask("servers")
@@ -45,7 +45,7 @@ async def test_the_budgets_command_shows_what_is_used_and_which_limits_are_defau
     operator_server: OperatorServer,
 ) -> None:
     await operator_server.harness.animate()
-    await operator_server.harness.wait_for_message("is ready")
+    await operator_server.harness.wait_for_video()
 
     text = await operator_server.ask("budgets")
 
@@ -138,9 +138,7 @@ async def test_a_blocked_server_cannot_order_until_it_is_unblocked(operator_serv
 
 async def test_blocking_a_server_cancels_its_queued_jobs_and_finishes_its_running_ones(tmp_path: Path) -> None:
     async with open_operator_server(tmp_path, upstream_max_running=1) as operator_server:
-        operator_server.harness.gateway.task_seconds = 3600
-        await operator_server.harness.animate("the running one")
-        await operator_server.harness.wait_for_message("is being made")
+        await operator_server.harness.order_endless("the running one")
         await operator_server.harness.animate("the waiting one")
         await operator_server.harness.wait_for_message("the waiting one")
 
@@ -152,7 +150,7 @@ async def test_blocking_a_server_cancels_its_queued_jobs_and_finishes_its_runnin
             "The bot's operator doesn't take videos from this server any more. It doesn't count." in told.content
         )
         operator_server.harness.gateway.task_seconds = 0
-        await operator_server.harness.wait_for_message("is ready")
+        await operator_server.harness.wait_for_video()
 
 
 async def test_a_closed_bot_serves_only_allowed_servers_which_can_be_allowed_before_they_invite_it(
@@ -181,9 +179,7 @@ async def test_servers_are_suggested_by_name_and_by_id(operator_server: Operator
 
 
 async def test_draining_refuses_new_orders_and_says_when_nothing_is_left(operator_server: OperatorServer) -> None:
-    operator_server.harness.gateway.task_seconds = 3600
-    await operator_server.harness.animate("the last one")
-    await operator_server.harness.wait_for_message("is being made")
+    await operator_server.harness.order_endless("the last one")
 
     text = await operator_server.ask("drain", state="on")
 
@@ -191,7 +187,7 @@ async def test_draining_refuses_new_orders_and_says_when_nothing_is_left(operato
     assert "1 left: 1 being made" in text
     assert "isn't taking new videos in any server" in await operator_server.harness.animate()
     operator_server.harness.gateway.task_seconds = 0
-    await operator_server.harness.wait_for_message("is ready")
+    await operator_server.harness.wait_for_video()
     assert "nothing is left to finish" in await operator_server.ask("drain")
     assert "Turned draining off" in await operator_server.ask("drain", state="off")
     assert "Got it!" in await operator_server.harness.animate()
