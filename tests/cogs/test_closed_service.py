@@ -27,7 +27,7 @@ async def test_the_answer_the_status_card_and_the_list_say_that_the_order_is_kep
     await close_gate(harness)
 
     answer = await harness.animate("waves roll in")
-    status = await harness.wait_for_message("In the queue")
+    status = await harness.wait_for_message("Waiting for the video service")
 
     assert f"{CLOSED} Your order is kept" in answer
     assert f"{CLOSED} This one is kept" in shown(status)

@@ -259,14 +259,14 @@ def video_limit(name: LimitName, used: int = 5, most: int = 5, *, frees: bool = 
         ),
         (
             UnusablePicture(PictureProblem.FILE_TOO_LARGE, size_bytes=25_000_001),
-            "This file is 25.1 MB, and I can take up to 25 MB. Please send a smaller copy.",
+            "This file is 25.1 MB, and I can take up to 25 MB. Please send a smaller copy. Nothing was charged.",
         ),
         (
             UnusablePicture(PictureProblem.TOO_THIN, (4000, 100)),
             (
                 "This picture (4000×100) is too long and thin. "
                 "It can be at most about 5½ times as long as it's wide, "
-                "such as 2000×360. Please crop it and send it again."
+                "such as 2000×360. Please crop it and send it again. Nothing was charged."
             ),
         ),
         (
@@ -274,7 +274,7 @@ def video_limit(name: LimitName, used: int = 5, most: int = 5, *, frees: bool = 
             (
                 "This picture (100×120) is too small. "
                 "It needs to be at least 180×216, and looks sharp from 360 pixels "
-                "on its shorter side. Please send a larger one."
+                "on its shorter side. Please send a larger one. Nothing was charged."
             ),
         ),
         (

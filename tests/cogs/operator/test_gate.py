@@ -38,4 +38,4 @@ async def test_those_who_still_wait_read_at_once_that_submissions_were_resumed(
 
     await operator_server.ask("gate", state="open")
 
-    await harness.wait_for_message("starts as soon as there's room")
+    await harness.wait_for_message("next in line")
