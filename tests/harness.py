@@ -118,7 +118,7 @@ class WorkerHarness:
         return job
 
     async def queued_job(self, worker: Worker) -> Job:
-        """A new job with its status message, waiting to be submitted."""
+        """A new job with its status card, waiting to be submitted."""
         job = await self.order()
         await worker.run_once()
         return job

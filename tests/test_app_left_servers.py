@@ -56,7 +56,7 @@ class LeftServer:
         self.discord.fail_next("*", f"/channels/{channel.id}/*", no_access, times=1000)
 
     async def queued(self, channel: Channel, prompt: str, *, is_shown: bool = True) -> Job:
-        """A queued job. is_shown: its status message needs no update, so it only waits for a slot."""
+        """A queued job. is_shown: its status card needs no update, so it only waits for a slot."""
         place = channel.guild.id, channel.id, self.discord.member.id
         new = NewJob(new_job_id(), *place, Order(prompt))
         frame = Frame(await sample_picture(), "image/png")

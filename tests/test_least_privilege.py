@@ -10,7 +10,7 @@ from bot.chat.transport.client import RestClient, ZoetropeBot
 
 USED = {
     "read_messages": "the old name of View Channel: to post at all, and to be told of its servers' channels",
-    "send_messages": "status messages and videos",
+    "send_messages": "status cards and videos",
     "send_messages_in_threads": "the same, where the order was given in a thread",
     "attach_files": "the video",
     "read_message_history": "to look for its own message before a second try",

@@ -1,7 +1,7 @@
 """Lets jobs be submitted only while it is known which servers have removed the bot.
 
 What is made for a server that the bot has left is paid for and can't be posted. If the gateway doesn't say in time
-which ones these are, each status message is edited first: where Discord refuses that, the job ends unpaid.
+which ones these are, each status card is edited first: where Discord refuses that, the job ends unpaid.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ async def hold_submissions_while_behind(
                 await events.caught_up.wait()
         except TimeoutError:
             log.warning(
-                "Discord's gateway is not ready; queued videos start once their status messages can be edited"
+                "Discord's gateway is not ready; queued videos start once their status cards can be edited"
             )
             await _recheck_queued(store, events, clock)
         worker.allow_submissions()

@@ -101,7 +101,7 @@ async def test_a_command_that_was_interrupted_does_nothing_more(stopping: Stoppi
 
 async def test_clicks_and_autocompletes_after_the_stop_are_answered_too(stopping: StoppingBot) -> None:
     channel = stopping.bot.get_partial_messageable(stopping.server.channel.id)
-    posted = await channel.send("a status message", view=view(ButtonKind.CANCEL, "abcdefghijkl"))
+    posted = await channel.send("a status card", view=view(ButtonKind.CANCEL, "abcdefghijkl"))
     [custom_id] = stopping.server.state.messages[posted.id].custom_ids
     await stopping.stop(grace_s=60)
     assert (await text_of(await stopping.server.click(posted.id, custom_id))).startswith(RESTARTING)

@@ -51,7 +51,7 @@ class Scenario:
         self.waves = waves
         self.kinds = kinds
         self.orders: list[Order] = []
-        # So that the bot searches for status messages and notifications before it posts them again.
+        # So that the bot searches for status cards and notifications before it posts them again.
         for channel in (harness.open_channel, harness.open_log):
             harness.discord.fail_next("POST", f"/channels/{channel.id}/messages", server_error(503), times=2)
 
@@ -251,7 +251,7 @@ class Scenario:
         await self.harness.until(matches, what=f"{order.prompt} moves on")
 
     async def _status_of(self, job: Job) -> Message | None:
-        """The status message with its button, as the member sees it."""
+        """The status card with its button, as the member sees it."""
         button_id = f"zoetrope:cancel:{job.id}"
         shown = [held for held in self.harness.discord.messages(job.channel_id) if button_id in held.custom_ids]
         return shown[0] if shown else None

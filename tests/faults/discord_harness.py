@@ -66,7 +66,7 @@ class DiscordHarness:
         return await self.store.add(new, Frame(sample_picture(), "image/png"), at, self.clock())
 
     async def order_at(self, state: JobState, *, with_status_message: bool = False) -> Job:
-        """A new job that has reached `state`; with_status_message: and has its status message."""
+        """A new job that has reached `state`; with_status_message: and has its status card."""
         job = await self.order()
         for _ in range(ROUNDS):
             if job.state is state and not (with_status_message and job.status_message_id is None):

@@ -53,7 +53,7 @@ TRANSIENT: dict[str, Fault] = {
 """Faults that leave no trace once they are over."""
 
 REQUESTS: dict[str, tuple[JobState, str, str]] = {
-    "the status message": (JobState.QUEUED, "POST", MESSAGES),
+    "the status card": (JobState.QUEUED, "POST", MESSAGES),
     "the upload limit lookup": (JobState.DELIVERING, "GET", "/guilds/*"),
     "the video": (JobState.DELIVERING, "POST", MESSAGES),
     "the card's removal": (JobState.DELIVERED, "DELETE", ONE_MESSAGE),
@@ -312,7 +312,7 @@ async def test_without_read_history_a_lost_response_is_not_retried_until_it_can_
 async def test_without_read_history_and_status_message_a_lost_response_is_not_retried_either(
     store: JobStore, tmp_path: Path
 ) -> None:
-    """Discord failed when the status message was due, so the job knows of no message in the channel."""
+    """Discord failed when the status card was due, so the job knows of no message in the channel."""
     async with discord_harness(store, tmp_path) as harness:
         harness.discord.fail_next("POST", MESSAGES, server_error(503), times=5)
         job = await harness.order_at(JobState.DELIVERING)

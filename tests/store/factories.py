@@ -98,7 +98,7 @@ async def claim(store: JobStore, job_id: str, now: datetime = NOW) -> Job:
 
 
 async def add_waiting(store: JobStore, now: datetime = NOW, *, user_id: int = 1, guild_id: int = 10) -> Job:
-    """A queued job with its status message posted, waiting for a slot."""
+    """A queued job with its status card posted, waiting for a slot."""
     job = await add(store, now, user_id=user_id, guild_id=guild_id)
     assert await store.apply(await claim(store, job.id, now), Reschedule(None), now)
     return job

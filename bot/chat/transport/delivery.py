@@ -202,9 +202,9 @@ def _occasion(job: Job) -> int:
 
 
 def _search_begins(job: Job) -> datetime | discord.Object:
-    """Where a search for the job's video begins: at its status message, by Discord's own clock, if that is known.
+    """Where a search for the job's video begins: at its status card, by Discord's own clock, if that is known.
 
-    An earlier delivery of a resumed job may have posted it, and the status message may be newer than that.
+    An earlier delivery of a resumed job may have posted it, and the status card may be newer than that.
     """
     if not job.charged:
         return job.created_at

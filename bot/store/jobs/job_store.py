@@ -314,7 +314,7 @@ class JobStore:
         )
 
     async def recheck_queued(self, now: datetime) -> None:
-        """Makes the status messages of all queued jobs due: each is submitted only after Discord took it again."""
+        """Makes the status cards of all queued jobs due: each is submitted only after Discord took it again."""
         async with self._db.write() as connection:
             await transitions.show_all_queued(connection, now)
 

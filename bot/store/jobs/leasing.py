@@ -37,7 +37,7 @@ BLOCKED = jobs.c.guild_id.in_(select(guilds.c.id).where(guilds.c.access == Acces
 _WAITING_FOR_A_SLOT = and_(
     IS_ACTIVE,
     jobs.c.state == JobState.QUEUED,
-    # A queued row that is due must have its status message posted first.
+    # A queued row that is due must have its status card posted first.
     jobs.c.due_at.is_(None),
     not_(jobs.c.cancel_requested),
     # They get cancelled, unless the process died before that.

@@ -156,7 +156,7 @@ async def mark_removed(connection: Connection, job_id: str, message_id: int, now
 
 
 async def show_all_queued(connection: Connection, now: datetime) -> None:
-    """Makes the status messages of all queued jobs due to be shown again."""
+    """Makes the status cards of all queued jobs due to be shown again."""
     queued = (IS_ACTIVE, jobs.c.state == JobState.QUEUED, jobs.c.due_at.is_(None))
     # Whoever has locked a row is moving its job on.
     unlocked = select(jobs.c.id).where(*queued).with_for_update(skip_locked=True)

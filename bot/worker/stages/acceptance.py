@@ -1,4 +1,4 @@
-"""The stages before anything costs money: the status message and the approval request to moderators."""
+"""The stages before anything costs money: the status card and the approval request to moderators."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ from bot.worker.stages.context import StageContext, tried_before
 log = logging.getLogger(__name__)
 
 MAX_STATUS_ATTEMPTS = 5
-"""How often posting the first status message is tried before the job continues without one."""
+"""How often posting the first status card is tried before the job continues without one."""
 
 
 async def request_approval(job: Job, context: StageContext) -> Outcome:
@@ -34,7 +34,7 @@ async def request_approval(job: Job, context: StageContext) -> Outcome:
         return Reschedule(expires_at)
     try:
         async with asyncio.timeout(context.status_timeout_s):
-            # The status message comes first: if it can't be posted, moderators need not be asked.
+            # The status card comes first: if it can't be posted, moderators need not be asked.
             status_id = await context.status_cards.post(job, check_existing=tried_before(job))
             approval = await _post_approval_request(job, context)
     except (Undeliverable, DeliveryForbidden) as error:
@@ -81,7 +81,7 @@ async def post_status(job: Job, context: StageContext) -> Outcome:
     is_last_attempt = job.attempts + 1 >= MAX_STATUS_ATTEMPTS
     try:
         async with asyncio.timeout(context.status_timeout_s):
-            # An approved job may have a status message already, posted with the request but not recorded.
+            # An approved job may have a status card already, posted with the request but not recorded.
             check_existing = tried_before(job) or job.approval_message_id is not None
             message_id = await context.status_cards.post(job, check_existing=check_existing)
     except Undeliverable as error:
@@ -93,7 +93,7 @@ async def post_status(job: Job, context: StageContext) -> Outcome:
     except (DeliveryError, TimeoutError) as error:
         if not is_last_attempt:
             return context.retry(context.config.chat_backoff, job.attempts)
-        log.warning("job %s continues without a status message: %s", job.id, error)
+        log.warning("job %s continues without a status card: %s", job.id, error)
         return Reschedule(None)
     outcome = Reschedule(None, JobUpdate(status_message_id=message_id))
     return await close_approval_request(job, context, outcome)

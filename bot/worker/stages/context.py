@@ -117,7 +117,7 @@ class StageContext:
 
     workdir: holds downloads until they are posted. jitter: random, in [0, 1). store_timeout_s: how long reading
     what a submission needs may take; then the job waits, so that a slow store is not mistaken for a lost response.
-    status_timeout_s: how long the first status message may take. started_at: when this process started; before,
+    status_timeout_s: how long the first status card may take. started_at: when this process started; before,
     nobody watched the jobs, and the clock may have been changed. encoder_slots: limits concurrent encoding.
     no_result_since: by job id, when the first of the downloads in a row was refused or ended early.
     """

@@ -194,7 +194,7 @@ async def _end_elsewhere(job: Job, error: DeliveryError, context: StageContext, 
     refused = isinstance(error, DeliveryForbidden | Undeliverable | ThreadLocked)
     told = to_tell and (refused or is_final) and await context.messenger.answer_order(job)
     if not is_final:
-        # Without a status message, nothing in the channel is wrong.
+        # Without a status card, nothing in the channel is wrong.
         return Reschedule(None) if told and job.status_message_id is None else later
     if to_tell and not told:
         try:

@@ -48,7 +48,7 @@ async def test_a_video_removed_before_its_delivery_was_written_is_delivered_and_
 
     job = await read(store, delivering)
     assert (job.state, job.result_message_id, job.charged) == (JobState.DELIVERED, REMOVED, True)
-    assert job.due_at == SOON, "its status message is to say so"
+    assert job.due_at == SOON, "its status card is to say so"
     assert await usage(store, job) == before
 
 
@@ -70,7 +70,7 @@ async def test_a_video_removed_after_its_delivery_failed_stays_removed_when_the_
     assert await store.apply(delivering, Fail(FailureReason.UNDELIVERABLE, DETAIL), NOW)
 
     assert await store.mark_removed(delivering.id, MESSAGE, SOON)
-    assert (await read(store, delivering)).due_at == SOON, "its status message is to say so"
+    assert (await read(store, delivering)).due_at == SOON, "its status card is to say so"
     await resume_failed_job(store, delivering.id, SOON, actor_id=9)
     running = await claim(store, delivering.id, SOON)
     assert await store.apply(running, MoveTo(JobState.DELIVERING, JobUpdate(result_url="https://x")), SOON)

@@ -58,7 +58,7 @@ async def test_a_delay_is_retried(stages: StageHarness, faulty: str) -> None:
 
 
 async def test_the_approval_request_is_retried_as_long_as_the_job_may_wait(stages: StageHarness) -> None:
-    """A job can continue without a status message, but not without approval."""
+    """A job can continue without a status card, but not without approval."""
     stages.approval_messenger.fail("post", DELAYED)
     outcome = await request_approval(stages.job(JobState.AWAITING, attempts=500), stages.context)
     assert isinstance(outcome, Reschedule)
