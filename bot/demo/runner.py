@@ -149,7 +149,8 @@ async def _make_video(picture: bytes, name: str, order: Order, timeout_s: float)
                 raise
             if job.state is not JobState.DELIVERED:
                 raise ZoetropeError(f"The video failed: {failure_detail(job.failure_detail)}")
-            message = await demo.discord.wait_for_message(lambda message: bool(message.attachments), timeout_s=10)
+            posted_id = job.result_message_id
+            message = await demo.discord.wait_for_message(lambda message: message.id == posted_id, timeout_s=10)
             video = await message.attachments[0].read()
             bar.update(task, completed=1.0, description="done")
     return answer, video

@@ -91,7 +91,7 @@ class CogHarness:
     def _is_over(self, job: Job, message_id: int) -> bool:
         return job.result_message_id == message_id and job.state is JobState.DELIVERED and job.due_at is None
 
-    async def jobs_of(self, members: Iterable[discord.abc.Snowflake]) -> list[Job]:
+    async def jobs_of(self, members: Iterable[discord.abc.User | MemberActor]) -> list[Job]:
         """The latest jobs of these members."""
         guild_id = self.offline.guild.id
         return [job for member in members for job in await self.app.service.recent(guild_id, member.id)]
