@@ -76,6 +76,7 @@ RARELY_HIT = frozenset(
         FaultPoint.CLOSE_CARD,
         FaultPoint.DECIDE,
         FaultPoint.DOWNLOAD,
+        FaultPoint.EDIT_STATUS,
         FaultPoint.POST_CARD,
         FaultPoint.POST_FAILURE,
         FaultPoint.POST_VIDEO,

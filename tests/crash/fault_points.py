@@ -133,6 +133,7 @@ REQUESTS = (
     Target(FaultPoint.POST_VIDEO, Delivery, Delivery.post_video),
     Target(FaultPoint.POST_FAILURE, Delivery, Delivery.notify_failure),
     Target(FaultPoint.FIND_MESSAGE, Delivery, Delivery._find),
+    Target(FaultPoint.FIND_MESSAGE, StatusMessages, StatusMessages._find),
     Target(FaultPoint.POST_CARD, ApprovalCards, ApprovalCards.post),
     Target(FaultPoint.CLOSE_CARD, ApprovalCards, ApprovalCards.close),
     Target(FaultPoint.POST_NOTIFICATION, DiscordNotificationSender, DiscordNotificationSender.send),

@@ -67,7 +67,7 @@ async def test_a_thousand_orders_cost_no_more_than_the_quota_and_delay_nobody_el
         for asked in flood[:ACTIONS]:
             await harness.private_reply(asked)
         await harness.discord.state.until(
-            lambda: sum(bool(m.attachments) for m in harness.discord.messages()) > QUOTA, timeout_s=WITHIN_S
+            lambda: sum(m.has_video for m in harness.discord.messages()) > QUOTA, timeout_s=WITHIN_S
         )
 
         refused = [await harness.private_reply(asked) for asked in flood[ACTIONS:]]

@@ -186,7 +186,7 @@ async def test_a_write_is_committed_at_its_end_and_rolled_back_on_an_error(datab
 
 
 async def test_the_error_of_a_failed_statement_is_raised_without_its_parameters(database: Database) -> None:
-    insertion = text("INSERT INTO first_frames VALUES (:job_id, 'image/png', '')")
+    insertion = text("INSERT INTO first_frames (job_id, mime, data) VALUES (:job_id, 'image/png', '')")
     with pytest.raises(IntegrityError) as caught:
         async with database.write() as connection:
             await connection.execute(insertion, {"job_id": "no such job"})

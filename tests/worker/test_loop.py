@@ -11,14 +11,14 @@ from tests.harness import POLL_INTERVAL_S, SHORT_TIMEOUTS, WorkerHarness, hang_c
 async def test_a_job_is_processed_from_start_to_end(harness: WorkerHarness) -> None:
     worker = harness.worker()
     job = await harness.running_job(worker)
-    assert [one.job_state for one in harness.messenger.posted("status", job)] == [JobState.RUNNING]
+    assert len(harness.messenger.posted("status", job)) == 1
     harness.provider.finish_all()
     harness.advance_clock(seconds=POLL_INTERVAL_S)
     await run_until_idle(worker)
     [video] = harness.messenger.posted("video", job)
     done = await harness.reload(job)
     assert (done.state, done.result_message_id, done.due_at) == (JobState.DELIVERED, video.id, None)
-    assert [one.job_state for one in harness.messenger.posted("status", job)] == [JobState.DELIVERED]
+    assert harness.messenger.posted("status", job) == []
     assert harness.provider.submit_count == 1
     assert await harness.charged_count() == 1
 
@@ -93,7 +93,7 @@ async def test_a_job_cancelled_in_the_queue_is_free_and_never_posted(harness: Wo
     job = await harness.queued_job(worker)
     await harness.store.cancel(job.id, harness.clock(), even_if_paid=False)
     await run_until_idle(worker)
-    assert [one.job_state for one in harness.messenger.posted("status", job)] == [JobState.CANCELLED]
+    assert harness.messenger.messages == {}
     assert harness.provider.submit_count == 0
     assert await harness.charged_count() == 0
 

@@ -146,7 +146,7 @@ async def test_a_worker_that_lost_its_lease_writes_and_shows_nothing(harness: Wo
     answer.set()
     await run
     assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
-    assert [one.job_state for one in harness.messenger.posted("status", job)] == [JobState.FAILED]
+    assert [one.kind for one in harness.messenger.messages.values()] == ["failure"]
 
 
 async def test_a_store_that_fails_before_the_submission_puts_the_job_back_into_the_queue(

@@ -77,7 +77,7 @@ async def finish(harness: WorkerHarness, worker: Worker, jobs: list[Job]) -> lis
     instants = await advance(harness, worker, 900, harness.provider.finish_all)
     assert {await harness.state(job) for job in jobs} == {JobState.DELIVERED}
     assert [len(harness.messenger.posted("video", job)) for job in jobs] == [1] * len(jobs)
-    assert [len(harness.messenger.posted("status", job)) for job in jobs] == [1] * len(jobs)
+    assert [len(harness.messenger.posted("status", job)) for job in jobs] == [0] * len(jobs)
     assert harness.provider.max_running <= SLOTS
     return instants
 

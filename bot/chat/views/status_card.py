@@ -7,7 +7,6 @@ forwarded, saved or found by its text is an ordinary message instead.
 import io
 
 import discord
-from discord import ui
 
 from bot.chat.messages import member_texts, status_texts
 from bot.chat.views.member_buttons import ButtonKind, JobButton
@@ -17,29 +16,29 @@ from bot.domain.status_cards import StatusCard
 THUMBNAIL = "picture.jpg"
 
 
-def card_view(job: Job, card: StatusCard) -> ui.LayoutView:
+def card_view(job: Job, card: StatusCard) -> discord.ui.LayoutView:
     """The card. It holds nothing in memory: a click is routed by the button's custom id."""
-    text = ui.TextDisplay[ui.LayoutView](status_texts.card_text(job, card))
-    container = ui.Container[ui.LayoutView](accent_color=status_texts.color(card))
+    text = discord.ui.TextDisplay[discord.ui.LayoutView](status_texts.card_text(job, card))
+    container = discord.ui.Container[discord.ui.LayoutView](accent_color=status_texts.color(card))
     if card.has_thumbnail:
-        picture = ui.Thumbnail[ui.LayoutView](
+        picture = discord.ui.Thumbnail[discord.ui.LayoutView](
             f"attachment://{THUMBNAIL}", description=job.picture_alt_text, spoiler=job.is_spoiler
         )
-        container.add_item(ui.Section(text, accessory=picture))
+        container.add_item(discord.ui.Section(text, accessory=picture))
     else:
         container.add_item(text)
     if not card.is_cancelled:
-        container.add_item(ui.ActionRow(JobButton(ButtonKind.CANCEL, job.id)))
-    view = ui.LayoutView(timeout=None)
+        container.add_item(discord.ui.ActionRow(JobButton(ButtonKind.CANCEL, job.id)))
+    view = discord.ui.LayoutView(timeout=None)
     view.add_item(container)
     return view
 
 
-def failure_view(job: Job) -> ui.LayoutView:
+def failure_view(job: Job) -> discord.ui.LayoutView:
     """The card of a job whose failure no other message could tell."""
-    view = ui.LayoutView(timeout=None)
-    view.add_item(ui.TextDisplay(member_texts.failure(job)))
-    view.add_item(ui.ActionRow(JobButton(ButtonKind.STATUS, job.id)))
+    view = discord.ui.LayoutView(timeout=None)
+    view.add_item(discord.ui.TextDisplay(member_texts.failure(job)))
+    view.add_item(discord.ui.ActionRow(JobButton(ButtonKind.STATUS, job.id)))
     return view
 
 

@@ -240,7 +240,7 @@ async def test_what_fails_right_after_a_start_is_not_given_up(stages: StageHarne
     stages.clock.move(hours=25)  # the process did not run, or the system's clock was set
     just_started = replace(stages.context, started_at=stages.clock())
     stages.messenger.fail("find_video", DELAYED, DELAYED)
-    stages.messenger.fail("show_status", DELAYED, DELAYED)
+    stages.messenger.fail("notify_failure", DELAYED, DELAYED)
     retried = await deliver(video, just_started), await finalise_status(end, just_started)
     assert [isinstance(one, Reschedule) and one.attempt for one in retried] == [True, True]
     stages.clock.move(minutes=31)
