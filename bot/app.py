@@ -124,6 +124,7 @@ def operator_defaults(settings: Settings) -> OperatorDefaults:
         max_queued=settings.queue_max,
         open_to_all=settings.open_to_all_servers,
         unknown_cost_held_for=timedelta(days=1, seconds=settings.upstream_task_lifetime_seconds),
+        keeps_pictures=settings.pictures_kept_days > 0,
     )
 
 
@@ -191,7 +192,9 @@ async def open_app(
             clock=clock,
             jitter=random.random,
         )
-        policy = RetentionPolicy(settings.retention_days, settings.erase_after_leaving_days)
+        policy = RetentionPolicy(
+            settings.retention_days, settings.erase_after_leaving_days, settings.pictures_kept_days
+        )
         member_data = MemberDataStore(database, defaults)
         retention = RetentionWorker(RetentionStore(database, defaults), member_data, policy, clock=clock)
         durations = DurationLearner(TaskDurationStore(database), poll_schedule)

@@ -213,6 +213,7 @@ class Settings(DatabaseSettings):
     )
     operator_log_channel_id: _Id | None = Field(None, description="the id of the channel for operator alerts")
     retention_days: int = _number(90, 1, 3650, "days until a finished job is anonymised")
+    pictures_kept_days: int = _number(30, 0, 3650, "days from a video's end during which its picture is kept")
     erase_after_leaving_days: int = _number(
         30, 0, 3650, "days from the bot leaving a server until its data is erased"
     )

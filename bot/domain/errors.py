@@ -58,6 +58,8 @@ class Problem(Reason, Enum):
     ORDER_NOT_STORED = auto()  # the database is unavailable: nothing was accepted or charged
     NOT_YOUR_VIDEO = auto()  # it doesn't exist, or is another member's or server's: deliberately not distinguished
     VIDEO_ENDED = auto()
+    VIDEO_NOT_KNOWN = auto()  # forgotten, or posted in another channel or server: deliberately not distinguished
+    PICTURE_NOT_KEPT = auto()
 
 
 class Remedy(StrEnum):

@@ -103,7 +103,7 @@ class OperatorDefaults:
     budget: over everything. guild_budget: of each server, unless it has its own.
     max_queued: jobs that wait across all servers. open_to_all: whether a server can use the bot without being
     allowed first. unknown_cost_held_for: how long after its submission an ended job's reservation is held, where
-    the upstream may bill it.
+    the upstream may bill it. keeps_pictures: whether a picture is kept after its submission.
     """
 
     limits: LimitOverrides = LimitOverrides(videos_per_window=5, max_active=2, cooldown_s=0)
@@ -116,6 +116,7 @@ class OperatorDefaults:
     max_queued: int = 1000
     open_to_all: bool = True
     unknown_cost_held_for: timedelta = timedelta(days=2)
+    keeps_pictures: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,9 @@ SPOILER = "SPOILER_"
 REMOVED = 0
 """In place of a video's message id: somebody removed it with its button."""
 
+LINK_REMOVED = ""
+"""In place of the link to a removed video: its cost still counts as that of a video."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewJob:

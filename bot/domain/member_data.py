@@ -24,10 +24,14 @@ _ID = re.compile(r"[0-9]{15,20}")
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """How long data is kept. days: after a job's end. days_after_leaving: after a server removed the bot."""
+    """How long data is kept. days: after a job's end. days_after_leaving: after a server removed the bot.
+
+    days_of_pictures: after the end of their jobs.
+    """
 
     days: int
     days_after_leaving: int
+    days_of_pictures: int = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,16 @@ class StoredJob:
 
     job: Job
     answer: Any
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPicture:
+    """The picture of a job, as the model gets it. ended_at: since when it is only kept."""
+
+    job_id: str
+    mime: str
+    size_bytes: int
+    ended_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,7 @@ class MemberData:
 
     user_id: int
     jobs: tuple[StoredJob, ...] = ()
+    pictures: tuple[StoredPicture, ...] = ()
     entries: tuple[Entry, ...] = ()
     grants: tuple[StoredGrant, ...] = ()
     bans: tuple[Ban, ...] = ()
@@ -82,7 +97,8 @@ class MemberData:
 class ErasurePreview:
     """What a deletion will meet. jobs: over already. waiting: cancelled free. in_progress: paid for, not posted.
 
-    credits: videos that are given up. asked_at: when they asked before, while that is still under way.
+    pictures: of jobs that are over. credits: videos that are given up. asked_at: when they asked before, while
+    that is still under way.
     """
 
     jobs: int
@@ -90,6 +106,7 @@ class ErasurePreview:
     in_progress: int
     credits: int
     asked_at: datetime | None
+    pictures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +137,15 @@ def export_document(data: MemberData, at: datetime) -> dict[str, Any]:
         "deletion_asked_at": _time(data.asked_at),
         "left_out": dict(data.left_out or {}),
         "videos": [_job(stored) for stored in data.jobs],
+        "pictures": [
+            {
+                "video_id": picture.job_id,
+                "type": picture.mime,
+                "bytes": picture.size_bytes,
+                "video_over_at": _time(picture.ended_at),
+            }
+            for picture in data.pictures
+        ],
         "ledger": [_entry(entry, own) for entry in data.entries],
         "credits": [
             {

@@ -17,6 +17,7 @@ from bot.store.privacy.member_data import MemberDataStore
 
 _EXPORT_KEYS = {
     "jobs": "videos",
+    "pictures": "pictures",
     "entries": "ledger",
     "grants": "credits",
     "violations": "blocked_prompts",

@@ -5,23 +5,38 @@ The methods write to the store and wake the worker; they never talk to the upstr
 
 import asyncio
 import logging
+import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Required, TypedDict, Unpack
+from typing import Required, TypedDict, TypeVar, Unpack
 
 from bot.domain.errors import CommitUnknown, NotPossible, Problem, QuotaRefused, RuleRefused, StoreError
-from bot.domain.jobs import UNLABELLED, CancelResult, FailureReason, Job, NewJob, Order, PictureLabels, new_job_id
+from bot.domain.jobs import (
+    UNLABELLED,
+    CancelResult,
+    FailureReason,
+    Frame,
+    Job,
+    JobState,
+    NewJob,
+    Order,
+    PictureLabels,
+    new_job_id,
+)
 from bot.domain.limits import Allowance
 from bot.domain.orders import check_order
 from bot.domain.policy import Consequence, PromptBlocked, Requester
+from bot.domain.repeats import KeptFrame, OrderChanges, repeated_job_id, repeated_order
 from bot.media.prepared_frame import PictureChanges, PreparedFrame
 from bot.operations.clock import Clock
 from bot.store.jobs.job_store import JobStore
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 MAX_DECODERS = 2
 """How many pictures are decoded at the same time; each takes a core and up to some hundred megabytes."""
@@ -97,19 +112,52 @@ class VideoService:
         Raises: OrderRefused, RuleRefused, QuotaRefused, PictureRefused, NotPossible (it can't be stored).
         """
         order = check_order(**await self._with_resolution(options, requester))
+
+        async def prepare() -> tuple[Frame, PictureChanges]:
+            async with self._picture_slots:
+                self._expect_picture()
+                data = await read_picture()
+                async with self._decoder_slots:
+                    prepared = await self._prepare_first_frame(data)
+            return prepared.frame, prepared.changes
+
+        return await self._accept(_new_job(new_job_id(), requester, order, picture), requester, prepare)
+
+    async def order_again(
+        self, job_id: str, requester: Requester, changes: OrderChanges, *, interaction_id: int
+    ) -> AcceptedOrder:
+        """Accepts an order of an earlier video with changes, as the requester's own, by all rules.
+
+        interaction_id: what asks for it; the same one gives the same job, however often.
+        Raises: like `accept`, and like `repeatable`.
+        """
+        earlier = await self.repeatable(job_id, requester)
+        order = repeated_order(earlier.order, changes, secrets.randbelow)
+        labels = PictureLabels(earlier.picture_name, earlier.picture_alt_text)
+        new = _new_job(repeated_job_id(earlier, requester.user_id, interaction_id), requester, order, labels)
+        if (known := await self._reading(self._store.get(new.id))) is not None:
+            return AcceptedOrder(known, PictureChanges())
+
+        async def keep() -> tuple[KeptFrame, PictureChanges]:
+            return KeptFrame(earlier.id), PictureChanges()
+
+        return await self._accept(new, requester, keep)
+
+    async def _accept(
+        self,
+        new: NewJob,
+        requester: Requester,
+        prepare: Callable[[], Awaitable[tuple[Frame | KeptFrame, PictureChanges]]],
+    ) -> AcceptedOrder:
+        """Accepts a valid order. prepare: makes its first frame, once it is clear that the order is allowed."""
+        order = new.order
         try:
             with self._count_in(requester) as others:
                 # Checked again in the transaction that adds the job; here it saves fetching pictures for nothing.
                 await self._store.check(requester, order, self._clock(), arriving=others)
-                async with self._picture_slots:
-                    self._expect_picture()
-                    data = await read_picture()
-                    async with self._decoder_slots:
-                        prepared = await self._prepare_first_frame(data)
-            place = (requester.guild_id, requester.channel_id, requester.user_id)
-            new = NewJob(new_job_id(), *place, order, picture)
+                frame, changes = await prepare()
             service_closed = await self.is_service_closed()
-            job = await self._store.add(new, prepared.frame, requester, self._clock())
+            job = await self._store.add(new, frame, requester, self._clock())
         except (QuotaRefused, RuleRefused) as refused:
             consequence = await self._report(refused, requester, order)
             if not isinstance(refused.reason, PromptBlocked):
@@ -122,7 +170,7 @@ class VideoService:
         except StoreError as error:
             raise _not_stored(error) from error
         self._wake()
-        return AcceptedOrder(job, prepared.changes, service_closed, await self._what_is_left(requester))
+        return AcceptedOrder(job, changes, service_closed, await self._what_is_left(requester))
 
     async def _what_is_left(self, requester: Requester) -> Allowance | None:
         try:
@@ -159,6 +207,29 @@ class VideoService:
         """The job, whoever's it is."""
         return await self._store.get(job_id)
 
+    async def visible(self, job_id: str, requester: Requester) -> Job:
+        """The member's own job in this server, or one whose video was posted in the channel where they ask.
+
+        Raises: NotPossible for all others.
+        """
+        job = await self._reading(self._store.get(job_id))
+        if job is None or not _is_visible(job, requester):
+            raise NotPossible(Problem.VIDEO_NOT_KNOWN)
+        return job
+
+    async def repeatable(self, job_id: str, requester: Requester) -> Job:
+        """A visible job that can be made again. Raises: NotPossible, also if its picture is gone."""
+        job = await self.visible(job_id, requester)
+        if not await self.with_pictures([job]):
+            raise NotPossible(Problem.PICTURE_NOT_KEPT)
+        return job
+
+    async def with_pictures(self, jobs: Iterable[Job]) -> list[Job]:
+        """Those of the jobs that can be made again, because their picture is still there."""
+        candidates = [job for job in jobs if not job.is_removed]
+        ids = await self._reading(self._store.with_pictures([job.id for job in candidates]))
+        return [job for job in candidates if job.id in ids]
+
     async def own_job(self, job_id: str, requester: Requester) -> Job:
         """The member's own job. Raises: NotPossible for all others."""
         job = await self._store.get(job_id)
@@ -188,8 +259,12 @@ class VideoService:
         """Adds the default resolution if none was chosen. Raises: NotPossible if the database is unavailable."""
         if options.get("resolution") is not None:
             return options
+        return options | {"resolution": await self._reading(self._store.best_resolution(requester.guild_id))}
+
+    async def _reading(self, read: Awaitable[_T]) -> _T:
+        """What an order depends on. Raises: NotPossible if the database is unavailable."""
         try:
-            return options | {"resolution": await self._store.best_resolution(requester.guild_id)}
+            return await read
         except StoreError as error:
             raise _not_stored(error) from error
 
@@ -217,6 +292,22 @@ class VideoService:
             self._arriving[key] -= 1
             if not self._arriving[key]:
                 del self._arriving[key]
+
+
+def _new_job(job_id: str, requester: Requester, order: Order, picture: PictureLabels) -> NewJob:
+    return NewJob(job_id, requester.guild_id, requester.channel_id, requester.user_id, order, picture)
+
+
+_POSTED = {JobState.DELIVERING, JobState.DELIVERED}
+"""States in which the video may be in its channel."""
+
+
+def _is_visible(job: Job, requester: Requester) -> bool:
+    is_own = job.user_id == requester.user_id
+    is_posted_here = (
+        job.state in _POSTED and job.channel_id == requester.channel_id and job.result_channel_id is None
+    )
+    return job.guild_id == requester.guild_id and (is_own or (is_posted_here and not job.is_removed))
 
 
 def _not_stored(error: StoreError) -> NotPossible:

@@ -1,9 +1,9 @@
 """The tables, as the migrations build them (a test holds the two together).
 
-`jobs` is the whole truth about a job; `first_frames` holds its picture until submission. Every acceptance of a job
-locks the single row of `operator_state`, every submission that of `submission_gate`. `ledger` explains each number
-that a limit sees; `daily_totals` and `credit_grants.credits_left` are its sums, written in the same transaction.
-Admins' settings are in `guilds` and in the tables named after them.
+`jobs` is the whole truth about a job; `first_frames` holds its picture, until submission or as long as
+`kept_pictures` says. Every acceptance of a job locks the single row of `operator_state`, every submission that of
+`submission_gate`. `ledger` explains each number that a limit sees; `daily_totals` and `credit_grants.credits_left`
+are its sums, written in the same transaction. Admins' settings are in `guilds` and in the tables named after them.
 """
 
 from sqlalchemy import (
@@ -146,6 +146,19 @@ first_frames = Table(
     *required(LargeBinary, "data"),
     *optional(LargeBinary, "thumbnail"),
 )
+
+# Which pictures stay after the submission; see `bot.store.jobs.pictures`. `origin_id`: the job for which the
+# picture was sent, another one where this is a copy. `ended_at`: when the job ended.
+kept_pictures = Table(
+    "kept_pictures",
+    metadata,
+    Column("job_id", StorableText, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    *required(StorableText, "origin_id"),
+    *optional(UtcDateTime, "ended_at"),
+)
+Index("ix_kept_pictures_origin_id", kept_pictures.c.origin_id)
+# Those whose time has begun, the oldest first.
+Index("ix_kept_pictures_ended_at", kept_pictures.c.ended_at, **partial("ended_at IS NOT NULL"))
 
 # What the status cards of jobs in progress say, so that each is edited only when there is something new; see
 # `bot.domain.status_cards.StatusCard`.

@@ -38,6 +38,7 @@ class RetentionReport:
     entries: int = 0
     credits: int = 0
     records: int = 0
+    pictures: int = 0
     guilds: int = 0
     erasures: int = 0
     failed: int = 0
@@ -89,11 +90,12 @@ class RetentionWorker:
         entries = await self._repeat(lambda: store.anonymise_entries(before, now))
         credits_ += await self._repeat(lambda: store.anonymise_grants(before))
         records = await self._repeat(lambda: store.drop_old(before, now))
-        records += await self._repeat(store.drop_frames)
+        pictures_before = now - timedelta(days=self._policy.days_of_pictures)
+        pictures = await self._repeat(lambda: store.drop_pictures(pictures_before))
         records += await self._repeat(store.drop_durations)
         guilds = await self._once(lambda: self._erase_left_guilds(now))
         erasures = await self._once(lambda: self._continue_erasures(now))
-        return RetentionReport(costs, jobs, entries, credits_, records, guilds, erasures, self._failed)
+        return RetentionReport(costs, jobs, entries, credits_, records, pictures, guilds, erasures, self._failed)
 
     async def _erase_left_guilds(self, now: datetime) -> int:
         """Erases the servers that removed the bot long enough ago; returns from how many anything was erased."""

@@ -16,7 +16,7 @@ from bot.domain.ledger import Amounts, utc_day
 from bot.store.engine import Database
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money import ledger as ledger_store
-from bot.store.schema import EVERYWHERE, audit_log, daily_totals, first_frames, ledger
+from bot.store.schema import EVERYWHERE, audit_log, daily_totals, first_frames, kept_pictures, ledger
 from tests.crash.harness import Harness
 from tests.crash.scenario import Order, Scenario
 from tests.discord_server import Message
@@ -63,8 +63,9 @@ async def audit(scenario: Scenario) -> Findings:
     ends: Counter[str] = Counter()
     if len(found) != len(by_prompt):
         problems.append("one order has two jobs")
-    if await harness.rows(first_frames):
-        problems.append("a picture is kept after its job")
+    pictures = {row.job_id for row in await harness.rows(first_frames)}
+    if pictures != {row.job_id for row in await harness.rows(kept_pictures) if row.ended_at is not None}:
+        problems.append("a picture would be kept for ever")
     for order in scenario.orders:
         job = by_prompt.get(order.prompt)
         if job is None:

@@ -18,6 +18,7 @@ from bot.domain.member_data import (
     RetentionPolicy,
     StoredGrant,
     StoredJob,
+    StoredPicture,
     export_document,
 )
 from bot.services.privacy import PrivacyService, pack_export
@@ -43,6 +44,7 @@ def an_entry(why: str = "accepted") -> Entry:
 FULL = MemberData(
     user_id=ME,
     jobs=(a_job(),),
+    pictures=(StoredPicture("a", "image/png", 1_000, NOW),),
     entries=(an_entry(),),
     grants=(StoredGrant(3, 10, 2, None, NOW),),
     bans=(Ban(10, ME, f"insulted {STRANGER}, not {ME}", NOW, None, actor_id=STRANGER),),
@@ -70,8 +72,8 @@ def test_the_export_has_these_keys() -> None:
     found = export_document(FULL, NOW)
 
     assert list(found) == [
-        "format", "version", "exported_at", "user_id", "deletion_asked_at", "left_out", "videos", "ledger",
-        "credits", "bans", "blocked_prompts", "own_limits", "changes_made",
+        "format", "version", "exported_at", "user_id", "deletion_asked_at", "left_out", "videos", "pictures",
+        "ledger", "credits", "bans", "blocked_prompts", "own_limits", "changes_made",
     ]  # fmt: skip
     assert found["version"] == 1
     assert list(found["videos"][0]) == [
@@ -167,7 +169,12 @@ class FakeStore(MemberDataStore):
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.jobs = ["a", "b"]
-        self.batches = {"anonymise_jobs": [5, 2], "anonymise_entries": [3, 1], "drop_records": [1]}
+        self.batches = {
+            "drop_pictures": [3],
+            "anonymise_jobs": [5, 2],
+            "anonymise_entries": [3, 1],
+            "drop_records": [1],
+        }
 
     def _next_batch(self, name: str) -> int:
         self.calls.append(name)
@@ -196,6 +203,10 @@ class FakeStore(MemberDataStore):
         del erasure, now
         self.calls.append("give_up_credits")
         return 4
+
+    async def drop_pictures(self, erasure: Erasure) -> int:
+        del erasure
+        return self._next_batch("drop_pictures")
 
     async def anonymise_jobs(self, erasure: Erasure) -> int:
         del erasure
@@ -235,7 +246,7 @@ async def test_an_erasure_that_is_stopped_starts_no_further_batch_and_is_not_don
 
     result = await store.erase(Erasure(ME, NOW), NOW, keep_going=lambda: next(answers, False))
 
-    assert store.calls == ["to_cancel", "cancel a", "cancel b", "give_up_credits", "anonymise_jobs"]
+    assert store.calls == ["to_cancel", "cancel a", "cancel b", "give_up_credits", "drop_pictures"]
     assert not result.done
 
 

@@ -16,7 +16,7 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 ALL_PARTS = [
     "release_held_costs", "expire_credits", "anonymise_jobs", "anonymise_entries", "anonymise_grants", "drop_old",
-    "drop_frames", "drop_durations", "left_guilds", "erasure_requests",
+    "drop_pictures", "drop_durations", "left_guilds", "erasure_requests",
 ]  # fmt: skip
 
 
@@ -64,8 +64,8 @@ class FakeRetentionStore(RetentionStore):
     async def drop_old(self, before: datetime, now: datetime) -> int:
         return self.calls.add("drop_old", before, now)
 
-    async def drop_frames(self) -> int:
-        return self.calls.add("drop_frames")
+    async def drop_pictures(self, before: datetime) -> int:
+        return self.calls.add("drop_pictures", before)
 
     async def drop_durations(self) -> int:
         return self.calls.add("drop_durations")
@@ -104,6 +104,9 @@ class FakeMemberDataStore(MemberDataStore):
     async def give_up_credits(self, erasure: Erasure, now: datetime) -> int:
         return self.calls.add("give_up_credits", erasure.user_id, now)
 
+    async def drop_pictures(self, erasure: Erasure) -> int:
+        return self.calls.add("drop_member_pictures", erasure.user_id)
+
     async def anonymise_jobs(self, erasure: Erasure) -> int:
         return self.calls.add("anonymise_member_jobs", erasure.user_id)
 
@@ -124,7 +127,7 @@ class Harness:
     def __init__(self, interval: timedelta = timedelta(hours=1)) -> None:
         self.calls = Calls()
         self.store, self.member_data = FakeRetentionStore(self.calls), FakeMemberDataStore(self.calls)
-        policy = RetentionPolicy(90, 30)
+        policy = RetentionPolicy(90, 30, days_of_pictures=10)
         self.worker = RetentionWorker(self.store, self.member_data, policy, clock=lambda: NOW, interval=interval)
 
     async def wait_for_runs(self, number: int) -> None:
@@ -140,6 +143,7 @@ async def test_a_run_passes_its_own_time_and_the_retention_limits_to_the_store()
     assert harness.calls.names == ALL_PARTS
     assert ("anonymise_jobs", NOW - 90 * DAY) in harness.calls.made
     assert ("left_guilds", NOW - 30 * DAY) in harness.calls.made
+    assert ("drop_pictures", NOW - 10 * DAY) in harness.calls.made
 
 
 async def test_a_run_takes_batch_after_batch_until_nothing_is_left() -> None:

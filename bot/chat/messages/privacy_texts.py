@@ -15,14 +15,21 @@ _TERMS = (
     "an admin lifts it); blocked prompts only as a count, for a day.\n"
     "- **The audit log**: what you change as an admin, and what admins change about you (bans, credits, limits, "
     "cancelled videos), for {span}.\n"
-    "**What I don't keep**: your picture once it's submitted, and your video once it's posted.\n"
+    "{pictures}\n"
     "**Who else sees any of it**: the video service gets your picture, prompt and options, but not who you are; "
     "how long it keeps them is up to the service. Where moderators approve each video, they see its prompt, and "
     "the picture until they answer. They also see prompts that are blocked or fail.\n"
-    "**What stays in Discord**: everything I posted. *Remove* under a message deletes it.\n"
+    "**What stays in Discord**: everything I posted. *Delete* or *Remove* under a message deletes it.\n"
     "**If a server removes me**, I delete what I keep for it {after}.\n"
     "`/videos privacy export` gives you a copy of everything that's yours; `/videos privacy delete` deletes it."
 )
+
+_PICTURES_KEPT = (
+    "**Your pictures**, as your videos begin with them: I keep each until {span} after its video is over, so that "
+    "it can be made again. *Delete* under a video deletes its picture too, at once.\n"
+    "**What I don't keep**: your videos, once they're posted."
+)
+_PICTURES_NOT_KEPT = "**What I don't keep**: your picture once it's submitted, and your video once it's posted."
 
 _STAYS = (
     "**What stays, and why**\n"
@@ -32,8 +39,8 @@ _STAYS = (
     "- The servers' own records: bans that still apply, until {span} after they end; blocked prompts for a day; "
     "limits that admins set just for you; and for {span} what you changed as an admin or admins changed about "
     "you.\n"
-    "- Messages in Discord. Use *Remove* under your videos **first**: afterwards I don't know they're yours, "
-    "and only moderators can remove them."
+    "- Messages in Discord. Use *Delete* under your videos **first**: afterwards I don't know they're yours, "
+    "and only moderators can delete them."
 )
 
 NOT_YOURS = "That question is for somebody else. Use `/videos privacy delete` to delete your own data."
@@ -47,7 +54,9 @@ def terms(retention: RetentionPolicy) -> str:
         if retention.days_after_leaving == 0
         else f"{several(retention.days_after_leaving, 'day')} later"
     )
-    return _TERMS.format(span=several(retention.days, "day"), after=after)
+    kept = several(min(retention.days_of_pictures, retention.days), "day")
+    pictures = _PICTURES_KEPT.format(span=kept) if retention.days_of_pictures else _PICTURES_NOT_KEPT
+    return _TERMS.format(span=several(retention.days, "day"), after=after, pictures=pictures)
 
 
 def exported(export: DataExport) -> str:
@@ -74,6 +83,8 @@ def question(preview: ErasurePreview, retention: RetentionPolicy) -> str:
 
 def _what_goes(preview: ErasurePreview) -> list[str]:
     lines = [f"- {several(preview.jobs, 'video')} of yours: I forget who asked, where and for what."]
+    if preview.pictures:
+        lines.append(f"- {several(preview.pictures, 'picture')} that I still have, and copies of them: deleted.")
     if preview.waiting:
         lines.append(f"- {several(preview.waiting, 'video')} waiting to start: cancelled for free.")
     if preview.in_progress:

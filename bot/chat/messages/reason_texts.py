@@ -37,6 +37,14 @@ _PROBLEMS: Mapping[Problem, str] = {
         "Please try again in a few minutes."
     ),
     Problem.NOT_YOUR_VIDEO: "That isn't one of your videos. `/videos list` shows them.",
+    Problem.VIDEO_NOT_KNOWN: (
+        "I don't know that video any more, or it isn't from this channel. You can make one like it with "
+        "`/animate`: use its prompt and the picture."
+    ),
+    Problem.PICTURE_NOT_KEPT: (
+        "I don't have that video's picture any more, so I can't make it again. Use `/animate` with the picture "
+        "and the video's prompt. Nothing was charged."
+    ),
     Problem.VIDEO_ENDED: "That video has already ended, so there's nothing left to cancel.",
 }
 _APPROVAL_PROBLEMS: Mapping[ApprovalProblem, str] = {

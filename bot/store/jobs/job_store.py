@@ -36,12 +36,14 @@ from bot.domain.ledger import Amounts, EntryKind
 from bot.domain.limits import Allowance
 from bot.domain.notifications import AnswerLost
 from bot.domain.policy import Consequence, Requester, best_resolution
+from bot.domain.repeats import KeptFrame
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings, violations
 from bot.store.jobs import (
     admission,
     budget_alerts,
     leasing,
+    pictures,
     recovery,
     refusals,
     rescheduling,
@@ -68,11 +70,13 @@ class JobStore:
         self._operator_defaults = operator_defaults or OperatorDefaults()
         self._uncertain_claims: list[Job] = []
 
-    async def add(self, new: NewJob, frame: Frame, requester: Requester, now: datetime) -> Job:
+    async def add(self, new: NewJob, frame: Frame | KeptFrame, requester: Requester, now: datetime) -> Job:
         """Accepts a job with its first frame and its reservation, if policy and limits allow it.
 
-        Simultaneous calls take turns, so they can't pass a limit together.
-        Raises: RuleRefused, QuotaRefused; StoreError if it was not accepted, CommitUnknown if that is unknown.
+        Simultaneous calls take turns, so they can't pass a limit together. A job with a kept picture is accepted
+        once, however often it is added.
+        Raises: RuleRefused, QuotaRefused; NotPossible if its picture is not kept any more; StoreError if it was
+        not accepted, CommitUnknown if that is unknown.
         """
         # Again, as the terms may have changed while the picture was prepared; quick, as the search is cached.
         await admission.refuse_blocked_prompt(self._db, requester, new.order.prompt)
@@ -84,13 +88,17 @@ class JobStore:
                 raise StoreError(str(error)) from error
             return job
 
-    async def _add(self, new: NewJob, frame: Frame, requester: Requester, now: datetime) -> Job:
+    async def _add(self, new: NewJob, frame: Frame | KeptFrame, requester: Requester, now: datetime) -> Job:
         async with self._db.write() as connection:
+            if isinstance(frame, KeptFrame):
+                await guild_settings.lock_operator_state(connection)
+                if (earlier := await fetch_job(connection, jobs.c.id == new.id)) is not None:
+                    return earlier
             admitted = await admission.admit(
                 connection, self._operator_defaults, requester, new.order, now, lock=True
             )
             await connection.execute(insert(jobs).values(_new_row(new, admitted, now)))
-            await connection.execute(insert(first_frames).values(job_id=new.id, **asdict(frame)))
+            await pictures.add(connection, new.id, frame, keep=self._operator_defaults.keeps_pictures)
             job = await read_job(connection, new.id)
             reserved = Amounts(1, 0 if admitted.grant_id is None else -1, admitted.estimate)
             entry = ledger.job_entry(job, EntryKind.RESERVE, reserved, "accepted", now, new.user_id)
@@ -152,12 +160,17 @@ class JobStore:
             return await fetch_job(connection, jobs.c.id == job_id)
 
     async def frame(self, job_id: str) -> Frame | None:
-        """The job's first frame; None after submission."""
+        """The job's first frame; None once it is deleted."""
         columns = select(first_frames.c.data, first_frames.c.mime, first_frames.c.thumbnail)
         query = columns.where(first_frames.c.job_id == job_id)
         async with self._db.read() as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else Frame(row.data, row.mime, row.thumbnail)
+
+    async def with_pictures(self, job_ids: Collection[str]) -> frozenset[str]:
+        """Those of the jobs that still have their picture."""
+        async with self._db.read() as connection:
+            return await pictures.those_with_one(connection, job_ids)
 
     async def recent(self, guild_id: int, user_id: int, limit: int) -> list[Job]:
         """A member's latest jobs in a server, newest first."""

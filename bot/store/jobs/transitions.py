@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, select, update
 
 from bot.domain.guilds import Access
 from bot.domain.jobs import (
     ACTIVE,
     ENDED,
+    LINK_REMOVED,
     REMOVED,
     CancelResult,
     Fail,
     FailureCause,
     FailureDetail,
+    FailureReason,
     Job,
     JobState,
     MoveTo,
@@ -26,16 +28,15 @@ from bot.domain.jobs import (
 from bot.store.bulk import IDS, is_among
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
-from bot.store.jobs import status_cards, task_durations
+from bot.store.jobs import pictures, status_cards, task_durations
 from bot.store.jobs.rows import RELEASED, fetch_job, read_job, state_columns, update_columns
 from bot.store.money import ledger
 from bot.store.outbox import notifications
-from bot.store.schema import IS_ACTIVE, first_frames, jobs
+from bot.store.schema import IS_ACTIVE, jobs
 
 WAITING = (JobState.AWAITING, JobState.QUEUED)
 """States in which a job has cost nothing yet."""
 
-_KEEPS_FRAME = frozenset({JobState.AWAITING, JobState.QUEUED, JobState.SUBMITTING})
 LONGEST_PAUSE = timedelta(minutes=15)
 """The longest time until a job in progress is due again, whatever was asked for."""
 
@@ -134,14 +135,19 @@ async def cancel_waiting(
 async def mark_removed(connection: Connection, job_id: str, message_id: int, now: datetime) -> bool:
     """Writes that the message with the job's video was removed; False if it isn't this job's video.
 
+    The video's link and picture are removed as well.
+
     A video that somebody saw was delivered, even if a crash kept that from being written. A job that failed since
     then, because the answer to its post was lost, stays as it is; if it is resumed, it is not posted again.
     """
     job = await fetch_job(connection, jobs.c.id == job_id, lock=True)
-    columns: dict[str, Any] = {"result_message_id": REMOVED}
+    columns: dict[str, Any] = {"result_message_id": REMOVED, "upstream_response": None}
+    if job is not None and job.result_url is not None:
+        columns["result_url"] = LINK_REMOVED
     match job:
         case Job(state=JobState.DELIVERING):
             await write_state(connection, job_id, state_columns(JobState.DELIVERED, now) | columns, now)
+            await pictures.delete_with_copies(connection, [job_id])
             return True
         case Job(state=JobState.DELIVERED) if job.result_message_id == message_id:
             columns |= RELEASED | {"due_at": now}
@@ -152,6 +158,7 @@ async def mark_removed(connection: Connection, job_id: str, message_id: int, now
         case _:
             return False
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
+    await pictures.delete_with_copies(connection, [job_id])
     return True
 
 
@@ -175,14 +182,15 @@ async def write_state(
     *,
     actor_id: int | None = None,
 ) -> None:
-    """Writes a new state and its consequences: the first frame is deleted, the ledger is settled.
+    """Writes a new state and its consequences: the picture goes or stays, the ledger is settled.
 
     The caller has locked the job's row. actor_id: who caused it, for the ledger; None for the bot.
     """
     known_cost_usd = (await connection.execute(select(jobs.c.cost_usd).where(jobs.c.id == job_id))).scalar_one()
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
-    if columns["state"] not in _KEEPS_FRAME:
-        await connection.execute(delete(first_frames).where(first_frames.c.job_id == job_id))
+    await pictures.follow(connection, job_id, columns["state"], now)
+    if columns.get("failure_reason") is FailureReason.DECLINED:  # what a moderator turned down isn't kept
+        await pictures.delete_with_copies(connection, [job_id])
     if columns["state"] in ENDED:
         await status_cards.forget(connection, job_id)
     job = await settle(connection, job_id, now, actor_id=actor_id)
@@ -208,6 +216,8 @@ def _columns_of_move(
     if to is JobState.QUEUED and cancel_requested:
         return _columns_of_cancel(now) | learned
     columns = state_columns(to, now) | learned
+    if to in ENDED and job.is_removed and (job.result_url or "result_url" in learned):
+        columns |= {"result_url": LINK_REMOVED, "upstream_response": None}
     if to is JobState.QUEUED:
         columns["due_at"] = None
     if _may_still_be_billed(job, outcome) and "cost_usd" not in learned:

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Table, and_, case, delete, exists, func, n
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import ENDED
 from bot.store.engine import Connection, Database
+from bot.store.jobs import pictures
 from bot.store.schema import IS_ACTIVE, NOBODY, credit_grants, guilds, jobs, ledger, limit_overrides
 
 BATCH = 500
@@ -74,6 +75,8 @@ async def anonymise_batch(database: Database, table: Table, *where: ColumnElemen
         # Whoever has locked a row handles it; skipping it avoids deadlocks.
         held = list(await connection.scalars(still.with_for_update(skip_locked=True)))
         await connection.execute(update(table).where(table.c.id.in_(held)).values(_ANONYMOUS[table] | also))
+        if table is jobs:
+            await pictures.delete_with_copies(connection, held)
     return len(held)
 
 

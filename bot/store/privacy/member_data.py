@@ -13,14 +13,22 @@ from sqlalchemy import Column, ColumnElement, Row, Select, Table, and_, delete, 
 
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import ENDED, CancelResult, JobState
-from bot.domain.member_data import Erasure, ErasurePreview, ErasureResult, MemberData, StoredGrant, StoredJob
+from bot.domain.member_data import (
+    Erasure,
+    ErasurePreview,
+    ErasureResult,
+    MemberData,
+    StoredGrant,
+    StoredJob,
+    StoredPicture,
+)
 from bot.store.engine import Connection, Database, upsert
 from bot.store.guilds import guild_settings
 from bot.store.guilds.audit_log import audit_entry_of
 from bot.store.guilds.bans import ban_of
 from bot.store.guilds.limit_overrides import LimitTarget
 from bot.store.guilds.violations import WITHIN
-from bot.store.jobs import transitions
+from bot.store.jobs import pictures, transitions
 from bot.store.jobs.rows import entry_of, job_of, select_jobs
 from bot.store.money.credit_grants import write_off
 from bot.store.privacy import anonymise
@@ -30,7 +38,9 @@ from bot.store.schema import (
     audit_log,
     bans,
     credit_grants,
+    first_frames,
     jobs,
+    kept_pictures,
     limit_overrides,
     members,
     violations,
@@ -61,12 +71,15 @@ class MemberDataStore:
             numbers = {JobState(state): number for state, number in await connection.execute(by_state)}
             ended = sum(number for state, number in numbers.items() if state in ENDED)
             waiting = sum(numbers.get(state, 0) for state in (JobState.AWAITING, JobState.QUEUED))
+            kept = select(func.count()).select_from(jobs).join(kept_pictures, kept_pictures.c.job_id == jobs.c.id)
+            of_ended = kept.where(jobs.c.user_id == user_id, kept_pictures.c.ended_at.is_not(None))
             return ErasurePreview(
                 jobs=ended,
                 waiting=waiting,
                 in_progress=sum(numbers.values()) - ended - waiting,
                 credits=await connection.scalar(left) or 0,
                 asked_at=await _asked_at(connection, user_id),
+                pictures=await connection.scalar(of_ended) or 0,
             )
 
     async def request_erasure(self, user_id: int, now: datetime) -> Erasure:
@@ -95,6 +108,8 @@ class MemberDataStore:
         """
         cancels = [await self.cancel(job_id, now) for job_id in await self.to_cancel(erasure) if keep_going()]
         credits_given_up = await self.give_up_credits(erasure, now)
+        while keep_going() and await self.drop_pictures(erasure):
+            pass
         jobs_erased = entries_erased = 0
         while keep_going() and (batch := await self.anonymise_jobs(erasure)):
             jobs_erased += batch
@@ -128,6 +143,14 @@ class MemberDataStore:
         async with self._database.write() as connection:
             await guild_settings.lock_operator_state(connection)  # a job accepted now must not use them
             return await write_off(connection, theirs, now)
+
+    async def drop_pictures(self, erasure: Erasure) -> int:
+        """Deletes a batch of the member's pictures that no job needs any more; returns how many."""
+        query = select(jobs.c.id).join(kept_pictures, kept_pictures.c.job_id == jobs.c.id)
+        batch = query.where(_jobs_of(erasure), kept_pictures.c.ended_at.is_not(None)).limit(pictures.BATCH)
+        async with self._database.write() as connection:
+            found = list(await connection.scalars(batch))
+            return await pictures.delete_with_copies(connection, found) if found else 0
 
     async def anonymise_jobs(self, erasure: Erasure) -> int:
         """Anonymises a batch of the member's announced jobs; returns how many."""
@@ -211,6 +234,23 @@ class _Reader:
                     query=select_jobs().add_columns(jobs.c.upstream_response),
                 )
             ),
+            pictures=tuple(
+                StoredPicture(row.job_id, row.mime, row.size_bytes, row.ended_at)
+                for row in await self._rows(
+                    "pictures",
+                    jobs.c.user_id,
+                    jobs.c.created_at,
+                    jobs.c.id,
+                    query=select(
+                        first_frames.c.job_id,
+                        first_frames.c.mime,
+                        func.length(first_frames.c.data).label("size_bytes"),
+                        kept_pictures.c.ended_at,
+                    )
+                    .join(jobs, jobs.c.id == first_frames.c.job_id)
+                    .outerjoin(kept_pictures, kept_pictures.c.job_id == first_frames.c.job_id),
+                )
+            ),
             entries=tuple(map(entry_of, await self._rows("ledger", entries.c.user_id, entries.c.id))),
             grants=tuple(
                 StoredGrant(row.id, row.guild_id, row.credits_left, row.expires_at, row.created_at)
@@ -240,7 +280,7 @@ class _Reader:
         newest_first = query.where(theirs).order_by(*(column.desc() for column in newest))
         rows = list(await self._connection.execute(newest_first.limit(self._limit)))
         if len(rows) == self._limit:
-            count = select(func.count()).select_from(owner.table).where(theirs)
+            count = select(func.count()).select_from(query.where(theirs).subquery())
             more = (await self._connection.execute(count)).scalar_one() - self._limit
             self._left_out |= {name: more} if more else {}
         return rows

@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, not_, or_, select, update
 
 from bot.domain.guilds import Access, GuildSettings, OperatorDefaults
-from bot.domain.jobs import ENDED, Resolution
+from bot.domain.jobs import Resolution
 from bot.domain.task_durations import SAMPLES
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
 from bot.store.guilds.violations import WITHIN
-from bot.store.jobs import recovery
+from bot.store.jobs import pictures, recovery
 from bot.store.jobs.rows import count_jobs
 from bot.store.money.credit_grants import expire, write_off
 from bot.store.privacy import anonymise
@@ -27,7 +27,6 @@ from bot.store.schema import (
     blocked_terms,
     credit_grants,
     daily_totals,
-    first_frames,
     guilds,
     jobs,
     ledger,
@@ -101,12 +100,10 @@ class RetentionStore:
             dropped += await anonymise.delete_batch(self._database, table, old)
         return dropped
 
-    async def drop_frames(self) -> int:
-        """Deletes a batch of first frames whose job has ended."""
-        ended = exists(
-            select(jobs.c.id).where(jobs.c.id == first_frames.c.job_id, jobs.c.state.in_(sorted(ENDED)))
-        )
-        return await anonymise.delete_batch(self._database, first_frames, ended)
+    async def drop_pictures(self, before: datetime) -> int:
+        """Deletes a batch of kept pictures whose jobs ended before `before`."""
+        async with self._database.write() as connection:
+            return await pictures.delete_kept_since(connection, before)
 
     async def drop_durations(self) -> int:
         """Deletes a batch of durations that are too old to be used."""

@@ -8,14 +8,23 @@ from bot.domain.member_data import ErasurePreview, ErasureResult, RetentionPolic
 from bot.services.privacy import DataExport
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-LONG = RetentionPolicy(3650, 3650)
+LONG = RetentionPolicy(3650, 3650, 3650)
 
 
 def test_the_longest_texts_fit_a_message() -> None:
     many = 10**9
 
     assert discord_length(texts.terms(LONG)) <= CONTENT_MAX
-    assert discord_length(texts.question(ErasurePreview(many, many, many, many, NOW), LONG)) <= CONTENT_MAX
+    everything = ErasurePreview(many, many, many, many, NOW, pictures=many)
+    assert discord_length(texts.question(everything, LONG)) <= CONTENT_MAX
+
+
+def test_the_terms_say_for_how_long_a_picture_is_kept() -> None:
+    kept = texts.terms(RetentionPolicy(90, 30, days_of_pictures=7))
+
+    assert "until 7 days after its video is over" in kept
+    assert "until 90 days after its video" in texts.terms(RetentionPolicy(90, 30, days_of_pictures=365))
+    assert "your picture once it's submitted" in texts.terms(RetentionPolicy(90, 30, days_of_pictures=0))
 
 
 def test_a_single_day_is_singular() -> None:
@@ -30,9 +39,16 @@ def test_the_confirmation_mentions_only_data_that_exists() -> None:
 
 
 def test_the_confirmation_mentions_all_data_that_exists() -> None:
-    text = texts.question(ErasurePreview(12, 2, 1, 5, NOW), LONG)
+    text = texts.question(ErasurePreview(12, 2, 1, 5, NOW, pictures=3), LONG)
 
-    for part in ("12 videos of yours", "2 videos waiting", "1 video being made", "5 credits: lost", "<t:"):
+    for part in (
+        "12 videos of yours",
+        "3 pictures that I still have",
+        "2 videos waiting",
+        "1 video being made",
+        "5 credits: lost",
+        "<t:",
+    ):
         assert part in text
 
 

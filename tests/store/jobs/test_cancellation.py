@@ -54,7 +54,6 @@ async def test_a_cancellation_ends_flags_or_ignores_a_job_depending_on_its_state
                 SOON,
                 SOON,
             )
-            assert await store.frame(job.id) is None
             assert not await store.apply(held, Reschedule(None), SOON)
             assert (await claim(store, job.id, SOON)).state is JobState.CANCELLED
         case _ if state in ACTIVE:
@@ -124,7 +123,6 @@ async def test_a_job_cancelled_while_submitting_ends_instead_of_being_requeued(s
     assert await store.apply(held, MoveTo(JobState.QUEUED), SOON)
     job = await read(store, held)
     assert (job.state, job.charged, job.due_at) == (JobState.CANCELLED, False, SOON)
-    assert await store.frame(job.id) is None
 
 
 @pytest.mark.parametrize(
@@ -142,7 +140,6 @@ async def test_a_job_whose_server_was_blocked_or_left_while_submitting_ends_unch
     assert await store.apply(held, PauseSubmissions(SOON, "rate limit"), NOW)
     job = await read(store, held)
     assert (job.state, job.charged, job.failure_detail) == (JobState.CANCELLED, False, FailureDetail(why))
-    assert await store.frame(job.id) is None
 
 
 async def test_the_cause_of_a_cancellation_by_an_admin_is_kept_until_the_job_ends(store: JobStore) -> None:

@@ -37,7 +37,9 @@ from tests.store.factories import DETAIL, FRAME, LEASES, NOW, SECOND, new_job, r
 SLOTS = 3
 MEMBERS = 3
 VIDEOS, RUNNING = 6, 4
-RULES = OperatorDefaults(limits=LimitOverrides(videos_per_window=VIDEOS, max_active=RUNNING, cooldown_s=0))
+RULES = OperatorDefaults(
+    keeps_pictures=False, limits=LimitOverrides(videos_per_window=VIDEOS, max_active=RUNNING, cooldown_s=0)
+)
 
 
 @dataclass

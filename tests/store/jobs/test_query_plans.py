@@ -15,13 +15,15 @@ from sqlalchemy import event
 from bot.chat.messages.notification_texts import render
 from bot.domain.jobs import JobUpdate, Order, Reschedule
 from bot.domain.policy import Requester
+from bot.domain.repeats import KeptFrame
 from bot.store.engine import Database
+from bot.store.jobs import pictures
 from bot.store.jobs.due import DueFor
 from bot.store.jobs.job_store import JobStore
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.schema import HAS_FAILED_CLAIMS
 from tests.store.conftest import migrate_database
-from tests.store.factories import LEASES, MINUTE, NO_PAUSE, NOW, SECOND, add
+from tests.store.factories import LEASES, MINUTE, NO_PAUSE, NOW, SECOND, add, new_job
 
 pytestmark = pytest.mark.both_databases
 
@@ -44,8 +46,9 @@ INSERT_LEDGER_ENTRIES = """
 """
 
 WHOLE_TABLE = re.compile(
-    r"Seq Scan on (jobs|ledger)"
-    r"|SCAN (jobs|ledger)(?! USING (COVERING )?INDEX ix_jobs_(polls|stages|active|failed_claims))"
+    r"Seq Scan on (jobs|ledger|first_frames|kept_pictures)"
+    r"|SCAN (jobs|ledger|first_frames|kept_pictures)"
+    r"(?! USING (COVERING )?INDEX ix_jobs_(polls|stages|active|failed_claims))"
 )
 """A partial index may be read completely: it contains only active jobs, or even fewer."""
 
@@ -115,17 +118,28 @@ async def begin(store: JobStore, database: Database) -> None:
 async def look(store: JobStore, _database: Database) -> None:
     """What members wait for."""
     await store.allowance(Requester(10, 100, 1), NOW)
-    await store.recent(10, 1, 10)
+    await store.with_pictures([job.id for job in await store.recent(10, 1, 10)])
 
 
 async def accept(store: JobStore, _database: Database) -> None:
     """What an order does, and its cancellation."""
     await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=0)
     job = await add(store)
+    again = await store.add(new_job(), KeptFrame(job.id), Requester(10, 100, 1), NOW)
+    for each in (job, again):
+        await store.cancel(each.id, NOW, even_if_paid=True)
+
+
+async def delete_pictures(store: JobStore, database: Database) -> None:
+    """What retention does, and the button that deletes a video."""
+    job = await add(store)
     await store.cancel(job.id, NOW, even_if_paid=True)
+    async with database.write() as connection:
+        assert await pictures.delete_kept_since(connection, NOW) == 1
+        await pictures.delete_with_copies(connection, [job.id])
 
 
-ACTIONS = pytest.mark.parametrize("action", [claim_and_write, begin, look, accept])
+ACTIONS = pytest.mark.parametrize("action", [claim_and_write, begin, look, accept, delete_pictures])
 
 
 @ACTIONS
@@ -164,3 +178,15 @@ async def check_plans(database: Database, kind: str, statements: Statements) -> 
             assert not WHOLE_TABLE.search(plan), f"{statement}\n{plan}"
             if kind == "sqlite" and HAS_FAILED_CLAIMS.text in statement:
                 assert "ix_jobs_failed_claims" in plan, "it reads all polls instead of the few suspects"
+
+
+async def test_claims_and_polls_read_no_picture(
+    store: JobStore, database: Database, kind: str, statements: Statements
+) -> None:
+    await add_jobs(store, database, kind)
+    statements.clear()
+
+    await claim_and_write(store, database)
+
+    assert statements
+    assert not [sent for sent, _ in statements if "first_frames" in sent or "kept_pictures" in sent]

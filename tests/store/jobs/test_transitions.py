@@ -32,6 +32,7 @@ from tests.store.factories import (
     MINUTE,
     NOW,
     SECOND,
+    UNLIMITED,
     add,
     bring_to,
     claim,
@@ -107,9 +108,10 @@ async def test_only_a_job_that_has_not_ended_can_fail(store: JobStore, state: Jo
 
 
 @pytest.mark.parametrize("state", JobState)
-async def test_the_frame_is_deleted_once_the_job_is_submitted_or_has_ended(
-    store: JobStore, state: JobState
+async def test_a_picture_that_is_not_kept_is_deleted_once_its_job_is_submitted_or_has_ended(
+    database: Database, state: JobState
 ) -> None:
+    store = JobStore(database, replace(UNLIMITED, keeps_pictures=False))
     held = await bring_to(store, state)
     kept = FRAME if state in {JobState.AWAITING, JobState.QUEUED, JobState.SUBMITTING} else None
     assert await store.frame(held.id) == kept

@@ -23,7 +23,7 @@ async def test_the_preview_counts_what_an_erasure_affects(harness: MemberDataHar
     await add(harness.store, NOW + 4 * MINUTE)
     await harness.grant_credits(3)
 
-    assert await harness.privacy.preview_erasure(ME) == ErasurePreview(1, 1, 1, 3, None)
+    assert await harness.privacy.preview_erasure(ME) == ErasurePreview(1, 1, 1, 3, None, pictures=1)
 
     await harness.privacy.request_erasure(ME, NOW)
     assert (await harness.privacy.preview_erasure(ME)).asked_at == NOW

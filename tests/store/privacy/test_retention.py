@@ -18,7 +18,6 @@ from bot.store.schema import (
     audit_log,
     bans,
     credit_grants,
-    first_frames,
     jobs,
     members,
     notifications,
@@ -26,7 +25,7 @@ from bot.store.schema import (
 )
 from bot.store.schema import ledger as entries
 from bot.worker.retention import RetentionReport
-from tests.store.factories import FRAME, NOW, bring_to, claim, read
+from tests.store.factories import NOW, bring_to, claim, read
 from tests.store.privacy.retention_harness import (
     DAY,
     ELSEWHERE,
@@ -125,16 +124,6 @@ async def test_credits_expire_in_the_ledger(retention: RetentionHarness) -> None
     assert (await retention.run_once(NOW + DAY)).credits == 1
 
     assert sum(row.credits for row in await retention.rows(entries)) == 0
-
-
-async def test_a_picture_without_an_active_job_is_deleted(retention: RetentionHarness) -> None:
-    job = await retention.ended_job(NOW)
-    await retention.insert(first_frames, {"job_id": job.id, "mime": FRAME.mime, "data": FRAME.data})
-    waiting = await bring_to(retention.store, JobState.QUEUED, NOW + DAY)
-
-    await retention.run_once(NOW + DAY)
-
-    assert [row.job_id for row in await retention.rows(first_frames)] == [waiting.id]
 
 
 async def test_a_run_with_nothing_due_does_nothing(retention: RetentionHarness) -> None:
