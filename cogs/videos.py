@@ -13,6 +13,8 @@ from bot.chat.messages import member_texts, privacy_texts
 from bot.chat.messages.markdown import CHOICES_MAX
 from bot.chat.views.member_buttons import EraseButton, JobButton, cancel
 from bot.chat.views.persistent_button import row_of
+from bot.chat.views.persistent_form import handle_submission
+from bot.chat.views.result_buttons import EditForm, ResultButton, order_again
 from bot.domain.jobs import ENDED
 
 
@@ -55,6 +57,26 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         jobs = await services_of(interaction).jobs.recent(who.guild_id, who.user_id, limit=CHOICES_MAX)
         return matching([(member_texts.choice(job), job.id) for job in jobs if job.state not in ENDED], current)
 
+    @app_commands.command(description="Make one of your videos again, with another seed")
+    @app_commands.describe(video="Which one")
+    async def again(self, interaction: Interaction, video: str) -> None:
+        """Orders one of the member's videos again, to be posted in this channel."""
+        await interaction.response.defer(ephemeral=True)
+        await services_of(interaction).jobs.own_job(video, requester(interaction))
+        await order_again(interaction, video, {}, interaction_id=interaction.id)
+
+    @again.autocomplete("video")
+    async def own_repeatable(self, interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
+        """The member's jobs whose picture is still there."""
+        who, service = requester(interaction), services_of(interaction).jobs
+        jobs = await service.with_pictures(await service.recent(who.guild_id, who.user_id, limit=CHOICES_MAX))
+        return matching([(member_texts.choice(job), job.id) for job in jobs], current)
+
+    @commands.Cog.listener()
+    async def on_interaction(self, interaction: Interaction) -> None:
+        """Called by discord.py for each interaction: handles the forms of buttons."""
+        await handle_submission(interaction, (EditForm,))
+
     privacy = app_commands.Group(name="privacy", description="Your data in all servers")
 
     @privacy.command(name="show", description="What I keep about you, why, and for how long")
@@ -82,5 +104,5 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
 
 async def setup(bot: ServiceBot) -> None:
     """Called by discord.py when the extension is loaded."""
-    bot.add_dynamic_items(JobButton, EraseButton)
+    bot.add_dynamic_items(JobButton, ResultButton, EraseButton)
     await bot.add_cog(Videos())

@@ -10,9 +10,11 @@ import discord
 
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages.reason_texts import Said
-from bot.chat.permissions.command_permissions import Overrides, decide
+from bot.chat.permissions.channel_permissions import missing_permissions, refuse_where_unpostable
+from bot.chat.permissions.command_permissions import Overrides, decide, decide_open
 from bot.chat.permissions.option_validation import OUTSIDE
-from bot.domain.errors import NotPossible
+from bot.domain.errors import NotPossible, Problem
+from bot.domain.jobs import Job
 from bot.domain.policy import Requester
 from bot.services.admin.audited import Admin
 from bot.services.operator.service import Operator, OperatorService
@@ -20,10 +22,18 @@ from bot.services.operator.service import Operator, OperatorService
 ADMIN_COMMAND = "video-admin"
 """The command whose integration settings say who can manage the bot."""
 OPERATOR_COMMAND = "operator"
+ORDER_COMMAND = "animate"
+"""The command whose integration settings say who can order videos, also with buttons."""
 
 _FOR_ADMINS = (
     "Only people who manage this server can do that: you need *Manage Server*, or an admin has to allow you to "
     f"use `/{ADMIN_COMMAND}` in Server Settings → Integrations."
+)
+
+_UNCHECKED = "I can't check your permissions right now. Please click again in a moment."
+_NOT_THERE = (
+    "I can't post in the channel where you asked for this video, or you can't. Use `/animate` in another channel. "
+    "Nothing was charged."
 )
 
 _VERDICT = "may_manage"
@@ -40,22 +50,104 @@ def requester(interaction: Interaction, *, admin: bool = False) -> Requester:
     if interaction.guild_id is None or interaction.channel_id is None:
         raise NotPossible(Said(OUTSIDE))
     refuse_where_unknown(interaction)
-    roles = getattr(interaction.user, "roles", ())
-    channel = interaction.channel
+    return _requester(
+        interaction.guild_id, interaction.channel_id, interaction.channel, interaction.user, admin=admin
+    )
+
+
+def _requester(
+    guild_id: int, channel_id: int, channel: object, member: discord.User | discord.Member, *, admin: bool
+) -> Requester:
+    roles = getattr(member, "roles", ())
     # A thread knows its category only through its parent, which may not be cached.
     above = channel.parent if isinstance(channel, discord.Thread) else channel
     parents = (getattr(channel, "parent_id", None), getattr(above, "category_id", None))
     return Requester(
-        guild_id=interaction.guild_id,
-        channel_id=interaction.channel_id,
-        user_id=interaction.user.id,
-        roles=frozenset(role.id for role in roles if role.id != interaction.guild_id),
+        guild_id=guild_id,
+        channel_id=channel_id,
+        user_id=member.id,
+        roles=frozenset(role.id for role in roles if role.id != guild_id),
         admin=admin,
-        channel_ids=frozenset(
-            channel_id for channel_id in (interaction.channel_id, *parents) if channel_id is not None
-        ),
+        channel_ids=frozenset(id_ for id_ in (channel_id, *parents) if id_ is not None),
         age_restricted=bool(getattr(channel, "is_nsfw", lambda: False)()),
     )
+
+
+async def buyer(interaction: Interaction, job_id: str) -> Requester:
+    """Who orders a video again with a button, and where: in the channel of the click.
+
+    Under a direct message that is where it was ordered first, for its own member only.
+    Raises: NotPossible for anybody who can't order there, or where no video can be posted.
+    """
+    if interaction.guild_id is None:
+        job = await services_of(interaction).jobs.find(job_id)
+        if job is None or job.user_id != interaction.user.id:
+            raise NotPossible(Problem.VIDEO_NOT_KNOWN)
+        return await _buyer_from_outside(interaction, job)
+    refuse_where_unpostable(interaction)
+    who = requester(interaction, admin=await manages(interaction))
+    channel = interaction.channel
+    parent_id = channel.parent_id if isinstance(channel, discord.Thread) else who.channel_id
+    await _refuse_where_disabled(interaction, who, parent_id, interaction.permissions)
+    return who
+
+
+async def manages(interaction: Interaction) -> bool:
+    """Like `may_manage`, for what others may do as well: False if it can't be found out."""
+    try:
+        return await may_manage(interaction, fresh=False)
+    except NotPossible:
+        return False
+
+
+async def _buyer_from_outside(interaction: Interaction, job: Job) -> Requester:
+    guild = interaction.client.get_guild(job.guild_id)
+    if guild is None or guild.unavailable:
+        raise NotPossible(Said(_NOT_THERE))
+    channel = guild.get_channel_or_thread(job.channel_id)
+    try:
+        member = await guild.fetch_member(interaction.user.id)
+    except discord.NotFound:
+        raise NotPossible(Said(_NOT_THERE)) from None
+    if channel is None or not channel.permissions_for(member).use_application_commands:
+        raise NotPossible(Said(_NOT_THERE))
+    thread = isinstance(channel, discord.Thread)
+    if not channel.permissions_for(member).view_channel or missing_permissions(
+        channel.permissions_for(guild.me), thread=thread
+    ):
+        raise NotPossible(Said(_NOT_THERE))
+    who = _requester(guild.id, channel.id, channel, member, admin=False)
+    parent_id = channel.parent_id if isinstance(channel, discord.Thread) else channel.id
+    await _refuse_where_disabled(interaction, who, parent_id, channel.permissions_for(member))
+    return who
+
+
+async def _refuse_where_disabled(
+    interaction: Interaction, who: Requester, channel_id: int, permissions: discord.Permissions
+) -> None:
+    """Refuses whom the server's integration settings don't let order: Discord guards commands, but no buttons."""
+    command_permissions = services_of(interaction).command_permissions
+    command_id = command_permissions.command_ids.get(ORDER_COMMAND)
+    if command_id is None:
+        return
+    of_command, of_app = await asyncio.gather(
+        command_permissions.of(who.guild_id, command_id, fresh=False),
+        command_permissions.of(who.guild_id, interaction.application_id, fresh=False),
+    )
+    if of_command is None or of_app is None:
+        raise NotPossible(Said(_UNCHECKED))
+    if not decide_open(
+        permissions,
+        guild_id=who.guild_id,
+        channel_id=channel_id,
+        user_id=who.user_id,
+        roles=who.roles,
+        of_command=of_command,
+        of_app=of_app,
+    ):
+        raise NotPossible(
+            Said("This server's settings don't let you make videos here. Its admins can change that.")
+        )
 
 
 def refuse_where_unknown(interaction: Interaction) -> None:
@@ -101,7 +193,7 @@ async def _by_settings(interaction: Interaction, guild_id: int, *, fresh: bool) 
             command_permissions.of(guild_id, interaction.application_id, fresh=fresh),
         )
     if interaction.type in _CLICKS and (of_command is None or of_app is None):
-        raise NotPossible(Said("I can't check your permissions right now. Please click again in a moment."))
+        raise NotPossible(Said(_UNCHECKED))
     roles = frozenset(role.id for role in getattr(interaction.user, "roles", ()))
     return decide(
         interaction.permissions,

@@ -95,7 +95,7 @@ async def test_a_picture_that_is_only_flagged_as_a_spoiler_is_one(server: Discor
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
-        (refused(404, 10008, "Unknown Message"), "Removed."),
+        (refused(404, 10008, "Unknown Message"), "Deleted, and so are its picture and the link to it."),
         (Answer(404, "<html>Not found</html>"), member_texts.UNSURE),
     ],
     ids=["Discord's", "a proxy's"],

@@ -44,14 +44,16 @@ async def test_the_options_of_animate_have_the_models_limits(declared: dict[str,
     }
 
 
-async def test_videos_has_these_commands_and_only_cancel_takes_a_video(declared: dict[str, Any]) -> None:
+async def test_videos_has_these_commands_and_those_about_one_video_take_it(declared: dict[str, Any]) -> None:
     commands = {command["name"]: command["options"] for command in declared["videos"]["options"]}
 
-    assert commands.keys() == {"quota", "list", "cancel", "privacy"}
+    assert commands.keys() == {"quota", "list", "cancel", "again", "privacy"}
     assert [command["name"] for command in commands["privacy"]] == ["show", "export", "delete"]
     assert commands["quota"] == commands["list"] == []
-    (video,) = commands["cancel"]
-    assert (video["name"], video["type"], video["required"], video["autocomplete"]) == ("video", TEXT, True, True)
+    for name in ("cancel", "again"):
+        (video,) = commands[name]
+        described = (video["name"], video["type"], video["required"], video["autocomplete"])
+        assert described == ("video", TEXT, True, True)
 
 
 async def test_commands_are_limited_to_servers_that_installed_the_bot(declared: dict[str, Any]) -> None:

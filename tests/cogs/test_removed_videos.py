@@ -18,7 +18,7 @@ async def test_a_removed_video_leaves_nothing_in_the_channel_and_the_list_says_s
     await harness.animate("waves roll in")
     video = await harness.wait_for_video()
 
-    await harness.click(video, "Remove")
+    await harness.click(video, "Delete")
 
     assert harness.public() == []
     listed = await harness.offline.command("videos list")
@@ -65,7 +65,8 @@ async def test_a_direct_message_is_removed_by_its_member_alone(forgery: ForgeryH
         assert server.messages(message.channel.id) == [message]
 
         click = forgery.click(button, server.member, message.channel, outside=True, message=message)
-        assert await forgery.private_reply(click) == "Removed."
+        assert await forgery.private_reply(click) == "Deleted, and so are its picture and the link to it."
+        await forgery.wait_for_message("was removed")
 
         assert server.messages(message.channel.id) == []
         assert (await forgery.job("a heron")).result_message_id == REMOVED
@@ -90,7 +91,7 @@ async def test_a_direct_message_can_be_removed_before_its_delivery_was_written(
 
     member = forgery.discord.member
     click = forgery.click(f"zoetrope:video:{job_id}", member, message.channel, outside=True, message=message)
-    assert await forgery.private_reply(click) == "Removed."
+    assert await forgery.private_reply(click) == "Deleted, and so are its picture and the link to it."
 
     job = await forgery.job("a heron")
     assert (job.state, job.result_message_id) == (state, REMOVED)
@@ -106,10 +107,10 @@ async def test_a_removal_is_recorded_before_the_message_goes_so_that_the_click_c
     forgery.discord.fail_next("DELETE", f"/channels/{message.channel.id}/messages/*", server_error(503))
 
     click = forgery.click(custom_id, member, message.channel, outside=True, message=message)
-    assert await forgery.private_reply(click) != "Removed."
+    assert await forgery.private_reply(click) != "Deleted, and so are its picture and the link to it."
     assert (await forgery.job("a heron")).result_message_id == REMOVED
     assert forgery.discord.messages(message.channel.id) == [message]
 
     again = forgery.click(custom_id, member, message.channel, outside=True, message=message)
-    assert await forgery.private_reply(again) == "Removed."
+    assert await forgery.private_reply(again) == "Deleted, and so are its picture and the link to it."
     assert forgery.discord.messages(message.channel.id) == []

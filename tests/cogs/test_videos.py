@@ -188,7 +188,7 @@ async def test_the_requester_removes_their_video(harness: CogHarness) -> None:
     await harness.animate()
     video = await harness.wait_for_video()
 
-    await harness.click(video, "Remove")
+    await harness.click(video, "Delete")
 
     assert not harness.videos()
 
@@ -197,7 +197,7 @@ async def test_another_member_cannot_remove_a_video(harness: CogHarness) -> None
     await harness.animate()
     video = await harness.wait_for_video()
 
-    result = await harness.click(video, "Remove", harness.another_member())
+    result = await harness.click(video, "Delete", harness.another_member())
 
     assert "isn't one of your videos" in answer(result).content
     assert harness.videos()
@@ -208,7 +208,7 @@ async def test_a_moderator_removes_a_video(harness: CogHarness) -> None:
     video = await harness.wait_for_video()
     role = harness.offline.guild.create_role("Mods", permissions=discord.Permissions(manage_messages=True))
 
-    await harness.click(video, "Remove", harness.another_member("mod", roles=[role]))
+    await harness.click(video, "Delete", harness.another_member("mod", roles=[role]))
 
     assert not harness.videos()
 

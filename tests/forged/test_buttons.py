@@ -30,11 +30,12 @@ from tests.forged.harness import (
     operator_settings,
 )
 
-OWN, ADMINS, MODERATED, OPERATORS = (
+OWN, ADMINS, MODERATED, OPERATORS, VISIBLE = (
     "its member",
     "who manages the bot",
     "its member or a moderator",
     "the operator",
+    "its member, and whoever sees its video",
 )
 
 BUTTONS = {
@@ -43,6 +44,9 @@ BUTTONS = {
     "zoetrope:status:{job}": MODERATED,
     "zoetrope:video:{job}": MODERATED,
     "zoetrope:note:{job}": MODERATED,
+    "zoetrope:again:{job}": VISIBLE,
+    "zoetrope:edit:{job}": VISIBLE,
+    "zoetrope:info:{job}": VISIBLE,
     "zoetrope:erase:{user}": OWN,
     "zoetrope:approve:{job}": ADMINS,
     "zoetrope:decline:{job}": ADMINS,
@@ -102,7 +106,7 @@ def test_only_buttons_with_a_template_are_used() -> None:
             )
 
     layout = {"ActionRow", "Container", "LayoutView", "Section", "TextDisplay", "Thumbnail"}
-    assert used - layout == {"Button", "DynamicItem", "Item", "View"}
+    assert used - layout == {"Button", "DynamicItem", "Item", "Label", "Modal", "Select", "TextInput", "View"}
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,9 @@ def attempts(harness: ForgeryHarness, seed: Seed) -> Iterator[Attempt]:
         yield Attempt("a member of another server", mine, seed.noa, seed.elsewhere)
         there = seed.operator_channel if whose == OPERATORS else here
         may = authorised_user(seed, form)
-        yield Attempt("from direct messages", mine, may, there, outside=True)
+        # Their own video is made again from anywhere.
+        outside = seed.plain_member if whose == VISIBLE else may
+        yield Attempt("from direct messages", mine, outside, there, outside=True)
         yield Attempt("under another app's message", mine, may, there, author=other_app)
     for form in ABOUT_JOBS:
         if BUTTONS[form] != MODERATED:  # a moderator removes what stands in their own server, whatever it is about

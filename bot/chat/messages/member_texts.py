@@ -157,23 +157,24 @@ def _prompt_and_options(job: Job) -> str:
     return f"> {escaped(job.order.prompt)}\n-# {' · '.join(options)}"
 
 
-_ORDERED = "Got it! Your video will appear in this channel, and I'll ping you when it's ready."
+_ORDERED = "Got it! Your video will appear in {channel}, and I'll ping you when it's ready."
 _AWAITS = (
     "Got it! A moderator has to approve your video first. Waiting is free, and after a day without an answer it "
-    "expires. I'll ping you in this channel when it's ready."
+    "expires. I'll ping you in {channel} when it's ready."
 )
 
 
 _KEPT = (
     f"Got it! {SERVICE_CLOSED} Your order is kept and starts when the service is back. Your video will appear in "
-    "this channel, and I'll ping you when it's ready."
+    "{channel}, and I'll ping you when it's ready."
 )
 
 
-def accepted(result: AcceptedOrder) -> str:
-    """The private answer to an accepted order."""
+def accepted(result: AcceptedOrder, *, here: bool = True) -> str:
+    """The private answer to an accepted order. here: whether it was asked for in its channel."""
     ordered = _KEPT if result.service_closed else _ORDERED
-    lines = [_AWAITS if result.job.state is JobState.AWAITING else ordered]
+    text = _AWAITS if result.job.state is JobState.AWAITING else ordered
+    lines = [text.format(channel="this channel" if here else f"<#{result.job.channel_id}>")]
     if result.job.credit_grant_id is not None:
         lines.append("You've used all your videos for now, so this one takes a credit.")
     elif (
@@ -309,6 +310,7 @@ CANCEL_ASKS = (
     "If you cancel it, it still counts, and it won't be posted."
 )
 REMOVED = "Removed."
+DELETED = "Deleted, and so are its picture and the link to it."
 _CHECK_FIRST = "Check `/videos list` before you try again: your order may have gone through."
 STOPPING = "I'm just restarting, so nothing was done. Please try again in a minute."
 INTERRUPTED = f"I had to restart while I was working on this. {_CHECK_FIRST}"

@@ -33,13 +33,13 @@ _MALFORMED = (KeyError, TypeError, ValueError)
 _NONE_SET = 10066
 """The code of "unknown application command permissions": nobody has set any. Another 404 may be a proxy's."""
 
-_ROLE, _USER = 1, 2
+_ROLE, _USER, _CHANNEL = 1, 2, 3
 """Types of overrides: see "Application Command Permission Type" in Discord's documentation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One entry of a server's integration settings: a role or a member, allowed or denied."""
+    """One entry of a server's integration settings: a role, a member or a channel, allowed or denied."""
 
     kind: int
     target_id: int
@@ -77,6 +77,39 @@ def decide(
     if _applied(of_app, guild_id=guild_id, user_id=user_id, roles=roles) is False:
         return False
     return permissions.manage_guild
+
+
+def decide_open(
+    permissions: discord.Permissions,
+    *,
+    guild_id: int,
+    channel_id: int,
+    user_id: int,
+    roles: Collection[int],
+    of_command: Overrides,
+    of_app: Overrides,
+) -> bool:
+    """Whether a member may use a command that is for everybody, in this channel (a thread's parent), as above.
+
+    A channel's override of the command beats that of the application, and its own beats the one for all channels,
+    whose id is the server's minus one. Source: Discord's documentation of application command permissions.
+    """
+    if permissions.administrator:
+        return True
+    by_channel = [
+        allowed
+        for overrides in (of_command, of_app)
+        for target_id in (channel_id, guild_id - 1)
+        if (allowed := _of_channel(overrides, target_id)) is not None
+    ]
+    if by_channel and not by_channel[0]:
+        return False
+    by_member = [_applied(each, guild_id=guild_id, user_id=user_id, roles=roles) for each in (of_command, of_app)]
+    return next((allowed for allowed in by_member if allowed is not None), True)
+
+
+def _of_channel(overrides: Overrides, target_id: int) -> bool | None:
+    return next((it.allowed for it in overrides if it.kind == _CHANNEL and it.target_id == target_id), None)
 
 
 def _applied(overrides: Overrides, *, guild_id: int, user_id: int, roles: Collection[int]) -> bool | None:

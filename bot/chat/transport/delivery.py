@@ -19,6 +19,7 @@ from bot.chat.posting import NO_PINGS, find_by_button, own_messages, translated,
 from bot.chat.upload_limits import DEFAULT_BYTES, UploadLimits
 from bot.chat.views.member_buttons import ButtonKind, view
 from bot.chat.views.persistent_button import job_custom_id
+from bot.chat.views.result_buttons import result_row
 from bot.domain.errors import TooLargeToPost, Undeliverable
 from bot.domain.jobs import Job
 from bot.worker.stages.context import DirectMessage
@@ -130,7 +131,7 @@ class Delivery:
                     text,
                     files=[] if video is None else [video_file(job, video)],
                     nonce=nonce,
-                    view=view(ButtonKind.VIDEO, job.id),
+                    view=result_row(job.id),
                     allowed_mentions=_pings(job),
                 )
         except TooLargeToPost as error:

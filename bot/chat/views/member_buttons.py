@@ -24,7 +24,7 @@ class ButtonKind(StrEnum):
     CANCEL = "cancel"  # on the status card of a job in progress
     CANCEL_PAID = "spend"  # under the question whether to cancel a video that is paid for
     STATUS = "status"  # removes a status card that says how its job failed, or ended in an earlier version
-    VIDEO = "video"  # removes the video
+    VIDEO = "video"  # deletes the video, under it; see `bot.chat.views.result_buttons`
     NOTE = "note"  # removes the note about a failure
 
 
@@ -34,7 +34,7 @@ _LABELS = {
     ButtonKind.CANCEL: "Cancel",
     ButtonKind.CANCEL_PAID: "Cancel anyway",
     ButtonKind.STATUS: "Remove",
-    ButtonKind.VIDEO: "Remove",
+    ButtonKind.VIDEO: "Delete",
     ButtonKind.NOTE: "Remove",
 }
 
@@ -98,7 +98,8 @@ class JobButton(
                 await services_of(interaction).jobs.video_removed(self.job_id, interaction.message.id)
             with unless_deleted():  # clicked twice, or a moderator was quicker
                 await interaction.message.delete()
-        await interaction.edit_original_response(content=member_texts.REMOVED)
+        text = member_texts.DELETED if self.kind is ButtonKind.VIDEO else member_texts.REMOVED
+        await interaction.edit_original_response(content=text)
 
 
 def _failed_before(job: Job) -> bool:

@@ -42,7 +42,7 @@ class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], ABC, temp
             return
         try:
             services_of(interaction).interactions.begin(interaction)
-            _refuse_foreign(interaction, direct_too=self.works_in_direct_messages)
+            refuse_foreign(interaction, direct_too=self.works_in_direct_messages)
             await self.act(interaction)
         except Exception as error:  # noqa: BLE001 - answered and logged there
             await answer_error(interaction, error)
@@ -52,7 +52,7 @@ class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], ABC, temp
         """Does what the button says, if the one who clicks may. What it raises is answered."""
 
 
-def _refuse_foreign(interaction: Interaction, *, direct_too: bool) -> None:
+def refuse_foreign(interaction: Interaction, *, direct_too: bool) -> None:
     """Refuses a click that isn't on one of the bot's own buttons. Raises: NotPossible."""
     if interaction.guild_id is None and not direct_too:
         raise NotPossible(Said(OUTSIDE))

@@ -1,0 +1,179 @@
+"""The buttons under a finished video: make it again, edit it, see how it was made, delete it.
+
+Custom ids are `zoetrope:<kind>:<job id>`, so they work for years and after every restart; rights are asked at each
+click. Deleting is a `JobButton`, by which a video is also found again after a crash. A form's custom id also has
+the id of the click that showed it: submitting it twice orders once.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+
+import discord
+
+from bot.chat.authorization import buyer, manages, requester
+from bot.chat.context import Interaction, services_of
+from bot.chat.messages import member_texts, result_texts
+from bot.chat.messages.markdown import discord_length
+from bot.chat.messages.reason_texts import Said
+from bot.chat.views.member_buttons import ButtonKind, JobButton
+from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
+from bot.chat.views.persistent_form import PersistentForm, show_form
+from bot.domain.errors import NotPossible, OrderRefused, Problem, StoreError
+from bot.domain.jobs import Job, Resolution
+from bot.domain.orders import NEGATIVE_PROMPT_MAX, PROMPT_MAX, SEED_MAX
+from bot.domain.repeats import OrderChanges
+
+FORM_TIMEOUT_S = 1.5
+"""How long looking up a video may take: a form can only be shown as the first answer, within three seconds."""
+
+_SEED_LENGTH = len(str(SEED_MAX))
+
+
+class ResultKind(StrEnum):
+    """What a button under a video does, besides deleting it."""
+
+    AGAIN = "again"
+    EDIT = "edit"
+    INFO = "info"
+
+
+_LABELS = {ResultKind.AGAIN: "Again", ResultKind.EDIT: "Edit", ResultKind.INFO: "Info"}
+
+
+def result_row(job_id: str) -> discord.ui.View:
+    """All buttons under a video. A row has five at most; discord.py begins the next by itself."""
+    buttons = [ResultButton(kind, job_id) for kind in ResultKind]
+    return row_of(*buttons, JobButton(ButtonKind.VIDEO, job_id))
+
+
+class ResultButton(
+    PersistentButton,
+    template=r"zoetrope:(?P<kind>again|edit|info):(?P<job>[A-Za-z0-9_-]{1,20})",
+):
+    """One of the buttons that are for everybody who sees the video."""
+
+    works_in_direct_messages = True
+
+    def __init__(self, kind: str, job: str) -> None:
+        self.kind, self.job_id = ResultKind(kind), job
+        style = discord.ButtonStyle.secondary
+        super().__init__(_LABELS[self.kind], job_custom_id(self.kind, job), style)
+
+    async def act(self, interaction: Interaction) -> None:
+        """Orders the video again, shows the form or the details."""
+        match self.kind:
+            case ResultKind.AGAIN:
+                await interaction.response.defer(ephemeral=True, thinking=True)
+                await order_again(interaction, self.job_id, {}, interaction_id=interaction.id)
+            case ResultKind.EDIT:
+                job = await _repeatable_in_time(interaction, self.job_id)
+                await show_form(interaction, edit_form(job, interaction.id))
+            case ResultKind.INFO:
+                await interaction.response.defer(ephemeral=True, thinking=True)
+                job = await _seen_job(interaction, self.job_id)
+                embed = result_texts.details(job, with_cost=await manages(interaction))
+                await interaction.edit_original_response(embed=embed)
+
+
+async def order_again(
+    interaction: Interaction, job_id: str, changes: OrderChanges, *, interaction_id: int
+) -> None:
+    """Orders a video again and answers privately. The interaction is already deferred.
+
+    No picture is decoded, so unusable ones that the member sent before don't matter. Raises: UserError.
+    """
+    services, who = services_of(interaction), await buyer(interaction, job_id)
+    result = await services.jobs.order_again(job_id, who, changes, interaction_id=interaction_id)
+    is_here = result.job.channel_id == interaction.channel_id
+    if is_here:
+        services.upload_limits.state(result.job.channel_id, interaction.filesize_limit)
+    async with services.replies.answering(result.job.id, interaction):
+        await interaction.edit_original_response(content=member_texts.accepted(result, here=is_here))
+
+
+async def _repeatable_in_time(interaction: Interaction, job_id: str) -> Job:
+    """The job that a form is about. Raises: NotPossible, also if the database is slow."""
+    jobs = services_of(interaction).jobs
+    try:
+        async with asyncio.timeout(FORM_TIMEOUT_S):
+            job = await _seen_job(interaction, job_id)
+            if not await jobs.with_pictures([job]):
+                raise NotPossible(Problem.PICTURE_NOT_KEPT)
+            return job
+    except (TimeoutError, StoreError):
+        raise NotPossible(Said(result_texts.SLOW)) from None
+
+
+async def _seen_job(interaction: Interaction, job_id: str) -> Job:
+    """The job, if the member may see its video: in its channel, or as its own. Raises: NotPossible."""
+    jobs = services_of(interaction).jobs
+    if interaction.guild_id is not None:
+        return await jobs.visible(job_id, requester(interaction))
+    job = await jobs.find(job_id)
+    if job is None or job.user_id != interaction.user.id:
+        raise NotPossible(Problem.VIDEO_NOT_KNOWN)
+    return job
+
+
+def edit_form(job: Job, click_id: int) -> discord.ui.Modal:
+    """The form with what the video was made from."""
+    order = job.order
+    form = discord.ui.Modal(title=result_texts.FORM_TITLE, custom_id=f"zoetrope:edit:{job.id}:{click_id}")
+    long = discord.TextStyle.paragraph
+    prompt = _text("prompt", order.prompt, PROMPT_MAX, style=long)
+    unwanted = _text(
+        "negative_prompt", order.negative_prompt or "", NEGATIVE_PROMPT_MAX, style=long, required=False
+    )
+    seed_text = "" if order.seed is None else str(order.seed)
+    seed = _text("seed", seed_text, _SEED_LENGTH, style=discord.TextStyle.short, required=False)
+    resolution: discord.ui.Select[discord.ui.Modal] = discord.ui.Select(
+        custom_id="resolution",
+        options=[discord.SelectOption(label=it, value=it, default=it is order.resolution) for it in Resolution],
+    )
+    form.add_item(discord.ui.Label(text="Prompt", component=prompt))
+    form.add_item(discord.ui.Label(text="What shouldn't be in it", component=unwanted))
+    form.add_item(discord.ui.Label(text="Resolution", component=resolution))
+    form.add_item(discord.ui.Label(text="Seed", description=result_texts.SEED_HINT, component=seed))
+    return form
+
+
+def _text(
+    custom_id: str, value: str, maximum: int, *, style: discord.TextStyle, required: bool = True
+) -> discord.ui.TextInput[discord.ui.Modal]:
+    # Discord may count an emoji as two characters, and would refuse a form whose own text is too long.
+    longest = max(maximum, discord_length(value))
+    return discord.ui.TextInput(
+        custom_id=custom_id, style=style, default=value or None, required=required, max_length=longest
+    )
+
+
+class EditForm(PersistentForm):
+    """The submitted form."""
+
+    template = re.compile(r"zoetrope:edit:(?P<job>[A-Za-z0-9_-]{1,20}):(?P<click>[0-9]{1,20})")
+
+    def __init__(self, job: str, click: str) -> None:
+        self.job_id, self.click_id = job, int(click)
+
+    async def act(self, interaction: Interaction, fields: Mapping[str, str]) -> None:
+        """Orders the video as it was edited."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        await order_again(interaction, self.job_id, _changes(fields), interaction_id=self.click_id)
+
+
+def _changes(fields: Mapping[str, str]) -> OrderChanges:
+    """What was entered. Without a seed, another one is drawn. Raises: OrderRefused."""
+    changes = OrderChanges(
+        prompt=fields.get("prompt", ""),
+        negative_prompt=fields.get("negative_prompt") or None,
+        resolution=fields.get("resolution", ""),
+    )
+    seed = fields.get("seed", "").strip()
+    if not seed:
+        return changes
+    if not (seed.isascii() and seed.isdigit() and len(seed) <= _SEED_LENGTH):
+        raise OrderRefused(Problem.SEED_OUT_OF_RANGE)
+    changes["seed"] = int(seed)
+    return changes
