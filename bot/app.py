@@ -38,6 +38,7 @@ from bot.operations.memory_watch import MemoryWatch
 from bot.operations.workdir import workdir
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from bot.services.admin.service import AdminService
+from bot.services.member_settings import MemberSettingsService
 from bot.services.operator.service import OperatorService
 from bot.services.privacy import PrivacyService
 from bot.services.videos import VideoService
@@ -51,6 +52,7 @@ from bot.store.jobs.task_durations import TaskDurationStore
 from bot.store.maintenance.file_watch import FileWatch, LostFile
 from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.process_lock import ProcessLock, process_lock
+from bot.store.member_settings import MemberSettingsStore
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
@@ -156,6 +158,8 @@ async def open_app(
             # This process has locked the file, so whoever held the leases is dead.
             log.info("%d jobs were left by a process that died; they continue now", freed)
         replies, upload_limits = OrderReplies(), UploadLimits()
+        member_settings = MemberSettingsStore(database)
+        settings_of = member_settings.of
         poll_schedule = PollSchedule(settings.poll_min_seconds, settings.poll_max_seconds)
         status_cards = StatusCards(
             StatusCardStore(database),
@@ -166,7 +170,7 @@ async def open_app(
         )
         context = StageContext(
             provider=await stack.enter_async_context(provider(settings)),
-            messenger=Delivery(client, replies, upload_limits),
+            messenger=Delivery(client, replies, upload_limits, settings_of),
             status_cards=status_cards,
             store=store,
             approval_messenger=ApprovalCards(client),
@@ -180,6 +184,7 @@ async def open_app(
             clock=clock,
             started_at=clock(),
             workdir=stack.enter_context(workdir()),
+            settings_of=settings_of,
         )
         config = WorkerConfig(
             max_running=settings.upstream_max_running,
@@ -211,6 +216,7 @@ async def open_app(
             prepare_first_frame=prepare_first_frame or decoder.prepare,
             expect_picture=decoder.expect_picture if prepare_first_frame is None else lambda: None,
             task_lifetime=task_lifetime,
+            settings_of=settings_of,
         )
         guild_events: GuildEvents | None = None
         if isinstance(client, ZoetropeBot):
@@ -228,6 +234,7 @@ async def open_app(
                 jobs=service,
                 admins=AdminService(database, defaults, wake=wake, clock=clock, task_lifetime=task_lifetime),
                 operator=operator,
+                settings=MemberSettingsService(member_settings, clock),
                 privacy=PrivacyService(member_data, policy, wake=wake, clock=clock),
                 command_permissions=CommandPermissions(asking(client)),
                 replies=replies,

@@ -24,10 +24,10 @@ class Animate(commands.Cog):
         image="The picture your video starts from: JPEG, PNG, WEBP, HEIC and more, up to 25 MB",
         prompt="What should happen in the video",
         negative_prompt="What shouldn't be in it",
-        resolution="Default: the best this server allows",
+        resolution="Default: as in /videos settings, else the best this server allows",
         seed="A number that helps you get a similar video again",
-        prompt_extend="Let the model add detail to your prompt (default: on)",
-        watermark="Put a watermark in the corner (default: off)",
+        prompt_extend="Let the model add detail to your prompt (default: as in /videos settings)",
+        watermark="Put a watermark in the corner (default: as in /videos settings)",
     )
     async def animate(
         self,
@@ -37,8 +37,8 @@ class Animate(commands.Cog):
         negative_prompt: Range[str, 1, 500] | None = None,
         resolution: Literal["480P", "720P"] | None = None,
         seed: Range[int, 0, 2_147_483_647] | None = None,
-        prompt_extend: bool = True,  # noqa: FBT001, FBT002 - a slash command's options
-        watermark: bool = False,  # noqa: FBT001, FBT002
+        prompt_extend: bool | None = None,  # noqa: FBT001 - a slash command's options
+        watermark: bool | None = None,  # noqa: FBT001
     ) -> None:
         """Takes the order and answers privately; the rest happens in the channel."""
         await interaction.response.defer(ephemeral=True)

@@ -7,20 +7,22 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.chat.authorization import may_manage, requester
-from bot.chat.autocomplete import matching
+from bot.chat.autocomplete import a_sentence, matching, refuse_sentence
 from bot.chat.context import Interaction, ServiceBot, services_of
-from bot.chat.messages import member_texts, privacy_texts
+from bot.chat.messages import member_texts, privacy_texts, video_list_texts
 from bot.chat.messages.markdown import CHOICES_MAX
 from bot.chat.views.member_buttons import EraseButton, JobButton, cancel
 from bot.chat.views.persistent_button import row_of
 from bot.chat.views.persistent_form import handle_submission
 from bot.chat.views.result_buttons import EditForm, ResultButton, order_again
-from bot.domain.jobs import ENDED
+from bot.chat.views.settings_panel import ResolutionSelect, SettingButton, panel
+from bot.chat.views.video_list import FilterSelect, PageButton, show_details, show_page
+from bot.domain.video_list import VideoFilter
 
 
 @app_commands.guild_only()
 class Videos(commands.GroupCog, group_name="videos", group_description="Your own videos"):
-    """A member's own jobs, quota and data."""
+    """A member's own jobs, settings, quota and data."""
 
     @app_commands.command(description="How many videos you've used, and when your next one unlocks")
     async def quota(self, interaction: Interaction) -> None:
@@ -31,31 +33,45 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         )
         await interaction.edit_original_response(content=member_texts.quota(result))
 
-    @app_commands.command(name="list", description="Your latest videos: their status, and where to find them")
+    @app_commands.command(name="list", description="Your videos: their status, and where to find them")
     async def list_jobs(self, interaction: Interaction) -> None:
-        """Shows the member's latest jobs in this server."""
+        """Shows the member's jobs in this server, in pages."""
         await interaction.response.defer(ephemeral=True)
-        who = requester(interaction)
-        service = services_of(interaction).jobs
-        jobs = await service.recent(who.guild_id, who.user_id)
-        text = member_texts.job_list(
-            jobs, service.downloads(jobs), service_closed=await service.is_service_closed()
-        )
-        await interaction.edit_original_response(content=text)
+        await show_page(interaction)
+
+    @app_commands.command(name="show", description="Everything about one of your videos")
+    @app_commands.describe(video="Which one")
+    async def show_job(self, interaction: Interaction, video: str) -> None:
+        """Shows one of the member's jobs."""
+        await interaction.response.defer(ephemeral=True)
+        refuse_sentence(video, video_list_texts.NO_VIDEOS)
+        await show_details(interaction, await services_of(interaction).jobs.details(video, requester(interaction)))
 
     @app_commands.command(name="cancel", description="Cancel a video that isn't finished")
     @app_commands.describe(video="Which one")
     async def cancel_job(self, interaction: Interaction, video: str) -> None:
         """Cancels one of the member's jobs; asks first where it is paid for already."""
         await interaction.response.defer(ephemeral=True)
+        refuse_sentence(video, video_list_texts.NOTHING_TO_CANCEL)
         await cancel(interaction, video, even_if_paid=False)
+
+    @show_job.autocomplete("video")
+    async def own(self, interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
+        """The member's newest jobs."""
+        return await _own(interaction, current, VideoFilter.ALL, video_list_texts.NO_VIDEOS)
 
     @cancel_job.autocomplete("video")
     async def own_active(self, interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
         """The member's jobs that haven't ended."""
-        who = requester(interaction)
-        jobs = await services_of(interaction).jobs.recent(who.guild_id, who.user_id, limit=CHOICES_MAX)
-        return matching([(member_texts.choice(job), job.id) for job in jobs if job.state not in ENDED], current)
+        return await _own(interaction, current, VideoFilter.IN_PROGRESS, video_list_texts.NOTHING_TO_CANCEL)
+
+    @app_commands.command(description="Pings, direct messages, spoilers, and what /animate uses by default")
+    async def settings(self, interaction: Interaction) -> None:
+        """Shows the member's settings, with buttons that change them."""
+        await interaction.response.defer(ephemeral=True)
+        user_id = interaction.user.id
+        settings = await services_of(interaction).settings.of(user_id)
+        await interaction.edit_original_response(view=panel(settings, user_id))
 
     @app_commands.command(description="Make one of your videos again, with another seed")
     @app_commands.describe(video="Which one")
@@ -70,7 +86,7 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         """The member's jobs whose picture is still there."""
         who, service = requester(interaction), services_of(interaction).jobs
         jobs = await service.with_pictures(await service.recent(who.guild_id, who.user_id, limit=CHOICES_MAX))
-        return matching([(member_texts.choice(job), job.id) for job in jobs], current)
+        return matching([(video_list_texts.choice(job), job.id) for job in jobs], current)
 
     @commands.Cog.listener()
     async def on_interaction(self, interaction: Interaction) -> None:
@@ -102,7 +118,18 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         await interaction.edit_original_response(content=text, view=row_of(EraseButton(interaction.user.id)))
 
 
+async def _own(
+    interaction: Interaction, current: str, shows: VideoFilter, if_none: str
+) -> list[app_commands.Choice[str]]:
+    """Those of the member's newest jobs that match, or a sentence that says that there are none."""
+    who = requester(interaction)
+    jobs = await services_of(interaction).jobs.newest(who.guild_id, who.user_id, shows, CHOICES_MAX)
+    found = matching([(video_list_texts.choice(job), job.id) for job in jobs], current)
+    return found or a_sentence(video_list_texts.NO_MATCH if jobs else if_none)
+
+
 async def setup(bot: ServiceBot) -> None:
     """Called by discord.py when the extension is loaded."""
     bot.add_dynamic_items(JobButton, ResultButton, EraseButton)
+    bot.add_dynamic_items(PageButton, FilterSelect, SettingButton, ResolutionSelect)
     await bot.add_cog(Videos())

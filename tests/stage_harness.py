@@ -18,6 +18,7 @@ from bot.domain.errors import (
     UpstreamUnreached,
 )
 from bot.domain.jobs import Fail, FailureReason, Job, JobState, Order, Outcome, Reschedule
+from bot.domain.member_settings import UNCHANGED, MemberSettings
 from bot.domain.schedule import PollSchedule
 from bot.worker.stages.context import StageConfig, StageContext
 from tests.fakes import (
@@ -54,6 +55,7 @@ class StageHarness:
     approvals: FakeApprovalStore = field(default_factory=FakeApprovalStore)
     clock: FakeClock = field(default_factory=FakeClock)
     no_result_since: dict[str, datetime] = field(default_factory=dict)
+    settings: MemberSettings = UNCHANGED
 
     @property
     def context(self) -> StageContext:
@@ -69,7 +71,13 @@ class StageHarness:
             approval_messenger=self.approval_messenger,
             approvals=self.approvals,
             no_result_since=self.no_result_since,
+            settings_of=self.settings_of,
         )
+
+    async def settings_of(self, user_id: int) -> MemberSettings:
+        """What every member chose."""
+        del user_id
+        return self.settings
 
     def job(self, state: JobState, **changes: Any) -> Job:
         job = Job(

@@ -11,11 +11,15 @@ from typing import Any
 import discord
 from discord.app_commands import Choice
 
-from bot.chat.messages.markdown import CHOICES_MAX
+from bot.chat.messages.markdown import CHOICES_MAX, choice_name
+from bot.chat.messages.reason_texts import Said
 from bot.chat.posting import DISCORD_FAILED
+from bot.domain.errors import NotPossible
 
 _MEMBERS_MAX = 100
 """The most members per request (Discord's documentation of Request Guild Members)."""
+_SENTENCE = "none"
+"""The value of a suggestion that is only a sentence; no job's id, which has 16 characters."""
 _TIMEOUT_S = 1.0
 """Suggestions must be sent within three seconds: better without names than too late."""
 
@@ -25,6 +29,17 @@ def matching(choices: Iterable[tuple[str, str]], typed: str) -> list[Choice[str]
     text = typed.strip().casefold()
     matches = [Choice(name=name, value=value) for name, value in choices if text in name.casefold()]
     return matches[:CHOICES_MAX]
+
+
+def a_sentence(text: str) -> list[Choice[str]]:
+    """A sentence as the only suggestion, instead of Discord's own words for none. See `refuse_sentence`."""
+    return [Choice(name=choice_name(text), value=_SENTENCE)]
+
+
+def refuse_sentence(value: str, text: str) -> None:
+    """Answers a member who chose the sentence with it. Raises: NotPossible."""
+    if value == _SENTENCE:
+        raise NotPossible(Said(text))
 
 
 async def offer_nothing(interaction: discord.Interaction[Any]) -> None:

@@ -11,6 +11,7 @@ from bot.chat.permissions.command_permissions import CommandPermissions
 from bot.chat.permissions.user_rate_limiter import UserRateLimiter
 from bot.chat.upload_limits import UploadLimits
 from bot.services.admin.service import AdminService
+from bot.services.member_settings import MemberSettingsService
 from bot.services.operator.service import OperatorService
 from bot.services.privacy import PrivacyService
 from bot.services.videos import VideoService
@@ -20,7 +21,7 @@ from bot.services.videos import VideoService
 class Services:
     """The services for members, admins and the operator. operator: None without an operator's server.
 
-    command_permissions: who can use a guarded command. limiter: how often a user can act.
+    settings: members' own. command_permissions: who can use a guarded command. limiter: how often a user can act.
     replies: the private answers to recent orders. upload_limits: the largest file of each channel. interactions:
     those in progress.
     """
@@ -29,6 +30,7 @@ class Services:
     admins: AdminService
     operator: OperatorService | None
     privacy: PrivacyService
+    settings: MemberSettingsService
     command_permissions: CommandPermissions
     limiter: UserRateLimiter = field(default_factory=UserRateLimiter)
     replies: OrderReplies = field(default_factory=OrderReplies)

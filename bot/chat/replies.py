@@ -23,7 +23,7 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
     """Answers a failed interaction privately: with the text of a `UserError`, else with a short line."""
     cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
     if isinstance(cause, UserError):
-        text = text_of(_without_hidden_channels(interaction, cause.reason))
+        text = text_of(without_hidden_channels(interaction, cause.reason))
     elif isinstance(cause, app_commands.CheckFailure | app_commands.TransformerError):
         text = str(cause)
     elif isinstance(cause, DISCORD_FAILED):
@@ -35,15 +35,23 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
         log.error("interaction failed, reference %s", reference, exc_info=cause)
         text = member_texts.BROKEN.format(reference=reference)
     try:
-        if interaction.response.is_done():
-            await interaction.edit_original_response(content=text, view=None)
-        else:
+        if not interaction.response.is_done():
             await interaction.response.send_message(text, ephemeral=True)
+        elif _keeps_components(interaction):
+            await interaction.followup.send(text, ephemeral=True)
+        else:
+            await interaction.edit_original_response(content=text, view=None)
     except DISCORD_FAILED as failed:
         log.info("an error reply to an interaction couldn't be sent: %s", failed)
 
 
-def _without_hidden_channels(interaction: discord.Interaction[Any], reason: Reason) -> Reason:
+def _keeps_components(interaction: discord.Interaction[Any]) -> bool:
+    """Whether the answer would replace a message of components, which can't become one with a text."""
+    replaces = interaction.response.type is discord.InteractionResponseType.deferred_message_update
+    return replaces and interaction.message is not None and interaction.message.flags.components_v2
+
+
+def without_hidden_channels(interaction: discord.Interaction[Any], reason: Reason) -> Reason:
     """The same reason, naming only channels that the member can see: others would be no help, and are private."""
     if not isinstance(reason, ChannelNotAllowed):
         return reason

@@ -18,6 +18,7 @@ from discord.ext import commands
 from simcord import ChannelHandle, Env, GuildHandle, InteractionResult, MemberActor
 
 from bot.chat.permissions.channel_permissions import PERMISSIONS
+from bot.chat.posting import shown_text
 from bot.demo.preview import ChannelView, DemoPreview
 from bot.domain.errors import UserError
 
@@ -190,4 +191,5 @@ class OfflineDiscord:
 
 def _answer(result: InteractionResult) -> str:
     parts = [result.response, *result.followups]
-    return "\n".join(part.content for part in parts if part is not None and part.content)
+    texts = (part.content or shown_text(part.message.components) for part in parts if part is not None)
+    return "\n".join(filter(None, texts))

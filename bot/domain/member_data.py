@@ -14,6 +14,7 @@ from bot.domain.audit_log import AuditEntry
 from bot.domain.guilds import Ban, LimitOverrides
 from bot.domain.jobs import Job
 from bot.domain.ledger import Entry
+from bot.domain.member_settings import MemberSettings
 
 VERSION = 1
 """The export's version: goes up when a key changes its meaning or is removed."""
@@ -76,8 +77,9 @@ class MemberData:
     """All that is kept about a member; each kind newest first.
 
     violations: where and when a prompt was blocked. limits: what admins set for them alone, by server.
-    changes: what they changed as an admin. asked_at: when they asked for their data to go, while that is under
-    way. left_out: how many of each kind did not fit.
+    changes: what they changed as an admin. settings: what they chose for all their videos; None if nothing.
+    asked_at: when they asked for their data to go, while that is under way. left_out: how many of each kind did
+    not fit.
     """
 
     user_id: int
@@ -89,6 +91,7 @@ class MemberData:
     violations: tuple[tuple[int, datetime], ...] = ()
     limits: tuple[tuple[int, LimitOverrides], ...] = ()
     changes: tuple[AuditEntry, ...] = ()
+    settings: MemberSettings | None = None
     asked_at: datetime | None = None
     left_out: Mapping[str, int] | None = None
 
@@ -97,8 +100,8 @@ class MemberData:
 class ErasurePreview:
     """What a deletion will meet. jobs: over already. waiting: cancelled free. in_progress: paid for, not posted.
 
-    pictures: of jobs that are over. credits: videos that are given up. asked_at: when they asked before, while
-    that is still under way.
+    pictures: of jobs that are over. credits: videos that are given up. has_settings: whether they chose any.
+    asked_at: when they asked before, while that is still under way.
     """
 
     jobs: int
@@ -107,6 +110,7 @@ class ErasurePreview:
     credits: int
     asked_at: datetime | None
     pictures: int = 0
+    has_settings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +180,7 @@ def export_document(data: MemberData, at: datetime) -> dict[str, Any]:
             }
             for guild_id, tier in data.limits
         ],
+        "settings": None if data.settings is None else _settings(data.settings),
         "changes_made": [
             # Without the values before and after, which may be about others, such as a ban's reason.
             {"server_id": str(change.guild_id), "at": _time(change.created_at), "what": _action(change, own)}
@@ -219,6 +224,18 @@ def _job(stored: StoredJob) -> dict[str, Any]:
         "video_message_id": _id(job.result_message_id),
         "video_channel_id": _id(job.result_channel_id),
         "review_message_id": _id(job.approval_message_id),
+    }
+
+
+def _settings(settings: MemberSettings) -> dict[str, Any]:
+    return {
+        "ping": settings.pings,
+        "direct_messages": settings.direct,
+        "always_spoiler": settings.spoilers,
+        "resolution": None if settings.resolution is None else settings.resolution.value,
+        "prompt_extend": settings.prompt_extend,
+        "watermark": settings.watermark,
+        "changed_at": _time(settings.changed_at),
     }
 
 

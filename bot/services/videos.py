@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Required, TypedDict, TypeVar, Unpack
+from typing import Any, Required, TypedDict, TypeVar, Unpack
 
 from bot.domain.errors import CommitUnknown, NotPossible, Problem, QuotaRefused, RuleRefused, StoreError
 from bot.domain.jobs import (
@@ -27,9 +27,11 @@ from bot.domain.jobs import (
     new_job_id,
 )
 from bot.domain.limits import Allowance
+from bot.domain.member_settings import UNCHANGED, MemberSettings, SettingsOf, settings_of_nobody
 from bot.domain.orders import check_order
 from bot.domain.policy import Consequence, PromptBlocked, Requester
 from bot.domain.repeats import KeptFrame, OrderChanges, repeated_job_id, repeated_order
+from bot.domain.video_list import VideoFilter, VideoPage
 from bot.media.prepared_frame import PictureChanges, PreparedFrame
 from bot.operations.clock import Clock
 from bot.store.jobs.job_store import JobStore
@@ -46,14 +48,14 @@ MAX_PICTURES = 6
 
 
 class OrderOptions(TypedDict, total=False):
-    """The options of an order, as `bot.domain.orders.check_order` takes them."""
+    """The options of an order, as `bot.domain.orders.check_order` takes them; None for the member's settings."""
 
     prompt: Required[str]
     negative_prompt: str | None
     resolution: str | None
     seed: int | None
-    prompt_extend: bool
-    watermark: bool
+    prompt_extend: bool | None
+    watermark: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +63,37 @@ class AcceptedOrder:
     """An accepted order. `changes`: what was changed about the picture.
 
     service_closed: the video service takes no orders at the moment, so this one waits. allowance: what the member
-    has left; None if that can't be read now.
+    has left; None if that can't be read now. settings: the member's.
     """
 
     job: Job
     changes: PictureChanges
     service_closed: bool = False
     allowance: Allowance | None = None
+    settings: MemberSettings = UNCHANGED
+
+
+@dataclass(frozen=True, slots=True)
+class VideoDetails:
+    """One video for its member. thumbnail: its picture, small; None if that isn't kept.
+
+    download_until: until when the video service keeps it, if it couldn't be posted.
+    """
+
+    job: Job
+    thumbnail: bytes | None = None
+    download_until: datetime | None = None
+
+
+_WAIT_FOR_SERVICE = frozenset({JobState.QUEUED, JobState.SUBMITTING})
+"""States in which a job waits as long as the service takes no orders."""
 
 
 class VideoService:
     """What members may do. wake: tells the worker that something may be due.
 
     prepare_first_frame: turns a member's file into a first frame. expect_picture: called before a file is fetched.
-    task_lifetime: how long the upstream keeps a video.
+    task_lifetime: how long the upstream keeps a video. settings_of: reads a member's settings.
     """
 
     def __init__(
@@ -86,11 +105,13 @@ class VideoService:
         prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]],
         expect_picture: Callable[[], None] = lambda: None,
         task_lifetime: timedelta,
+        settings_of: SettingsOf = settings_of_nobody,
     ) -> None:
         self._store = store
         self._wake = wake
         self._clock = clock
         self._task_lifetime = task_lifetime
+        self._settings_of = settings_of
         self._prepare_first_frame = prepare_first_frame
         self._expect_picture = expect_picture
         self._decoder_slots = asyncio.Semaphore(MAX_DECODERS)
@@ -111,7 +132,9 @@ class VideoService:
         member called it.
         Raises: OrderRefused, RuleRefused, QuotaRefused, PictureRefused, NotPossible (it can't be stored).
         """
-        order = check_order(**await self._with_resolution(options, requester))
+        settings = await self._settings(requester)
+        order = check_order(**await self._with_defaults(options, requester, settings))
+        new = _new_job(new_job_id(), requester, order, settings.labels(picture))
 
         async def prepare() -> tuple[Frame, PictureChanges]:
             async with self._picture_slots:
@@ -121,7 +144,7 @@ class VideoService:
                     prepared = await self._prepare_first_frame(data)
             return prepared.frame, prepared.changes
 
-        return await self._accept(_new_job(new_job_id(), requester, order, picture), requester, prepare)
+        return await self._accept(new, requester, settings, prepare)
 
     async def order_again(
         self, job_id: str, requester: Requester, changes: OrderChanges, *, interaction_id: int
@@ -131,22 +154,23 @@ class VideoService:
         interaction_id: what asks for it; the same one gives the same job, however often.
         Raises: like `accept`, and like `repeatable`.
         """
-        earlier = await self.repeatable(job_id, requester)
+        settings, earlier = await self._settings(requester), await self.repeatable(job_id, requester)
         order = repeated_order(earlier.order, changes, secrets.randbelow)
-        labels = PictureLabels(earlier.picture_name, earlier.picture_alt_text)
+        labels = settings.labels(PictureLabels(earlier.picture_name, earlier.picture_alt_text))
         new = _new_job(repeated_job_id(earlier, requester.user_id, interaction_id), requester, order, labels)
         if (known := await self._reading(self._store.get(new.id))) is not None:
-            return AcceptedOrder(known, PictureChanges())
+            return AcceptedOrder(known, PictureChanges(), settings=settings)
 
         async def keep() -> tuple[KeptFrame, PictureChanges]:
             return KeptFrame(earlier.id), PictureChanges()
 
-        return await self._accept(new, requester, keep)
+        return await self._accept(new, requester, settings, keep)
 
     async def _accept(
         self,
         new: NewJob,
         requester: Requester,
+        settings: MemberSettings,
         prepare: Callable[[], Awaitable[tuple[Frame | KeptFrame, PictureChanges]]],
     ) -> AcceptedOrder:
         """Accepts a valid order. prepare: makes its first frame, once it is clear that the order is allowed."""
@@ -170,7 +194,7 @@ class VideoService:
         except StoreError as error:
             raise _not_stored(error) from error
         self._wake()
-        return AcceptedOrder(job, changes, service_closed, await self._what_is_left(requester))
+        return AcceptedOrder(job, changes, service_closed, await self._what_is_left(requester), settings)
 
     async def _what_is_left(self, requester: Requester) -> Allowance | None:
         try:
@@ -186,6 +210,23 @@ class VideoService:
     async def recent(self, guild_id: int, user_id: int, limit: int = 10) -> list[Job]:
         """The member's latest jobs in this server, newest first."""
         return await self._store.recent(guild_id, user_id, limit)
+
+    async def page(self, guild_id: int, user_id: int, shows: VideoFilter, number: int = 0) -> VideoPage:
+        """A page of the member's videos in this server, with their pictures."""
+        page = await self._store.history.page(guild_id, user_id, shows, number)
+        waits = any(job.state in _WAIT_FOR_SERVICE for job in page.jobs)
+        closed = waits and await self.is_service_closed()
+        return replace(page, downloads=self.downloads(page.jobs), service_closed=closed)
+
+    async def newest(self, guild_id: int, user_id: int, shows: VideoFilter, limit: int) -> list[Job]:
+        """The member's newest videos in this server."""
+        return await self._store.history.newest(guild_id, user_id, shows, limit)
+
+    async def details(self, job_id: str, requester: Requester) -> VideoDetails:
+        """Everything about one of the member's own videos. Raises: NotPossible for all others."""
+        job = await self.own_job(job_id, requester)
+        thumbnail = await self._store.history.thumbnail(job.id)
+        return VideoDetails(job, thumbnail, self.downloads([job]).get(job.id))
 
     async def is_service_closed(self) -> bool:
         """Whether the video service takes no orders at the moment, so that all wait."""
@@ -255,11 +296,9 @@ class VideoService:
         if await self._store.mark_removed(job_id, message_id, self._clock()):
             self._wake()
 
-    async def _with_resolution(self, options: OrderOptions, requester: Requester) -> OrderOptions:
-        """Adds the default resolution if none was chosen. Raises: NotPossible if the database is unavailable."""
-        if options.get("resolution") is not None:
-            return options
-        return options | {"resolution": await self._reading(self._store.best_resolution(requester.guild_id))}
+    async def _settings(self, requester: Requester) -> MemberSettings:
+        """The member's settings. Raises: NotPossible if the database is unavailable."""
+        return await self._reading(self._settings_of(requester.user_id))
 
     async def _reading(self, read: Awaitable[_T]) -> _T:
         """What an order depends on. Raises: NotPossible if the database is unavailable."""
@@ -267,6 +306,17 @@ class VideoService:
             return await read
         except StoreError as error:
             raise _not_stored(error) from error
+
+    async def _with_defaults(
+        self, options: OrderOptions, requester: Requester, settings: MemberSettings
+    ) -> dict[str, Any]:
+        """The options with what the member left open. Raises: NotPossible if the database is unavailable."""
+        given = {name: value for name, value in options.items() if value is not None}
+        defaults: dict[str, Any] = {"prompt_extend": settings.prompt_extend, "watermark": settings.watermark}
+        if "resolution" not in given:
+            best = self._store.best_resolution(requester.guild_id, settings.resolution)
+            defaults["resolution"] = await self._reading(best)
+        return defaults | given
 
     async def _report(
         self, refused: QuotaRefused | RuleRefused, requester: Requester, order: Order

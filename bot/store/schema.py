@@ -183,6 +183,17 @@ members = Table(
     *optional(UtcDateTime, "erasure_requested_at"),
 )
 
+# What members chose for all their videos, see `bot.domain.member_settings`.
+member_settings = Table(
+    "member_settings",
+    metadata,
+    *_keys("user_id"),
+    *required(Boolean, "pings", "direct", "spoilers"),
+    *optional(StorableText, "resolution"),
+    *required(Boolean, "prompt_extend", "watermark"),
+    *required(UtcDateTime, "changed_at"),
+)
+
 submission_gate = Table(
     "submission_gate",
     metadata,

@@ -74,6 +74,8 @@ COMMANDS = {
     "video-admin words strikes": ADMINS,
     "videos cancel": EVERYBODY,
     "videos list": EVERYBODY,
+    "videos settings": EVERYBODY,
+    "videos show": EVERYBODY,
     "videos privacy delete": EVERYBODY,
     "videos privacy export": EVERYBODY,
     "videos privacy show": EVERYBODY,

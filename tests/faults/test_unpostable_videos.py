@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from discord import Permissions
 
-from bot.chat.messages import member_texts
+from bot.chat.messages import video_list_texts
 from bot.domain.jobs import Job, JobState
+from bot.domain.video_list import VideoFilter, VideoPage
 from bot.services.videos import VideoService
 from bot.store.jobs.job_store import JobStore
 from tests.discord_server import FaultPhase, Message, Overwrite, Reset, refused
@@ -48,7 +49,8 @@ def listed(harness: DiscordHarness, job: Job) -> str:
         prepare_first_frame=prepare_frame_in_thread,
         task_lifetime=TASK_LIFETIME,
     )
-    return member_texts.job_list([job], service.downloads([job]))
+    page = VideoPage(VideoFilter.ALL, (job,), downloads=service.downloads([job]))
+    return "\n".join(video_list_texts.entries(page))
 
 
 @pytest.mark.parametrize("make", [deny, lock, delete])

@@ -1,16 +1,13 @@
 """What members read about orders and jobs, as Discord markdown. Pure; foreign text is escaped."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from types import MappingProxyType
 
 from bot.chat.messages.failure_texts import QUOTE_MAX, failure_detail
 from bot.chat.messages.markdown import (
     CONTENT_MAX,
-    choice_name,
     discord_length,
     escaped,
-    joined_within,
     link,
     mention,
     relative,
@@ -20,11 +17,11 @@ from bot.chat.messages.picture_texts import picture_changes
 from bot.chat.messages.reason_texts import text_of
 from bot.chat.messages.status_texts import SERVICE_CLOSED
 from bot.domain.durations import show_duration, window_text
-from bot.domain.jobs import ENDED, FailureCause, FailureReason, Job, JobState
+from bot.domain.jobs import FailureCause, FailureReason, Job, JobState
 from bot.domain.limits import Allowance, Credit, Limit, Origin
+from bot.domain.member_settings import MemberSettings
 from bot.services.videos import AcceptedOrder
 
-LIST_PROMPT_MAX = 60
 _GRANTS_MAX = 20
 
 _OWN_TEXT_MAX = 300
@@ -43,9 +40,6 @@ def video_link(job: Job) -> str | None:
     if job.result_channel_id is None:
         return message_link(job, job.result_message_id)
     return f"https://discord.com/channels/@me/{job.result_channel_id}/{job.result_message_id}"
-
-
-_WAITS_FOR_SERVICE = {JobState.QUEUED, JobState.SUBMITTING}
 
 
 def failure(job: Job) -> str:
@@ -122,21 +116,27 @@ _REOPEN = (
 )
 
 
-def sent_video(job: Job) -> str:
-    """The text above a finished video that is sent to its member alone."""
-    return f"{_NOT_THERE} Here it is.\n{_prompt_and_options(job)}"
+def sent_video(job: Job, *, chosen: bool = False) -> str:
+    """The text above a finished video that is sent to its member alone. chosen: because they want that."""
+    ready = _AS_CHOSEN if chosen else f"{_NOT_THERE} Here it is."
+    return f"{ready}\n{_prompt_and_options(job)}"
 
 
-def linked_video(job: Job, expires_at: datetime) -> str | None:
-    """A link to a finished video, for its member, and the prompt if it fits; None if no link can be shown."""
+def linked_video(job: Job, expires_at: datetime, *, chosen: bool = False) -> str | None:
+    """A link to a finished video, for its member, and the prompt if it fits; None if no link can be shown.
+
+    chosen: sent to them because they want that.
+    """
     shown = link("Your video", job.result_url or "")
     if shown is None:
         return None
-    text = f"{_NOT_THERE} It's too large to send: {shown} (the link works until {relative(expires_at)})"
+    ready = _AS_CHOSEN if chosen else _NOT_THERE
+    text = f"{ready} It's too large to send: {shown} (the link works until {relative(expires_at)})"
     whole = f"{text}\n{_prompt_and_options(job)}"
     return whole if discord_length(whole) <= CONTENT_MAX else text
 
 
+_AS_CHOSEN = "Your video is ready."
 _NOT_THERE = "Your video is ready, but I couldn't post it where you asked for it."
 
 
@@ -157,24 +157,26 @@ def _prompt_and_options(job: Job) -> str:
     return f"> {escaped(job.order.prompt)}\n-# {' · '.join(options)}"
 
 
-_ORDERED = "Got it! Your video will appear in {channel}, and I'll ping you when it's ready."
 _AWAITS = (
-    "Got it! A moderator has to approve your video first. Waiting is free, and after a day without an answer it "
-    "expires. I'll ping you in {channel} when it's ready."
+    "A moderator has to approve your video first. Waiting is free, and after a day without an answer it expires."
 )
+_KEPT = f"{SERVICE_CLOSED} Your order is kept and starts when the service is back."
 
 
-_KEPT = (
-    f"Got it! {SERVICE_CLOSED} Your order is kept and starts when the service is back. Your video will appear in "
-    "{channel}, and I'll ping you when it's ready."
-)
+def _where_it_appears(settings: MemberSettings, channel: str) -> str:
+    if settings.direct:
+        return f"I'll send you the video as a direct message; if you take none, it appears in {channel}."
+    ping = ", and I'll ping you when it's ready" if settings.pings else ". I won't ping you, as you chose"
+    return f"Your video will appear in {channel}{ping}."
 
 
 def accepted(result: AcceptedOrder, *, here: bool = True) -> str:
     """The private answer to an accepted order. here: whether it was asked for in its channel."""
-    ordered = _KEPT if result.service_closed else _ORDERED
-    text = _AWAITS if result.job.state is JobState.AWAITING else ordered
-    lines = [text.format(channel="this channel" if here else f"<#{result.job.channel_id}>")]
+    channel = "this channel" if here else f"<#{result.job.channel_id}>"
+    waits = _KEPT if result.service_closed else ""
+    if result.job.state is JobState.AWAITING:
+        waits = _AWAITS
+    lines = [" ".join(filter(None, ("Got it!", waits, _where_it_appears(result.settings, channel))))]
     if result.job.credit_grant_id is not None:
         lines.append("You've used all your videos for now, so this one takes a credit.")
     elif (
@@ -257,51 +259,6 @@ STAGES = {
     JobState.FAILED: "❌ failed",
     JobState.CANCELLED: "🚫 cancelled",
 }
-_LIST_FAILED = {FailureReason.DECLINED: "🚫 declined", FailureReason.EXPIRED: "⌛ expired"}
-
-
-def _list_stage(job: Job) -> str:
-    if job.is_removed:
-        return "🗑️ removed"
-    stage = STAGES[job.state]
-    return stage if job.failure_reason is None else _LIST_FAILED.get(job.failure_reason, stage)
-
-
-def job_list(
-    jobs: Sequence[Job], downloads: Mapping[str, datetime] = MappingProxyType({}), *, service_closed: bool = False
-) -> str:
-    """A member's latest jobs, newest first, as many as fit a message.
-
-    downloads: until when the video service keeps a video that couldn't be posted, by job id. service_closed: it
-    takes no orders at the moment.
-    """
-    if not jobs:
-        return "You haven't made any videos here yet. Start with `/animate`."
-    waiting = service_closed and any(job.state in _WAITS_FOR_SERVICE for job in jobs)
-    head = [f"⚠️ {SERVICE_CLOSED} Your orders are kept and start when the service is back."] if waiting else []
-    return joined_within([*head, *(_list_line(job, downloads.get(job.id)) for job in jobs)], CONTENT_MAX)
-
-
-def _list_line(job: Job, kept_until: datetime | None) -> str:
-    address = video_link(job)
-    if job.state not in ENDED and job.status_message_id is not None:
-        address = message_link(job, job.status_message_id)
-    said = [_list_stage(job)]
-    if job.state is JobState.RUNNING and job.progress is not None:
-        said.append(f"{job.progress:.0%}")
-    said.append(f"ordered {relative(job.created_at)}")
-    download = None if kept_until is None else link("get the video", job.result_url or "")
-    if download is not None and kept_until is not None:
-        said.append(f"{download} until {relative(kept_until)}")
-    elif address is not None and not job.is_removed:
-        said.append(address)
-    return f"{' · '.join(said)}\n> {escaped(job.order.prompt, LIST_PROMPT_MAX)}"
-
-
-def choice(job: Job) -> str:
-    """A job as an autocomplete choice."""
-    return choice_name(f"{_list_stage(job)} · {job.order.prompt}")
-
 
 CANCELLED_FREE = "Cancelled. It hadn't started, so it's free and doesn't count."
 CANCELLED_PAID = "Cancelled. It won't be posted, but it was already being made, so it counts."

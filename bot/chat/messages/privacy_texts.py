@@ -9,6 +9,7 @@ _TERMS = (
     "- **Your videos**: prompt, options and what you called the picture, where and when you asked, how it went "
     "and what it cost, so I can make, post and list them. {span} after a video is over, I forget who asked, where "
     "and for what; the server's totals stay.\n"
+    "- **Your settings**, until {span} after your last video.\n"
     "- **What the limits need**: which videos count, your credits and your own limits. After {span} your name is "
     "removed from these records, unless a limit still needs it.\n"
     "- **What protects a server**: bans and their reasons, until {span} after they end (a permanent one ends when "
@@ -93,6 +94,8 @@ def _what_goes(preview: ErasurePreview) -> list[str]:
         )
     if preview.credits:
         lines.append(f"- {several(preview.credits, 'credit')}: lost.")
+    if preview.has_settings:
+        lines.append("- Your settings: back to the defaults.")
     return lines
 
 

@@ -22,6 +22,7 @@ from bot.chat.views.persistent_button import job_custom_id
 from bot.chat.views.result_buttons import result_row
 from bot.domain.errors import TooLargeToPost, Undeliverable
 from bot.domain.jobs import Job
+from bot.domain.member_settings import MemberSettings, SettingsOf, settings_of_nobody
 from bot.worker.stages.context import DirectMessage
 
 _STEM_MAX = 100
@@ -34,24 +35,30 @@ _Channel = discord.PartialMessageable | discord.DMChannel
 
 
 class Delivery:
-    """The messenger of the worker's stages. `client`: logged in; connected to the gateway or not."""
+    """The messenger of the worker's stages.
+
+    client: logged in; connected to the gateway or not. settings_of: reads a member's settings.
+    """
 
     def __init__(
         self,
         client: discord.Client,
         replies: OrderReplies | None = None,
         upload_limits: UploadLimits | None = None,
+        settings_of: SettingsOf = settings_of_nobody,
     ) -> None:
         self._client = client
         self._upload_limits = upload_limits or UploadLimits()
         self._replies = replies or OrderReplies()
+        self._settings_of = settings_of
 
     async def notify_failure(self, job: Job, *, check_existing: bool) -> None:
         """See `bot.worker.stages.Messenger`."""
+        pings = _pings(job, await self._settings_of(job.user_id))
         with translated():
             channel = self._channel(job)
             if not (check_existing and await self._find_note(job, channel)):
-                await self._send_note(job, channel, _pings(job))
+                await self._send_note(job, channel, pings)
 
     async def send_failure(self, job: Job, *, check_existing: bool) -> None:
         """See `bot.worker.stages.Messenger`."""
@@ -66,24 +73,29 @@ class Delivery:
 
     async def post_video(self, job: Job, video: Path) -> int:
         """See `bot.worker.stages.Messenger`."""
+        settings = await self._settings_of(job.user_id)
         with translated():
-            return (await self._send_video(job, self._channel(job), member_texts.video(job), video, job.id)).id
+            text = member_texts.video(job)
+            return (await self._send_video(job, self._channel(job), text, video, job.id, settings)).id
 
     async def send_video(self, job: Job, video: Path) -> DirectMessage:
         """See `bot.worker.stages.Messenger`."""
+        settings = await self._settings_of(job.user_id)
+        text = member_texts.sent_video(job, chosen=settings.direct)
         with translated():
             channel = await self._direct_channel(job)
-            sent = await self._send_video(job, channel, member_texts.sent_video(job), video, _direct_nonce(job))
+            sent = await self._send_video(job, channel, text, video, _direct_nonce(job), settings)
             return DirectMessage(channel.id, sent.id)
 
     async def send_link(self, job: Job, expires_at: datetime) -> DirectMessage:
         """See `bot.worker.stages.Messenger`."""
-        text = member_texts.linked_video(job, expires_at)
+        settings = await self._settings_of(job.user_id)
+        text = member_texts.linked_video(job, expires_at, chosen=settings.direct)
         if text is None:
             raise Undeliverable("the video's link can't be shown in a message")
         with translated():
             channel = await self._direct_channel(job)
-            sent = await self._send_video(job, channel, text, None, _direct_nonce(job))
+            sent = await self._send_video(job, channel, text, None, _direct_nonce(job), settings)
             return DirectMessage(channel.id, sent.id)
 
     async def find_sent_video(self, job: Job) -> DirectMessage | None:
@@ -123,7 +135,13 @@ class Delivery:
         return await self._client.create_dm(discord.Object(job.user_id))
 
     async def _send_video(
-        self, job: Job, channel: _Channel, text: str, video: Path | None, nonce: str
+        self,
+        job: Job,
+        channel: _Channel,
+        text: str,
+        video: Path | None,
+        nonce: str,
+        settings: MemberSettings,
     ) -> discord.Message:
         try:
             with translated():
@@ -132,7 +150,8 @@ class Delivery:
                     files=[] if video is None else [video_file(job, video)],
                     nonce=nonce,
                     view=result_row(job.id),
-                    allowed_mentions=_pings(job),
+                    allowed_mentions=_pings(job, settings),
+                    silent=not settings.pings and isinstance(channel, discord.DMChannel),
                 )
         except TooLargeToPost as error:
             size_bytes = 0 if video is None else (await asyncio.to_thread(video.stat)).st_size
@@ -214,8 +233,10 @@ def _search_begins(job: Job) -> datetime | discord.Object:
     return min(job.submitted_at or job.state_changed_at, job.state_changed_at)
 
 
-def _pings(job: Job) -> discord.AllowedMentions:
-    """Pings only the requester, whatever else is in the text."""
+def _pings(job: Job, settings: MemberSettings) -> discord.AllowedMentions:
+    """Pings only the requester, whatever else is in the text; nobody if they don't want that."""
+    if not settings.pings:
+        return NO_PINGS
     requester = discord.Object(job.user_id)
     return discord.AllowedMentions(everyone=False, roles=False, replied_user=False, users=[requester])
 

@@ -1,8 +1,9 @@
-"""What all buttons have in common. They keep working after a restart: all they know is in their custom ids.
+"""What all buttons and select menus have in common.
 
-A button is rebuilt from its custom id at each click. Clicking too often, clicking without permission and errors
-are all answered. Any application can put any custom id on its own messages, so a click counts only on one of the
-bot's messages, and in a server unless the button says otherwise.
+They keep working after a restart: all they know is in their custom ids, from which they are rebuilt at each click.
+Clicking too often, clicking without permission and errors are all answered. Any application can put any custom id
+on its own messages, so a click counts only on one of the bot's messages, and in a server unless the item says
+otherwise.
 """
 
 import re
@@ -18,20 +19,17 @@ from bot.chat.replies import answer_error
 from bot.domain.errors import NotPossible
 
 
-class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], ABC, template="(?!)"):
-    """A subclass gives the `template` of its custom id, whose groups are its arguments, and `act`."""
+class _Persistent(ABC):
+    """What is rebuilt from its custom id and answers clicks."""
 
     works_in_direct_messages = False
     """Whether a click outside servers gets as far as `act`."""
-
-    def __init__(self, label: str, custom_id: str, style: discord.ButtonStyle, *, disabled: bool = False) -> None:
-        super().__init__(discord.ui.Button(label=label, style=style, custom_id=custom_id, disabled=disabled))
 
     @classmethod
     async def from_custom_id(
         cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /
     ) -> Self:
-        """The button that was clicked."""
+        """The item that was clicked."""
         del interaction, item
         arguments: dict[str, Any] = match.groupdict()
         return cls(**arguments)
@@ -49,11 +47,33 @@ class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[Any]], ABC, temp
 
     @abstractmethod
     async def act(self, interaction: Interaction) -> None:
-        """Does what the button says, if the one who clicks may. What it raises is answered."""
+        """Does what the item says, if the one who clicks may. What it raises is answered."""
+
+
+class PersistentButton(_Persistent, discord.ui.DynamicItem[discord.ui.Button[Any]], template="(?!)"):
+    """A subclass gives the `template` of its custom id, whose groups are its arguments, and `act`."""
+
+    def __init__(self, label: str, custom_id: str, style: discord.ButtonStyle, *, disabled: bool = False) -> None:
+        super().__init__(discord.ui.Button(label=label, style=style, custom_id=custom_id, disabled=disabled))
+
+
+class PersistentSelect(_Persistent, discord.ui.DynamicItem[discord.ui.Select[Any]], template="(?!)"):
+    """A menu of which one option is chosen; see `PersistentButton`."""
+
+    def __init__(self, custom_id: str, options: list[discord.SelectOption]) -> None:
+        super().__init__(discord.ui.Select(custom_id=custom_id, options=options))
+
+    @property
+    def chosen(self) -> str:
+        """The value of the option that was chosen. Raises: NotPossible if it isn't one of the menu's."""
+        values = self.item.values
+        if len(values) != 1 or values[0] not in {option.value for option in self.item.options}:
+            raise NotPossible(Said("That isn't one of the choices, so nothing was done."))
+        return values[0]
 
 
 def refuse_foreign(interaction: Interaction, *, direct_too: bool) -> None:
-    """Refuses a click that isn't on one of the bot's own buttons. Raises: NotPossible."""
+    """Refuses a click that isn't on one of the bot's own messages. Raises: NotPossible."""
     if interaction.guild_id is None and not direct_too:
         raise NotPossible(Said(OUTSIDE))
     message, me = interaction.message, interaction.client.user

@@ -52,6 +52,7 @@ from bot.store.jobs import (
 )
 from bot.store.jobs.admission import Admitted
 from bot.store.jobs.due import ANYTHING, DueFor, Times
+from bot.store.jobs.history import MemberHistory
 from bot.store.jobs.rows import fetch_job, job_of, read_job, select_jobs, state_columns
 from bot.store.jobs.submission_gate import Gate
 from bot.store.money import ledger
@@ -63,12 +64,13 @@ COMMIT_CHECK_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 
 
 class JobStore:
-    """Jobs in a database. Every method raises StoreError where the database fails."""
+    """Jobs in a database. Every method raises StoreError where the database fails. history: members' own jobs."""
 
     def __init__(self, db: Database, operator_defaults: OperatorDefaults | None = None) -> None:
         self._db = db
         self._operator_defaults = operator_defaults or OperatorDefaults()
         self._uncertain_claims: list[Job] = []
+        self.history = MemberHistory(db)
 
     async def add(self, new: NewJob, frame: Frame | KeptFrame, requester: Requester, now: datetime) -> Job:
         """Accepts a job with its first frame and its reservation, if policy and limits allow it.
@@ -144,10 +146,11 @@ class JobStore:
         """Notifies the server's moderators of a refusal; see `bot.store.jobs.refusals`."""
         return await refusals.report(self._db, requester, refused, now, prompt=prompt)
 
-    async def best_resolution(self, guild_id: int) -> Resolution:
-        """The best resolution that the server allows, for orders that name none."""
+    async def best_resolution(self, guild_id: int, wanted: Resolution | None = None) -> Resolution:
+        """For orders that name no resolution: the wanted one or, unless the server allows it, the best allowed."""
         async with self._db.read() as connection:
-            return best_resolution((await guild_settings.get(connection, guild_id)).settings.allowed_resolutions)
+            allowed = (await guild_settings.get(connection, guild_id)).settings.allowed_resolutions
+        return wanted if wanted is not None and wanted in (allowed or Resolution) else best_resolution(allowed)
 
     async def allowance(self, requester: Requester, now: datetime) -> Allowance:
         """The member's limits and usage in the server."""

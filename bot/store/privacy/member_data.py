@@ -22,6 +22,7 @@ from bot.domain.member_data import (
     StoredJob,
     StoredPicture,
 )
+from bot.store import member_settings as settings
 from bot.store.engine import Connection, Database, upsert
 from bot.store.guilds import guild_settings
 from bot.store.guilds.audit_log import audit_entry_of
@@ -42,6 +43,7 @@ from bot.store.schema import (
     jobs,
     kept_pictures,
     limit_overrides,
+    member_settings,
     members,
     violations,
 )
@@ -78,6 +80,7 @@ class MemberDataStore:
                 waiting=waiting,
                 in_progress=sum(numbers.values()) - ended - waiting,
                 credits=await connection.scalar(left) or 0,
+                has_settings=await settings.read(connection, user_id) is not None,
                 asked_at=await _asked_at(connection, user_id),
                 pictures=await connection.scalar(of_ended) or 0,
             )
@@ -174,12 +177,15 @@ class MemberDataStore:
         )
 
     async def drop_records(self, erasure: Erasure, now: datetime) -> int:
-        """Deletes violations that no longer count, and expired bans; returns how many."""
+        """Deletes settings, violations that no longer count, and expired bans; returns how many."""
         old = and_(_is(violations, erasure), violations.c.created_at <= min(erasure.asked_at, now - WITHIN))
         over = and_(_is(bans, erasure), bans.c.expires_at <= now, bans.c.created_at <= erasure.asked_at)
+        chosen = and_(_is(member_settings, erasure), member_settings.c.changed_at <= erasure.asked_at)
+        dropped = 0
         async with self._database.write() as connection:
-            dropped = await anonymise.delete_batch_in(connection, violations, old)
-            return dropped + await anonymise.delete_batch_in(connection, bans, over)
+            for table, which in ((member_settings, chosen), (violations, old), (bans, over)):
+                dropped += await anonymise.delete_batch_in(connection, table, which)
+        return dropped
 
     async def finish(self, erasure: Erasure) -> bool:
         """Deletes the request if nothing is left and it was not renewed; returns whether nothing is left."""
@@ -189,6 +195,11 @@ class MemberDataStore:
             *(
                 exists(select(table.c.id).where(_is(table, erasure), table.c.created_at <= erasure.asked_at))
                 for table in (credit_grants, violations)
+            ),
+            exists(
+                select(member_settings.c.user_id).where(
+                    _is(member_settings, erasure), member_settings.c.changed_at <= erasure.asked_at
+                )
             ),
         )
         request = and_(members.c.guild_id == EVERYWHERE, members.c.erasure_requested_at == erasure.asked_at)
@@ -267,6 +278,7 @@ class _Reader:
                 if row.kind == LimitTarget.MEMBER
             ),
             changes=tuple(map(audit_entry_of, await self._rows("changes_made", audit_log.c.by, audit_log.c.id))),
+            settings=await settings.read(self._connection, self._user_id),
             asked_at=await _asked_at(self._connection, self._user_id),
             left_out=self._left_out,
         )

@@ -31,6 +31,7 @@ from bot.store.schema import (
     jobs,
     ledger,
     limit_overrides,
+    member_settings,
     members,
     notifications,
     policy_entries,
@@ -88,13 +89,18 @@ class RetentionStore:
         return await anonymise.anonymise_batch(self._database, credit_grants, used_up)
 
     async def drop_old(self, before: datetime, now: datetime) -> int:
-        """Deletes a batch of old audit lines, bans and notifications, and of violations that no longer count."""
+        """Deletes a batch of old audit lines, bans and notifications, and of violations that no longer count.
+
+        Also settings of members who have had no videos for that long: none of theirs is kept.
+        """
+        has_jobs = exists(select(jobs.c.id).where(jobs.c.user_id == member_settings.c.user_id))
         dropped = 0
         for table, old in (
             (audit_log, audit_log.c.at <= before),
             (violations, violations.c.created_at <= now - WITHIN),
             (bans, bans.c.expires_at <= before),
             (notifications, and_(notifications.c.due_at.is_(None), notifications.c.created_at <= before)),
+            (member_settings, and_(member_settings.c.changed_at <= before, not_(has_jobs))),
             (members, and_(members.c.erasure_requested_at.is_(None), members.c.created_at <= before)),
         ):
             dropped += await anonymise.delete_batch(self._database, table, old)

@@ -11,6 +11,7 @@ from typing import Protocol
 from bot.domain.approvals import Decision
 from bot.domain.errors import UpstreamBusy
 from bot.domain.jobs import Frame, Job, Outcome, Reschedule
+from bot.domain.member_settings import SettingsOf, settings_of_nobody
 from bot.domain.schedule import Backoff, PollSchedule
 from bot.operations.clock import Clock
 from bot.providers.base import Provider
@@ -119,7 +120,8 @@ class StageContext:
     what a submission needs may take; then the job waits, so that a slow store is not mistaken for a lost response.
     status_timeout_s: how long the first status card may take. started_at: when this process started; before,
     nobody watched the jobs, and the clock may have been changed. encoder_slots: limits concurrent encoding.
-    no_result_since: by job id, when the first of the downloads in a row was refused or ended early.
+    no_result_since: by job id, when the first of the downloads in a row was refused or ended early. settings_of:
+    reads a member's settings.
     """
 
     provider: Provider
@@ -137,6 +139,7 @@ class StageContext:
     started_at: datetime | None = None
     encoder_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_ENCODERS))
     no_result_since: dict[str, datetime] = field(default_factory=dict)
+    settings_of: SettingsOf = settings_of_nobody
 
     def observed_for(self, since: datetime) -> timedelta:
         """How much of the time since then this process has been running."""

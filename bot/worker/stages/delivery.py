@@ -216,8 +216,16 @@ def _is_old_news(job: Job, context: StageContext) -> bool:
 
 
 async def _deliver_once(job: Job, url: str, context: StageContext) -> Outcome:
+    settings = await context.settings_of(job.user_id)
+    if settings.direct:
+        sent = await _deliver_as_chosen(job, url, context)
+        if sent is not None:
+            return sent
     try:
-        return await _deliver_to_channel(job, url, context)
+        # If the member has just changed their mind, an earlier attempt may have sent it to them.
+        return await _deliver_to_channel(
+            job, url, context, perhaps_sent=settings.was_changed_since(job.created_at)
+        )
     except DeliveryError as error:
         why = _why_unpostable(job, error, context)
         if why is None:
@@ -226,13 +234,28 @@ async def _deliver_once(job: Job, url: str, context: StageContext) -> Outcome:
         return await _deliver_to_member(job, url, why, context)
 
 
-async def _deliver_to_channel(job: Job, url: str, context: StageContext) -> Outcome:
+async def _deliver_as_chosen(job: Job, url: str, context: StageContext) -> Outcome | None:
+    """Sends the video to its member, who wants all of theirs so; None if they take no direct messages."""
+    try:
+        if _might_be_posted(job, context):
+            # In the channel: before the member chose this, or because they took none.
+            earlier = await _earlier(context.messenger.find_video, job)
+            if earlier is not None:
+                return earlier
+        return await _send_once(job, url, context)
+    except (DeliveryForbidden, Undeliverable) as error:
+        log.info("job %s: its member takes no direct messages, so its channel gets it: %s", job.id, error)
+        return None
+
+
+async def _deliver_to_channel(job: Job, url: str, context: StageContext, *, perhaps_sent: bool) -> Outcome:
     if _might_be_posted(job, context):
         message_id = await context.messenger.find_video(job)
         if message_id is not None:
             return _delivered(message_id)
-        if context.clock() - job.state_changed_at > min(context.config.job_timeout, _LOCKED_PATIENCE):
-            # Long enough that an earlier attempt, perhaps of a process that died, may have sent it to the member.
+        is_late = context.clock() - job.state_changed_at > min(context.config.job_timeout, _LOCKED_PATIENCE)
+        if is_late or perhaps_sent:
+            # An earlier attempt, perhaps of a process that died, may have sent it to the member.
             sent = await _earlier(context.messenger.find_sent_video, job)
             if sent is not None:
                 return sent
@@ -248,20 +271,25 @@ async def _deliver_to_channel(job: Job, url: str, context: StageContext) -> Outc
 async def _deliver_to_member(job: Job, url: str, why: FailureDetail, context: StageContext) -> Outcome:
     """Sends the video to its member. If that is refused too, `/videos list` links to it while the link lives."""
     try:
-        if _might_be_posted(job, context):
-            sent = await _earlier(context.messenger.find_sent_video, job)
-            if sent is not None:
-                return sent
-        if job.cancel_requested:
-            return MoveTo(JobState.CANCELLED)
-        with _download_folder(context) as folder:
-            video = folder / "video.mp4"
-            if why.cause is not FailureCause.VIDEO_TOO_LARGE:
-                await context.provider.download(url, video)
-            return _delivered(await _send(job, video if video.exists() else None, context))
+        return await _send_once(job, None if why.cause is FailureCause.VIDEO_TOO_LARGE else url, context)
     except (DeliveryForbidden, Undeliverable) as error:
         log.warning("job %s: its member takes no direct messages: %s", job.id, error)
         return Fail(FailureReason.UNDELIVERABLE, why)
+
+
+async def _send_once(job: Job, url: str | None, context: StageContext) -> Outcome:
+    """Sends the video, unless an earlier attempt did. url: None to send a link."""
+    if _might_be_posted(job, context):
+        sent = await _earlier(context.messenger.find_sent_video, job)
+        if sent is not None:
+            return sent
+    if job.cancel_requested:
+        return MoveTo(JobState.CANCELLED)
+    with _download_folder(context) as folder:
+        video = folder / "video.mp4"
+        if url is not None:
+            await context.provider.download(url, video)
+        return _delivered(await _send(job, None if url is None else video, context))
 
 
 async def _send(job: Job, video: Path | None, context: StageContext) -> DirectMessage:

@@ -15,7 +15,7 @@ def test_the_longest_texts_fit_a_message() -> None:
     many = 10**9
 
     assert discord_length(texts.terms(LONG)) <= CONTENT_MAX
-    everything = ErasurePreview(many, many, many, many, NOW, pictures=many)
+    everything = ErasurePreview(many, many, many, many, NOW, pictures=many, has_settings=True)
     assert discord_length(texts.question(everything, LONG)) <= CONTENT_MAX
 
 
@@ -35,13 +35,15 @@ def test_the_confirmation_mentions_only_data_that_exists() -> None:
     text = texts.question(ErasurePreview(1, 0, 0, 0, None), LONG)
 
     assert "1 video of yours" in text
-    assert all(word not in text for word in ("waiting to start", "being made", "credit", "already asked"))
+    unsaid = ("waiting to start", "being made", "credit", "settings", "already asked")
+    assert all(word not in text for word in unsaid)
 
 
 def test_the_confirmation_mentions_all_data_that_exists() -> None:
-    text = texts.question(ErasurePreview(12, 2, 1, 5, NOW, pictures=3), LONG)
+    text = texts.question(ErasurePreview(12, 2, 1, 5, NOW, pictures=3, has_settings=True), LONG)
 
     for part in (
+        "Your settings: back",
         "12 videos of yours",
         "3 pictures that I still have",
         "2 videos waiting",
