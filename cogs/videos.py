@@ -17,6 +17,7 @@ from bot.chat.views.persistent_form import handle_submission
 from bot.chat.views.result_buttons import EditForm, ResultButton, order_again
 from bot.chat.views.settings_panel import ResolutionSelect, SettingButton, panel
 from bot.chat.views.video_list import FilterSelect, PageButton, show_details, show_page
+from bot.domain.limits import Allowance
 from bot.domain.video_list import VideoFilter
 
 
@@ -28,10 +29,11 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
     async def quota(self, interaction: Interaction) -> None:
         """Shows the member's quota in this server."""
         await interaction.response.defer(ephemeral=True)
-        result = await services_of(interaction).jobs.allowance(
-            requester(interaction, admin=await may_manage(interaction, fresh=False))
-        )
-        await interaction.edit_original_response(content=member_texts.quota(result))
+        service = services_of(interaction).jobs
+        result = await service.allowance(requester(interaction, admin=await may_manage(interaction, fresh=False)))
+        picture = await service.quota_picture(result)
+        files = [] if picture is None else [_quota_file(result, picture)]
+        await interaction.edit_original_response(content=member_texts.quota(result), attachments=files)
 
     @app_commands.command(name="list", description="Your videos: their status, and where to find them")
     async def list_jobs(self, interaction: Interaction) -> None:
@@ -126,6 +128,10 @@ async def _own(
     jobs = await services_of(interaction).jobs.newest(who.guild_id, who.user_id, shows, CHOICES_MAX)
     found = matching([(video_list_texts.choice(job), job.id) for job in jobs], current)
     return found or a_sentence(video_list_texts.NO_MATCH if jobs else if_none)
+
+
+def _quota_file(allowance: Allowance, picture: bytes) -> discord.File:
+    return discord.File(io.BytesIO(picture), "quota.png", description=member_texts.quota_described(allowance))
 
 
 async def setup(bot: ServiceBot) -> None:

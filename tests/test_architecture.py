@@ -20,8 +20,8 @@ MAY_USE_STDOUT = {
     "bot.__main__",
     "bot.media.decode_client",
     "bot.media.sandbox",
-    "bot.media.usage_chart",
-    "bot.media.usage_chart_worker",
+    "bot.media.charts",
+    "bot.media.chart_worker",
 }
 
 

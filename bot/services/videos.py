@@ -32,6 +32,7 @@ from bot.domain.orders import check_order
 from bot.domain.policy import Consequence, PromptBlocked, Requester
 from bot.domain.repeats import KeptFrame, OrderChanges, repeated_job_id, repeated_order
 from bot.domain.video_list import VideoFilter, VideoPage
+from bot.media import charts
 from bot.media.prepared_frame import PictureChanges, PreparedFrame
 from bot.operations.clock import Clock
 from bot.store.jobs.job_store import JobStore
@@ -42,6 +43,9 @@ _T = TypeVar("_T")
 
 MAX_DECODERS = 2
 """How many pictures are decoded at the same time; each takes a core and up to some hundred megabytes."""
+
+_DRAWING_S = 5.0
+"""How long a member waits for a picture of their quota."""
 
 MAX_PICTURES = 6
 """How many pictures are in memory at the same time, each up to 25 MB."""
@@ -93,7 +97,8 @@ class VideoService:
     """What members may do. wake: tells the worker that something may be due.
 
     prepare_first_frame: turns a member's file into a first frame. expect_picture: called before a file is fetched.
-    task_lifetime: how long the upstream keeps a video. settings_of: reads a member's settings.
+    task_lifetime: how long the upstream keeps a video. settings_of: reads a member's settings. draw_quota: makes a
+    picture of what a member has left; raises OSError if that fails.
     """
 
     def __init__(
@@ -106,6 +111,7 @@ class VideoService:
         expect_picture: Callable[[], None] = lambda: None,
         task_lifetime: timedelta,
         settings_of: SettingsOf = settings_of_nobody,
+        draw_quota: Callable[[Allowance], Awaitable[bytes]] = charts.draw_quota,
     ) -> None:
         self._store = store
         self._wake = wake
@@ -114,6 +120,8 @@ class VideoService:
         self._settings_of = settings_of
         self._prepare_first_frame = prepare_first_frame
         self._expect_picture = expect_picture
+        self._draw_quota = draw_quota
+        self._drawing = asyncio.Semaphore(1)
         self._decoder_slots = asyncio.Semaphore(MAX_DECODERS)
         self._picture_slots = asyncio.Semaphore(MAX_PICTURES)
         self._arriving: Counter[tuple[int, int]] = Counter()
@@ -206,6 +214,17 @@ class VideoService:
     async def allowance(self, requester: Requester) -> Allowance:
         """What the member may have and has used in this server."""
         return await self._store.allowance(requester, self._clock())
+
+    async def quota_picture(self, allowance: Allowance) -> bytes | None:
+        """What the member has left and when more unlocks, as a PNG; None without a limit, or if drawing fails."""
+        if allowance.limits.exempt or not allowance.limits.videos_per_window.value:
+            return None
+        try:
+            async with asyncio.timeout(_DRAWING_S), self._drawing:  # one at a time: it takes a core
+                return await self._draw_quota(allowance)
+        except OSError as error:  # also a timeout; the text says the same
+            log.warning("a picture of a quota could not be drawn: %r", error)
+            return None
 
     async def recent(self, guild_id: int, user_id: int, limit: int = 10) -> list[Job]:
         """The member's latest jobs in this server, newest first."""

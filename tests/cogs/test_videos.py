@@ -41,6 +41,14 @@ async def test_the_quota_is_shown_privately(harness: CogHarness) -> None:
     assert "In progress: **0 of 2**" in answer
 
 
+async def test_the_quota_comes_with_a_picture_that_is_described(harness: CogHarness) -> None:
+    result = await harness.offline.viewer.slash(harness.offline.channel, "videos quota")
+
+    [picture] = answer(result).attachments
+    assert picture.filename == "quota.png"
+    assert picture.description == "5 of 5 videos left in 24 hours."
+
+
 async def test_the_quota_shows_its_origin_and_the_remaining_credits(harness: CogHarness) -> None:
     role = harness.offline.guild.create_role("Boosters")
     booster = harness.another_member("booster", roles=[role])

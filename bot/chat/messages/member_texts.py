@@ -224,6 +224,15 @@ def _quota(result: Allowance) -> str:
     return "\n".join(lines)
 
 
+def quota_described(result: Allowance) -> str:
+    """The picture of a quota in words, for those who can't see it. Alt text shows no markdown."""
+    limits, usage = result.limits, result.usage
+    left, limit = usage.left(limits), limits.videos_per_window.value
+    unlocks_at = usage.next_available_at(limits)
+    when = "" if unlocks_at is None else f" The next one unlocks at {unlocks_at:%Y-%m-%d %H:%M} UTC."
+    return f"{left} of {limit} videos left in {window_text(limits.window)}.{when}"
+
+
 def origin(limit: Limit, member: str = "you") -> str:
     """Who set the limit. member: how the reader calls the member."""
     match limit.origin:

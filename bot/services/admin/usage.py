@@ -12,7 +12,7 @@ from functools import cached_property
 from bot.domain.ledger import utc_day
 from bot.domain.money import usd_of
 from bot.domain.usage_stats import BudgetUse, Day, JobLine, Period, UsageStats, UsageTally, span_of
-from bot.media import usage_chart
+from bot.media import charts
 from bot.services.admin.audited import Admin, AuditedService
 from bot.store.guilds import guild_settings
 from bot.store.money import ledger, usage_stats
@@ -144,7 +144,7 @@ class UsageService(AuditedService):
 
 async def _drawn(days: Sequence[Day]) -> bytes | None:
     try:
-        return await usage_chart.draw(days)
+        return await charts.draw_usage(days)
     except OSError as error:  # also a timeout; the figures and the table don't need the chart
         log.warning("a chart of a server's use could not be drawn: %r", error)
         return None

@@ -1,10 +1,10 @@
-"""A process that draws one chart of a server's use, as a PNG: videos per day, and what they cost.
+"""A process that draws one chart as a PNG: a server's videos and costs per day, or a member's quota.
 
-It reads a `Chart` as JSON from its standard input and writes the picture to its standard output. It is a process
-of its own because the bot itself doesn't load Pillow. It imports nothing else of ours, because starting takes
-longer than drawing.
+It reads the fields of a `Usage` or a `Quota` as JSON from its standard input and writes the picture to its
+standard output. It is a process of its own because the bot itself doesn't load Pillow. It imports nothing else of
+ours, because starting takes longer than drawing.
 
-The chart has a dark background, so that it looks the same in Discord's dark and light themes. Its colors are
+The charts have a dark background, so that they look the same in Discord's dark and light themes. Their colors are
 distinguishable with color blindness and differ in brightness too.
 """
 
@@ -14,7 +14,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -38,8 +38,19 @@ DELIVERED, FAILED, CANCELLED, IN_PROGRESS = "#56b4e9", "#d55e00", "#8d949e", "#f
 SETTLED, RESERVED = "#2bb58a", "#b9ead9"
 
 
-class Chart(NamedTuple):
-    """What is drawn. unit: `day` or `week`. days: the first day of each bar, in ISO format; at least one.
+QUOTA_WIDTH_PX, QUOTA_HEIGHT_PX = 720, 300
+"""Narrow, so that its text is still readable at the width of a phone."""
+
+_MARGIN_PX, _TITLE_PX, _LABEL_PX = 40, 40, 26
+_SLOTS_TOP, _SLOTS_BOTTOM = 92, 140
+_AXIS_Y, _MARK_PX = 222, 9
+_MAX_SLOTS = 16  # more are drawn as one bar
+
+LEFT, USED = "#56b4e9", "#5d646f"
+
+
+class Usage(NamedTuple):
+    """A server's use. unit: `day` or `week`. days: the first day of each bar, in ISO format; at least one.
 
     videos, costs: for each name in the legend, the height of each bar's part.
     """
@@ -48,6 +59,15 @@ class Chart(NamedTuple):
     days: Sequence[str]
     videos: Mapping[str, Sequence[int]]
     costs: Mapping[str, Sequence[float]]
+
+
+class Quota(NamedTuple):
+    """A member's rolling window. left: of `limit` videos, at least 1. unlocks_in_s: when each used one unlocks."""
+
+    limit: int
+    left: int
+    window_s: float
+    unlocks_in_s: Sequence[float]
 
 
 _COLORS = {
@@ -60,8 +80,8 @@ _COLORS = {
 }
 
 
-def draw(chart: Chart) -> bytes:
-    """The chart as a PNG."""
+def draw_usage(chart: Usage) -> bytes:
+    """A server's use as a PNG."""
     picture = Image.new("RGB", (WIDTH_PX, HEIGHT_PX), BACKGROUND)
     canvas = ImageDraw.Draw(picture)
     # The font that Pillow brings along: the same on every host.
@@ -75,6 +95,65 @@ def draw(chart: Chart) -> bytes:
     _label_days(canvas, costs, [date.fromisoformat(day) for day in chart.days])
     unit = "Day (UTC)" if chart.unit == "day" else "Week from (UTC)"
     canvas.text(((_LEFT + _RIGHT) // 2, _UNIT_MIDDLE), unit, TEXT, anchor="mm")
+    return _png(picture)
+
+
+def draw_quota(quota: Quota) -> bytes:
+    """A member's quota as a PNG: a box for each video, and on a line of time when each used one unlocks."""
+    picture = Image.new("RGB", (QUOTA_WIDTH_PX, QUOTA_HEIGHT_PX), BACKGROUND)
+    canvas = ImageDraw.Draw(picture)
+    title = f"{quota.left:,} of {quota.limit:,} left"
+    canvas.text((_MARGIN_PX, _MARGIN_PX), title, TEXT, ImageFont.load_default(_TITLE_PX), anchor="lm")
+    canvas.font = ImageFont.load_default(_LABEL_PX)
+    _draw_slots(canvas, quota)
+    _draw_unlocks(canvas, quota)
+    return _png(picture)
+
+
+def _draw_slots(canvas: ImageDraw.ImageDraw, quota: Quota) -> None:
+    """A box for each video of the limit, those that are left first; for many, one bar."""
+    width = QUOTA_WIDTH_PX - 2 * _MARGIN_PX
+    boxes = quota.limit if quota.limit <= _MAX_SLOTS else 1
+    space = width / boxes
+    for box in range(boxes):
+        x, right = _MARGIN_PX + box * space, _MARGIN_PX + (box + 1) * space - (8 if boxes > 1 else 0)
+        color = LEFT if boxes > 1 and box < quota.left else USED
+        canvas.rounded_rectangle((x, _SLOTS_TOP, right, _SLOTS_BOTTOM), 8, color)
+    if boxes == 1 and quota.left:
+        right = _MARGIN_PX + width * quota.left / quota.limit
+        canvas.rounded_rectangle((_MARGIN_PX, _SLOTS_TOP, max(right, _MARGIN_PX + 16), _SLOTS_BOTTOM), 8, LEFT)
+
+
+def _draw_unlocks(canvas: ImageDraw.ImageDraw, quota: Quota) -> None:
+    """The coming window from left to right, with a mark where a video unlocks; close ones share a label."""
+    start, end = _MARGIN_PX, QUOTA_WIDTH_PX - _MARGIN_PX
+    canvas.line((start, _AXIS_Y, end, _AXIS_Y), GRID, 4)
+    canvas.text((start, QUOTA_HEIGHT_PX - _MARGIN_PX), "now", TEXT, anchor="lm")
+    canvas.text((end, QUOTA_HEIGHT_PX - _MARGIN_PX), f"in {_short_time(quota.window_s)}", TEXT, anchor="rm")
+    marks = [(start + (end - start) * seconds / quota.window_s, seconds) for seconds in sorted(quota.unlocks_in_s)]
+    for x, _ in marks:
+        canvas.circle((x, _AXIS_Y), _MARK_PX, LEFT)
+    free_from = float(start)
+    while marks:
+        close = [mark for mark in marks if mark[0] - marks[0][0] < 3 * _MARK_PX]
+        marks = marks[len(close) :]
+        x, seconds = close[-1]
+        label = f"+{len(close)} in {_short_time(seconds)}"
+        half = canvas.textlength(label) / 2
+        middle = min(max(x, start + half), end - half)
+        if middle - half >= free_from:
+            canvas.text((middle, _AXIS_Y - 34), label, TEXT, anchor="mm")
+            free_from = middle + half + _GAP_PX
+
+
+def _short_time(seconds: float) -> str:
+    """A time on the line: 12 min, 5 h, 3 d."""
+    if seconds < 3600:  # noqa: PLR2004 - an hour
+        return f"{max(1, math.ceil(seconds / 60))} min"
+    return f"{round(seconds / 3600)} h" if seconds < 48 * 3600 else f"{round(seconds / 86400)} d"
+
+
+def _png(picture: Image.Image) -> bytes:
     file = io.BytesIO()
     picture.save(file, "PNG", compress_level=3)
     return file.getvalue()
@@ -174,5 +253,10 @@ def _short_number(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"
 
 
+def draw(fields: Mapping[str, Any]) -> bytes:
+    """The chart that has these fields."""
+    return draw_quota(Quota(**fields)) if "unlocks_in_s" in fields else draw_usage(Usage(**fields))
+
+
 if __name__ == "__main__":
-    sys.stdout.buffer.write(draw(Chart(**json.load(sys.stdin))))
+    sys.stdout.buffer.write(draw(json.load(sys.stdin)))

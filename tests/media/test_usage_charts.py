@@ -1,5 +1,4 @@
 import io
-import json
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
@@ -9,8 +8,8 @@ import pytest
 from PIL import Image, ImageColor
 
 from bot.domain.usage_stats import Day, VideoCounts
-from bot.media import usage_chart
-from bot.media.usage_chart_worker import (
+from bot.media import charts
+from bot.media.chart_worker import (
     BACKGROUND,
     CANCELLED,
     DELIVERED,
@@ -21,7 +20,6 @@ from bot.media.usage_chart_worker import (
     SETTLED,
     TEXT,
     WIDTH_PX,
-    Chart,
     draw,
 )
 
@@ -35,7 +33,7 @@ def make_days(count: int, make: Callable[[date, int], Day]) -> list[Day]:
 
 def drawn(days: Sequence[Day]) -> bytes:
     """What the process draws, without the process."""
-    return draw(Chart(**json.loads(usage_chart.chart(days))))
+    return draw(charts.usage_input(days))
 
 
 def render(days: list[Day]) -> Image.Image:
@@ -104,17 +102,17 @@ def test_stacked_bars_are_proportional_to_their_values() -> None:
 
 
 async def test_the_chart_is_drawn_in_a_process_of_its_own() -> None:
-    assert await usage_chart.draw(ONE_DAY) == drawn(ONE_DAY)
+    assert await charts.draw_usage(ONE_DAY) == drawn(ONE_DAY)
 
 
 async def test_a_process_that_fails_is_an_error_that_says_why() -> None:
     with pytest.raises(OSError, match=r"(?s)exited with 1: .*ValueError"):
-        await usage_chart.draw([])
+        await charts.draw_usage([])
 
 
 async def test_a_process_that_hangs_is_ended() -> None:
     with pytest.raises(TimeoutError):
-        await usage_chart.draw(ONE_DAY, timeout_s=0)
+        await charts.draw_usage(ONE_DAY, timeout_s=0)
 
 
 def test_different_numbers_give_a_different_chart() -> None:
