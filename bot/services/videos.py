@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Required, TypedDict, TypeVar, Unpack
 
-from bot.domain.errors import CommitUnknown, NotPossible, Problem, QuotaRefused, RuleRefused, StoreError
+from bot.domain.errors import CommitUnknown, NotPossible, Problem, QuotaRefused, Reason, RuleRefused, StoreError
 from bot.domain.jobs import (
     UNLABELLED,
     CancelResult,
@@ -87,6 +87,18 @@ class VideoDetails:
     job: Job
     thumbnail: bytes | None = None
     download_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Whether a member can order a video at a place now. refusal: why not; None if they can.
+
+    service_closed: the video service takes no orders now, so one would wait.
+    """
+
+    allowance: Allowance
+    refusal: Reason | None = None
+    service_closed: bool = False
 
 
 _WAIT_FOR_SERVICE = frozenset({JobState.QUEUED, JobState.SUBMITTING})
@@ -214,6 +226,17 @@ class VideoService:
     async def allowance(self, requester: Requester) -> Allowance:
         """What the member may have and has used in this server."""
         return await self._store.allowance(requester, self._clock())
+
+    async def outlook(self, requester: Requester) -> Outlook:
+        """Whether the member could order a video here now. Nothing is counted or reported."""
+        wanted = (await self._settings_of(requester.user_id)).resolution
+        usual = Order("", resolution=await self._store.best_resolution(requester.guild_id, wanted))
+        refusal = None
+        try:
+            await self._store.check(requester, usual, self._clock(), arriving=0)
+        except (QuotaRefused, RuleRefused) as refused:
+            refusal = refused.reason
+        return Outlook(await self.allowance(requester), refusal, await self.is_service_closed())
 
     async def quota_picture(self, allowance: Allowance) -> bytes | None:
         """What the member has left and when more unlocks, as a PNG; None without a limit, or if drawing fails."""

@@ -58,7 +58,7 @@ async def test_videos_has_these_commands_and_those_about_one_video_take_it(decla
 
 async def test_commands_are_limited_to_servers_that_installed_the_bot(declared: dict[str, Any]) -> None:
     assert {name: (it["integration_types"], it["contexts"]) for name, it in declared.items()} == {
-        name: ([GUILD_INSTALL], [IN_A_SERVER]) for name in ("animate", "videos", "video-admin")
+        name: ([GUILD_INSTALL], [IN_A_SERVER]) for name in ("animate", "videos", "help", "video-admin")
     }
 
 

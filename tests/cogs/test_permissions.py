@@ -72,6 +72,7 @@ COMMANDS = {
     "video-admin words remove": ADMINS,
     "video-admin words show": ADMINS,
     "video-admin words strikes": ADMINS,
+    "help": EVERYBODY,
     "videos cancel": EVERYBODY,
     "videos list": EVERYBODY,
     "videos settings": EVERYBODY,

@@ -17,7 +17,7 @@ DAY = timedelta(hours=24)
 
 def allowance(limit: int, *hours_ago: float) -> Allowance:
     """A member with this limit who made videos then."""
-    limits = Limits(*[Limit(each, Origin.SERVER) for each in (limit, 2, 0)], DAY)
+    limits = Limits(Limit(limit, Origin.SERVER), Limit(2, Origin.SERVER), Limit(0, Origin.SERVER), DAY)
     used = Usage(charged_at=tuple(NOW - timedelta(hours=hours) for hours in sorted(hours_ago, reverse=True)))
     return Allowance(limits, used, NOW)
 

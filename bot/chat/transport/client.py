@@ -30,7 +30,7 @@ RATE_LIMIT_S = 60.0
 Client = discord.Client
 """All that is needed to post."""
 
-EXTENSIONS = ("cogs.animate", "cogs.videos", "cogs.video_admin", "cogs.operator")
+EXTENSIONS = ("cogs.animate", "cogs.videos", "cogs.help", "cogs.video_admin", "cogs.operator")
 """Loaded by name. Each also registers the buttons under its messages."""
 
 GUARDED: Mapping[str, Callable[[Interaction], Awaitable[object]]] = {
@@ -142,7 +142,7 @@ class ZoetropeBot(CleanClose, ServiceBot):
             return
         for pause_s in (*self.operator_sync_pauses_s, None):
             try:
-                await self._sync(discord.Object(operator.guild_id))
+                synced = await self._sync(discord.Object(operator.guild_id))
             except (*DISCORD_FAILED, *UNREADABLE) as error:
                 if pause_s is not None:
                     await asyncio.sleep(pause_s)
@@ -155,6 +155,8 @@ class ZoetropeBot(CleanClose, ServiceBot):
                 else:
                     log.warning("`/operator` is not available; restart the bot to try again: %r", error)
             else:
+                ids = {command.name: command.id for command in synced}
+                self.services.command_permissions.command_ids |= ids
                 return
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
