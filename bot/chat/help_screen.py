@@ -14,7 +14,7 @@ from bot.chat.replies import without_hidden_channels
 from bot.domain.errors import NotPossible, Reason
 
 _ORDER = "animate"
-_GUARDED = {ADMIN_COMMAND, OPERATOR_COMMAND}
+_NOT_LISTED = {ADMIN_COMMAND, OPERATOR_COMMAND, "help"}
 _FOR_ADMINS = ("video-admin settings", "video-admin limits show", "video-admin jobs show", "video-admin usage")
 _FOR_OPERATOR = ("operator overview",)
 """Where to begin: from there on, their answers name the other commands."""
@@ -60,7 +60,7 @@ async def _operates(interaction: Interaction) -> bool:
 def _lines(tree: app_commands.CommandTree[Any], ids: Mapping[str, int]) -> Iterator[HelpLine]:
     """The commands for everybody, as they are declared. Those of a group inside of another share a line."""
     for root in tree.get_commands(type=discord.AppCommandType.chat_input):
-        if root.name in _GUARDED:
+        if root.name in _NOT_LISTED:
             continue
         for command in root.commands if isinstance(root, app_commands.Group) else [root]:
             parts = command.commands if isinstance(command, app_commands.Group) else [command]

@@ -44,7 +44,7 @@ QUOTA_WIDTH_PX, QUOTA_HEIGHT_PX = 720, 300
 _MARGIN_PX, _TITLE_PX, _LABEL_PX = 40, 40, 26
 _SLOTS_TOP, _SLOTS_BOTTOM = 92, 140
 _AXIS_Y, _MARK_PX = 222, 9
-_MAX_SLOTS = 16  # more are drawn as one bar
+_MAX_SLOTS = 20  # more are drawn as one bar
 
 LEFT, USED = "#56b4e9", "#5d646f"
 

@@ -65,7 +65,7 @@ def test_with_a_limit_that_was_lowered_only_what_makes_room_unlocks() -> None:
     assert (data["left"], data["unlocks_in_s"]) == (0, [23 * 3600])
 
 
-@pytest.mark.parametrize("limit", [1, 16, 17, 10_000])
+@pytest.mark.parametrize("limit", [1, 20, 21, 10_000])
 @pytest.mark.parametrize("used", [0, 1, 100])
 def test_any_limit_and_use_is_drawn(limit: int, used: int) -> None:
     picture = drawn(allowance(limit, *(number / 5 for number in range(used))))

@@ -55,7 +55,7 @@ class Help:
 def help_text(shown: Help) -> str:
     """Whether a video can be ordered, what is left, and the commands that the member may use."""
     lines = [*_ordering(shown), *_left(shown.allowance)]
-    lines += ["### Commands", *(f"{_mentions(line.commands)}\n-# {line.text}" for line in shown.for_members)]
+    lines += ["### Commands", *(f"{_mentions(line.commands)}: {line.text}" for line in shown.for_members)]
     if shown.for_admins:
         lines.append(f"**You manage me here:** {_mentions(shown.for_admins)}")
     if shown.for_operator:
@@ -66,9 +66,8 @@ def help_text(shown: Help) -> str:
 def _ordering(shown: Help) -> list[str]:
     if shown.refusal is not None:
         return ["### You can't make a video here right now", f"🛑 {text_of(shown.refusal)}"]
-    lines = [
-        f"### You can make a video here\n{shown.order.mention} with a picture, and say what should happen in it."
-    ]
+    how = f"Use {shown.order.mention} with a picture, and say what should happen in it."
+    lines = ["### You can make a video here", how]
     if shown.service_closed:
         lines.append(f"⚠️ {SERVICE_CLOSED} Your order would be kept and start when the service is back.")
     return lines

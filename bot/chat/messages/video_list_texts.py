@@ -74,7 +74,7 @@ def entries(page: VideoPage) -> list[str]:
         elif download is not None:
             said.append(_HAS_DOWNLOAD)
         elif (address := address_of(job)) is not None:
-            said.append(address)
+            said.append(f"[go to it]({address})")
         texts.append(f"**{said[0]}** · {' · '.join(said[1:])}\n> {escaped(job.order.prompt, PROMPT_MAX)}")
     return texts
 
