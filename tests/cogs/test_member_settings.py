@@ -1,12 +1,16 @@
 """`/videos settings` as a member sees it, and what it changes."""
 
+from dataclasses import replace
+
 import discord
 import pytest
-from simcord import InteractionResult
+from simcord import InteractionResult, SetupError
 
 from bot.chat.posting import components_within
+from bot.domain.errors import StoreError
 from bot.domain.jobs import Job, Resolution
 from bot.domain.member_settings import MemberSettings
+from bot.services.member_settings import MemberSettingsService
 from tests.cogs.admins import text_of
 from tests.cogs.conftest import CogHarness
 
@@ -120,6 +124,41 @@ async def test_a_video_of_a_member_who_wants_direct_messages_is_sent_to_them(har
     assert message.attachments
     assert message.flags.silent
     assert not any("a heron" in message.content for message in harness.public())
+
+
+class Unavailable(MemberSettingsService):
+    """Settings in a database that is down."""
+
+    def __init__(self) -> None:
+        """Needs none."""
+
+    async def change(self, user_id: int, **changes: object) -> MemberSettings:  # noqa: ARG002 - the service's
+        raise StoreError("the database is down")
+
+
+async def test_a_click_that_fails_is_answered_and_leaves_the_panel(harness: CogHarness) -> None:
+    shown = await opened(harness)
+    harness.bot.services = replace(harness.bot.services, settings=Unavailable())
+
+    result = await harness.offline.viewer.click(
+        shown, custom_id=f"zoetrope:set:pings:off:{harness.offline.viewer.id}"
+    )
+
+    [told] = result.followups
+    assert told.ephemeral
+    assert "Something broke on my side" in told.content
+    assert switches(now(harness, shown))["pings"] == "On"
+
+
+async def test_nobody_changes_the_settings_of_another(harness: CogHarness) -> None:
+    """No client offers it: the panel is private. A forged click brings another id along."""
+    shown = await opened(harness)
+    stranger = harness.another_member()
+
+    with pytest.raises(SetupError):
+        await stranger.click(shown, custom_id=f"zoetrope:set:watermark:on:{harness.offline.viewer.id}")
+
+    assert not (await settings(harness)).watermark
 
 
 async def test_the_settings_of_others_are_not_changed(harness: CogHarness) -> None:

@@ -15,6 +15,7 @@ from bot.domain.jobs import Frame, NewJob, Order
 from bot.domain.member_data import Erasure
 from bot.domain.policy import Requester
 from bot.domain.usage_stats import Period
+from bot.domain.video_list import VideoFilter
 from bot.services.admin.audited import Admin
 from bot.services.admin.service import AdminService
 from bot.services.operator.service import OperatorService
@@ -23,6 +24,7 @@ from bot.store.engine import Connection, Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance import schema_version
 from bot.store.privacy.member_data import MemberDataStore
+from bot.store.privacy.retention import RetentionStore
 from tests.fakes import NOW
 from tests.store.factories import UNLIMITED
 
@@ -133,6 +135,7 @@ MEMBERS: dict[str, Callable[[JobStore], Awaitable[object]]] = {
     "add": lambda store: store.add(NEW, FRAME, MEMBER, NOW),
     "quota": lambda store: store.allowance(MEMBER, NOW),
     "list": lambda store: store.recent(MEMBER.guild_id, USER, 10),
+    "choices": lambda store: store.history.newest(MEMBER.guild_id, USER, VideoFilter.ALL, 25),
 }
 ADMINS: dict[str, Callable[[AdminService], Awaitable[object]]] = {
     "usage": lambda service: service.usage.report(ADMIN, Period.THIRTY_DAYS, limit_bytes=100_000),
@@ -164,6 +167,20 @@ def histories(plan: list[str]) -> list[str]:
 async def test_an_order_costs_the_same_however_long_the_history_is(database: Database, what: str) -> None:
     store = JobStore(database, UNLIMITED)
     assert histories(await plans(database, lambda _: MEMBERS[what](store))) == []
+
+
+@pytest.mark.parametrize("shows", VideoFilter)
+async def test_a_page_of_a_members_videos_reads_only_theirs(database: Database, shows: VideoFilter) -> None:
+    """How many pages there are depends on all of them, but on nobody else's."""
+    history = JobStore(database, UNLIMITED).history
+    read = await plans(database, lambda _: history.page(MEMBER.guild_id, USER, shows, 3))
+    of_jobs = [step for step in read if step.split()[1] == "jobs"]
+    assert of_jobs
+    assert all("ix_jobs_member (guild_id=? AND user_id=?)" in step for step in of_jobs)
+
+
+async def test_settings_that_nobody_needs_are_found_without_reading_all_jobs(database: Database) -> None:
+    assert scanned(await plans(database, lambda _: RetentionStore(database).drop_old(NOW, NOW))) <= {"audit_log"}
 
 
 @pytest.mark.parametrize("what", ADMINS)
