@@ -140,19 +140,28 @@ class ForgeryHarness:
         private: bool = True,
         message: Message | None = None,
         outside: bool = False,
+        chosen: str | None = None,
     ) -> Interaction:
         """Clicks a button under a message by the bot, or by `author` if given.
 
-        outside: as sent from direct messages, without a server.
+        outside: as sent from direct messages, without a server. chosen: the value chosen in a menu, instead of a
+        button.
         """
-        button = {"type": 2, "id": 2, "style": 2, "label": "Press", "custom_id": custom_id}
-        row: Json = {"type": 1, "id": 1, "components": [button]}
+        kind = 2 if chosen is None else 3
+        part: Json = {"type": kind, "id": 2, "custom_id": custom_id}
+        if chosen is None:
+            part |= {"style": 2, "label": "Press"}
+        else:
+            part["options"] = [{"label": chosen, "value": chosen}]
+        row: Json = {"type": 1, "id": 1, "components": [part]}
         message = message or Message(
             channel, author or self.discord.state.bot, content="forged", flags=EPHEMERAL if private else 0
         )
         message.components = [row]
         message.embeds = message.embeds or [{"type": "rich", "description": "what an announcement would hold"}]
-        data: Json = {"custom_id": custom_id, "component_type": 2, "id": 2}
+        data: Json = {"custom_id": custom_id, "component_type": kind, "id": 2}
+        if chosen is not None:
+            data["values"] = [chosen]
         interaction = self.discord.interactions.begin(Kind.COMPONENT, channel, user, data, message)
         sent = interaction.create_json()
         if outside:

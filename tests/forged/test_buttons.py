@@ -133,9 +133,17 @@ class Attempt:
     channel: Channel
     author: User | None = None
     outside: bool = False
+    chosen: str | None = None
 
     def click(self, harness: ForgeryHarness) -> Interaction:
-        return harness.click(self.custom_id, self.user, self.channel, author=self.author, outside=self.outside)
+        return harness.click(
+            self.custom_id,
+            self.user,
+            self.channel,
+            author=self.author,
+            outside=self.outside,
+            chosen=self.chosen,
+        )
 
 
 def authorised_user(seed: Seed, form: str) -> User:
@@ -147,15 +155,16 @@ def attempts(harness: ForgeryHarness, seed: Seed) -> Iterator[Attempt]:
     here, other_app = harness.discord.channel, User("another app", bot=True)
     for form, whose in BUTTONS.items():
         mine = form.format(job=seed.running_job, user=seed.mia.id, **VALUES)
-        yield Attempt("another member", mine, seed.plain_member, here)
-        yield Attempt("who lost the right", mine, seed.former_admin, here)
-        yield Attempt("a member of another server", mine, seed.noa, seed.elsewhere)
+        chosen = MENUS.get(form)
+        yield Attempt("another member", mine, seed.plain_member, here, chosen=chosen)
+        yield Attempt("who lost the right", mine, seed.former_admin, here, chosen=chosen)
+        yield Attempt("a member of another server", mine, seed.noa, seed.elsewhere, chosen=chosen)
         there = seed.operator_channel if whose == OPERATORS else here
         may = authorised_user(seed, form)
         # Their own video is made again from anywhere.
         outside = seed.plain_member if whose == VISIBLE else may
-        yield Attempt("from direct messages", mine, outside, there, outside=True)
-        yield Attempt("under another app's message", mine, may, there, author=other_app)
+        yield Attempt("from direct messages", mine, outside, there, outside=True, chosen=chosen)
+        yield Attempt("under another app's message", mine, may, there, author=other_app, chosen=chosen)
     for form in ABOUT_JOBS:
         if BUTTONS[form] != MODERATED:  # a moderator removes what stands in their own server, whatever it is about
             yield Attempt(
@@ -167,6 +176,9 @@ def attempts(harness: ForgeryHarness, seed: Seed) -> Iterator[Attempt]:
     for form in ("zoetrope:cancel:{job}", "zoetrope:spend:{job}"):
         yield Attempt("a video that is over", form.format(job=seed.failed_job), seed.mia, here)
     yield Attempt("approving what did not wait", f"zoetrope:approve:{seed.failed_job}", seed.admin, here)
+    for form in MENUS:
+        own = form.format(user=seed.mia.id)
+        yield Attempt("a choice that the menu doesn't have", own, seed.mia, here, chosen="everything")
     yield Attempt("the operator elsewhere", "zoetrope-operator:announce", seed.operator, here)
     yield Attempt("another member's data", f"zoetrope:erase:{seed.mia.id}", seed.admin, here)
     yield Attempt("their data by a twin id", f"zoetrope:erase:{seed.mia.id + 2**64}"[:33], seed.mia, here)

@@ -21,8 +21,6 @@ class SettingButton(
 ):
     """Switches a setting. The custom id says what to, so that a click that is repeated changes nothing."""
 
-    works_in_direct_messages = True
-
     def __init__(self, name: str, value: str, user: str | int) -> None:
         self.name, self.turns_on, self.user_id = name, value == "on", int(user)
         # It shows what is so now.
@@ -41,8 +39,6 @@ class SettingButton(
 
 class ResolutionSelect(PersistentSelect, template=r"zoetrope:set:resolution:(?P<user>[0-9]{1,20})"):
     """Chooses the resolution of orders that name none."""
-
-    works_in_direct_messages = True
 
     def __init__(self, user: str | int, current: Resolution | None = None) -> None:
         options = [discord.SelectOption(label=texts.BEST, value=_BEST, default=current is None)]
