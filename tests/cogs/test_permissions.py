@@ -73,6 +73,7 @@ COMMANDS = {
     "video-admin words show": ADMINS,
     "video-admin words strikes": ADMINS,
     "help": EVERYBODY,
+    "videos again": EVERYBODY,
     "videos cancel": EVERYBODY,
     "videos list": EVERYBODY,
     "videos settings": EVERYBODY,

@@ -34,7 +34,9 @@ TYPED_BY_HAND = {
     "video-admin jobs retry": ("video",),
     "video-admin roles forget": ("role",),
     "video-admin words remove": ("word",),
+    "videos again": ("video",),
     "videos cancel": ("video",),
+    "videos show": ("video",),
 }
 """Every option with autocomplete; members may type other values."""
 

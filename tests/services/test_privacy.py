@@ -73,7 +73,7 @@ def test_the_export_has_these_keys() -> None:
 
     assert list(found) == [
         "format", "version", "exported_at", "user_id", "deletion_asked_at", "left_out", "videos", "pictures",
-        "ledger", "credits", "bans", "blocked_prompts", "own_limits", "changes_made",
+        "ledger", "credits", "bans", "blocked_prompts", "own_limits", "settings", "changes_made",
     ]  # fmt: skip
     assert found["version"] == 1
     assert list(found["videos"][0]) == [
