@@ -11,19 +11,23 @@ from discord import app_commands
 
 from bot.chat.messages import member_texts
 from bot.chat.messages.markdown import CONTENT_MAX, discord_length, joined_within
-from bot.chat.messages.reason_texts import text_of
+from bot.chat.messages.reason_texts import refused_order, text_of
 from bot.chat.posting import DISCORD_FAILED
-from bot.domain.errors import Reason, UserError
+from bot.domain.errors import OrderRefused, PictureRefused, QuotaRefused, Reason, RuleRefused, UserError
 from bot.domain.policy import ChannelNotAllowed
 
 log = logging.getLogger(__name__)
+
+_REFUSED_ORDERS = (OrderRefused, PictureRefused, QuotaRefused, RuleRefused)
+"""What is raised only while a video is ordered."""
 
 
 async def answer_error(interaction: discord.Interaction[Any], error: Exception) -> None:
     """Answers a failed interaction privately: with the text of a `UserError`, else with a short line."""
     cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
     if isinstance(cause, UserError):
-        text = text_of(without_hidden_channels(interaction, cause.reason))
+        reason = without_hidden_channels(interaction, cause.reason)
+        text = refused_order(reason) if isinstance(cause, _REFUSED_ORDERS) else text_of(reason)
     elif isinstance(cause, app_commands.CheckFailure | app_commands.TransformerError):
         text = str(cause)
     elif isinstance(cause, DISCORD_FAILED):

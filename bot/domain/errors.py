@@ -122,6 +122,10 @@ class UpstreamRefused(UpstreamError):
         self.said = said
 
 
+class ContentRefused(UpstreamRefused):
+    """The upstream's moderation refused the picture or the prompt."""
+
+
 class UpstreamClosed(UpstreamError):
     """401 or 403: the key, the balance or a permission. Not the job's fault: stop submitting and keep all jobs."""
 

@@ -53,6 +53,7 @@ class GuildSettings:
     allowed_resolutions: never empty. age_restricted_only: only in channels that Discord marks so.
     approval_required: whether a moderator has to approve each job. paused: no new jobs.
     violation_limit: blocked prompts within a day that pause a member for violation_pause_hours; 0 for never.
+    refused_content_counts: whether what the video service's moderation refuses counts like a blocked prompt.
     log_channel_id: where changes, refusals and failures are reported.
     """
 
@@ -67,6 +68,7 @@ class GuildSettings:
     paused: bool = False
     violation_limit: int = 3
     violation_pause_hours: int = 24
+    refused_content_counts: bool = False
     log_channel_id: int | None = None
 
 

@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -46,6 +46,7 @@ class FailureCause(StrEnum):
 
     PICTURE_GONE = "picture_gone"
     REFUSED_BY_SERVICE = "refused_by_service"
+    CONTENT_REFUSED = "content_refused"  # by the service's moderation, when it was handed in or later
     INTERRUPTED = "interrupted"  # while it was handed in
     BROKEN_OFF = "broken_off"  # an error of ours while it was handed in
     ANSWER_LOST = "answer_lost"
@@ -77,18 +78,27 @@ class FailureDetail:
     """What happened exactly, and what is known of it.
 
     quote: what the video service or Discord said, or the sentence of an earlier version: foreign text. code: the
-    service's own, where it said no more. minutes: how long it took.
+    service's own, where it said no more. minutes: how long it took. violations_left, paused_until: set where the
+    server counted it like a blocked prompt; how many more lead to a pause, or until when the member is paused, in
+    seconds since 1970.
     """
 
     cause: FailureCause
     quote: str | None = None
     code: str | None = None
     minutes: int | None = None
+    violations_left: int | None = None
+    paused_until: int | None = None
+
+    @property
+    def is_violation(self) -> bool:
+        """Whether it counted like a blocked prompt."""
+        return self.violations_left is not None or self.paused_until is not None
 
     def to_text(self) -> str:
         """As it is stored: JSON."""
-        values = {"cause": self.cause, "quote": self.quote, "code": self.code, "minutes": self.minutes}
-        return json.dumps({name: value for name, value in values.items() if value is not None}, ensure_ascii=False)
+        values = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps(values, ensure_ascii=False)
 
     @classmethod
     def from_text(cls, text: str) -> Self:

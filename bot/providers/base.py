@@ -26,8 +26,9 @@ class Task:
     """One task as the gateway reports it.
 
     progress: 0 to 1, or None. video_url: set on a completed task that has a video. cost_usd: the total cost.
-    error_code, error_message: set on a failed task, in the gateway's words. raw: gives the whole response, as JSON
-    that any database can store, which most polls don't need.
+    error_code, error_message: set on a failed task, in the gateway's words. is_content_refused: whether it failed
+    because of what the picture, the prompt or the video shows. raw: gives the whole response, as JSON that any
+    database can store, which most polls don't need.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Task:
     cost_usd: Decimal | None = None
     error_code: str | None = None
     error_message: str | None = None
+    is_content_refused: bool = False
     raw: Callable[[], Mapping[str, Any]] = field(default=dict, compare=False)
 
 
@@ -61,8 +63,8 @@ class Provider(Protocol):
     async def submit(self, order: Order, frame: Frame) -> Task:
         """Creates a task, which costs money. A fast task may already be completed.
 
-        Raises: UpstreamRefused, UpstreamClosed, UpstreamBusy, UpstreamUnreached (safe to send again),
-        OutcomeUnknown (never send again).
+        Raises: UpstreamRefused (for its content: ContentRefused), UpstreamClosed, UpstreamBusy, UpstreamUnreached
+        (safe to send again), OutcomeUnknown (never send again).
         """
         ...
 

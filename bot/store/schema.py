@@ -20,6 +20,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     and_,
+    false,
     text,
 )
 
@@ -234,6 +235,7 @@ guilds = Table(
     *required(Boolean, "age_restricted_only", "approval_required", "paused"),
     *required(Integer, "violation_limit", "violation_pause_hours"),
     *optional(BigInteger, "log_channel_id"),
+    Column("refused_content_counts", Boolean, nullable=False, server_default=false()),
 )
 
 # Limits of a role or of a single member. `kind`: role or member.

@@ -85,21 +85,26 @@ async def show_words(interaction: Interaction) -> None:
     """Shows the blocked words."""
     service, admin = await begin(interaction)
     blocked, settings = await service.policy.terms_and_settings(admin)
-    pause = audit_texts.violation_pause(settings.violation_limit, settings.violation_pause_hours)
-    text, whole = policy_texts.blocked_terms(blocked, pause), policy_texts.terms_file(blocked)
+    text, whole = policy_texts.blocked_terms(blocked, settings), policy_texts.terms_file(blocked)
     await answer_long(interaction, text, filename="blocked_words.txt", whole=whole)
 
 
 @words.command(name="strikes", description="How many blocked prompts in 24 hours pause a member, and for how long")
-@app_commands.describe(count="0 for never", pause_hours="How long the pause lasts, in hours")
+@app_commands.describe(
+    count="0 for never",
+    pause_hours="How long the pause lasts, in hours",
+    refused_content="on: what the video service's moderation refuses counts as well (default: off)",
+)
 async def set_violation_limit(
     interaction: Interaction,
     count: Range[int, 0, VIOLATION_LIMIT_MAX] | None = None,
     pause_hours: Range[int, 1, VIOLATION_PAUSE_HOURS_MAX] | None = None,
+    refused_content: Literal["on", "off"] | None = None,
 ) -> None:
     """Sets when blocked prompts pause a member; without options, shows it."""
     service, admin = await begin(interaction)
-    entry = await service.policy.set_violation_limit(admin, count, pause_hours)
+    counts = None if refused_content is None else refused_content == "on"
+    entry = await service.policy.set_violation_limit(admin, count, pause_hours, refused_content=counts)
     await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 

@@ -11,6 +11,7 @@ from bot.domain.jobs import FailureReason, JobState
 from bot.operations.clock import utc_now
 from bot.services.videos import AcceptedOrder, VideoService
 from bot.store.guilds import guild_settings
+from tests.cogs.admins import admin, ask
 from tests.cogs.conftest import CogHarness, open_cog_harness, sample_picture
 from tests.fakes import TASK_LIFETIME, prepare_frame_in_thread
 from tests.faulty_gateway import Fault, Route
@@ -198,6 +199,25 @@ async def test_a_failed_video_pings_its_requester_says_why_and_does_not_count(ha
     assert r"the \*picture\* is odd" in told.content
     assert [message.id for message in harness.public()] == [told.id]
     assert "**0 of 5**" in await harness.offline.command("videos quota")
+
+
+async def test_refused_content_is_told_as_such_counts_where_admins_want_that_and_costs_nothing(
+    harness: CogHarness,
+) -> None:
+    inappropriate = {"code": "DataInspectionFailed", "message": "Input data may contain inappropriate content."}
+    harness.gateway.fault(Route.CREATE, Fault(status=400, body=inappropriate), times=2)
+    said = await ask(harness, admin(harness), "video-admin words strikes", count=2, refused_content="on")
+    assert "→ after 2 in 24 hours, for 24 hours, counting what the video service's moderation refuses" in said
+
+    await harness.animate()
+    told = await harness.wait_for_message("moderation refused its picture or prompt")
+    assert "“Input data may contain inappropriate content.”. It doesn't count against the quota." in told.content
+    assert "one more and you'll be paused" in told.content
+    assert "**0 of 5**" in await harness.offline.command("videos quota")
+
+    await harness.animate()
+    await harness.wait_for_message("so you're paused until")
+    assert "too many of your prompts were blocked" in await harness.animate()
 
 
 async def test_an_order_whose_response_was_lost_is_never_submitted_again(harness: CogHarness) -> None:

@@ -98,6 +98,14 @@ def redirects_to(url: str) -> Reply:
     return responds(b"", 302, Location=url)
 
 
+INAPPROPRIATE = {"code": "DataInspectionFailed", "message": "Input data may contain inappropriate content."}
+REFUSED_CONTENT = (
+    "moderation refused its picture or prompt",
+    "inappropriate content",
+    "doesn't count",
+    "Change the",
+)
+
 CREATES = [
     *[
         refused(str(status), responds({"error": {"code": 7, "message": "Too dark"}}, status), "Too dark")
@@ -105,6 +113,11 @@ CREATES = [
     ],
     refused("an error instead of an id", responds({"error": "Too dark"}), "Too dark"),
     refused("a refusal that is HTML", responds("<html>", 400), "code 400"),
+    *[
+        refused(f"inappropriate content, {status}", responds(INAPPROPRIATE, status), *REFUSED_CONTENT)
+        for status in (400, 403)
+    ],
+    refused("inappropriate content, 200", responds({"error": INAPPROPRIATE}), *REFUSED_CONTENT),
     *[waits(str(status), responds({"message": "no"}, status)) for status in (401, 403, 429)],
     waits(
         "401 for long",
@@ -181,6 +194,13 @@ POLLS = [
         failure=FailureReason.UPSTREAM_FAILED,
         usd=NO_COST,
         member=["It stumbled", "doesn't count"],
+    ),
+    Row(
+        "poll: failed for its content",
+        poll=[responds({"id": "t-1", "status": "failed", "error": INAPPROPRIATE})],
+        failure=FailureReason.UPSTREAM_FAILED,
+        usd=NO_COST,
+        member=[*REFUSED_CONTENT],
     ),
     *[
         Row(

@@ -219,10 +219,13 @@ def _few(names: list[str]) -> str:
 def _what(overview: Overview) -> list[str]:
     own = overview.guild.settings
     resolutions = ", ".join(one for one in Resolution if one in own.allowed_resolutions)
+    pause = violation_pause(
+        own.violation_limit, own.violation_pause_hours, refused_content=own.refused_content_counts
+    )
     return [
         f"resolutions: **{resolutions}**",
         f"blocked words: **{overview.terms}**",
-        f"pause for blocked prompts: **{violation_pause(own.violation_limit, own.violation_pause_hours)}**",
+        f"pause for blocked prompts: **{pause}**",
         f"a moderator approves each video: **{'yes' if own.approval_required else 'no'}**",
     ]
 
@@ -240,7 +243,9 @@ def _(reason: LimitUnreadable) -> str:
 
 _P = AdminProblem
 _REFUSALS = {
-    _P.ALREADY_CANCELLED: "That video is already cancelled: it will end by itself and won't be posted.",
+    _P.ALREADY_CANCELLED: (
+        "That video is already cancelled, so there's nothing left to do: it ends by itself and won't be posted."
+    ),
     _P.APPROVAL_NEEDS_LOG: (
         "Moderators approve videos in the log channel. Turn that off first with `/video-admin approval`, or "
         "choose another channel."
@@ -249,7 +254,7 @@ _REFUSALS = {
     _P.CREDITS_EXPIRE_AT_ONCE: (
         "Those credits would expire right away. Choose a longer time, or leave `expires` out."
     ),
-    _P.CREDITS_OUT_OF_BOUNDS: "You can give or take 1 to {0.limit:,} credits at a time. Nothing was changed.",
+    _P.CREDITS_OUT_OF_BOUNDS: "Choose 1 to {0.limit:,} credits to give or take at a time. Nothing was changed.",
     _P.EVERYONE_HAS_SERVER_LIMITS: (
         "@everyone means all members, so use `/video-admin limits server` instead. Nothing was changed."
     ),
@@ -261,8 +266,8 @@ _REFUSALS = {
     _P.NOTHING_TO_CANCEL: "That video is already over, so there's nothing to cancel.",
     _P.NOT_BANNED: "That member is neither banned nor paused here. `/video-admin bans` shows who is.",
     _P.NO_CREDITS: (
-        "That member has no credits to take back. A credit that a running video uses only comes back if that "
-        "video fails."
+        "That member has no credits, so there's nothing to take back. A credit that a running video uses "
+        "only comes back if that video fails."
     ),
     _P.NO_LOG_CHANNEL: (
         "Moderators approve videos in the log channel, and there isn't one yet. Set one with "
@@ -280,8 +285,8 @@ _REFUSALS = {
     ),
     _P.TERM_NOT_BLOCKED: "That isn't blocked. `/video-admin words show` lists what is.",
     _P.TOO_MANY_PATTERNS: (
-        "A server can block at most {0.limit} patterns. Nothing was added. One pattern can cover several "
-        "things: `this|that`."
+        "A server can block at most {0.limit} patterns. Nothing was added. Write one that covers several things, "
+        "`this|that`, or make room with `/video-admin words remove`."
     ),
     _P.TOO_MANY_POLICY_ENTRIES: (
         "You already allow or deny {0.limit} {0.subject}s, and that's the maximum. "

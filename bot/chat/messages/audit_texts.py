@@ -155,9 +155,12 @@ def _view(change: AuditedChange, *, in_server: bool) -> _View:
     return _View(change, _Values(change.before), _Values(change.after), target(change), server)
 
 
-def violation_pause(count: int, pause_hours: int) -> str:
-    """When blocked prompts pause a member."""
-    return f"after {count} in 24 hours, for {several(pause_hours, 'hour')}" if count else "never"
+def violation_pause(count: int, pause_hours: int, *, refused_content: bool) -> str:
+    """When blocked prompts pause a member. refused_content: whether what the service refuses counts as well."""
+    if not count:
+        return "never"
+    also = ", counting what the video service's moderation refuses" if refused_content else ""
+    return f"after {count} in 24 hours, for {several(pause_hours, 'hour')}{also}"
 
 
 def limit_value(part: str, values: Mapping[str, Any]) -> str:
@@ -224,7 +227,8 @@ def _log_channel(view: _View) -> str:
 
 
 def _pause(values: _Values) -> str:
-    return violation_pause(values["strikes"], values["pause_hours"])
+    refused_content = bool(values["refused_content"])  # entries from before schema 0016 don't have it
+    return violation_pause(values["strikes"], values["pause_hours"], refused_content=refused_content)
 
 
 def _resolutions(values: _Values) -> str:

@@ -1,4 +1,4 @@
-"""What happened to a job that failed, or that somebody other than its member cancelled.
+"""What happened to a job that failed, or that somebody else cancelled, and what its member can do now.
 
 Messages of the video service and Discord are escaped and shown in quotation marks.
 """
@@ -6,25 +6,22 @@ Messages of the video service and Discord are escaped and shown in quotation mar
 from collections.abc import Mapping
 
 from bot.chat.messages.markdown import before_web_page, escaped, sentence
-from bot.domain.jobs import FailureCause, FailureDetail
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason
 
 QUOTE_MAX = 600
 """The most that is shown of a foreign message, in characters."""
 
 _CODE_MAX = 40
-_LOG_CHANNEL = "An admin needs to set one with `/video-admin log channel`."
 _ORDER_UNSURE = "so I don't know whether the order was accepted."
 
 _TEXTS: Mapping[FailureCause, str] = {
-    FailureCause.PICTURE_GONE: "Its picture is gone. Please send it again.",
+    FailureCause.PICTURE_GONE: "Its picture is gone.",
     FailureCause.REFUSED_BY_SERVICE: "The video service refused it{because}",
+    FailureCause.CONTENT_REFUSED: "The video service's moderation refused its picture or prompt{words}",
     FailureCause.INTERRUPTED: f"I was interrupted while submitting it, {_ORDER_UNSURE}",
     FailureCause.BROKEN_OFF: f"Something broke while I was submitting it, {_ORDER_UNSURE}",
     FailureCause.ANSWER_LOST: f"I lost the video service's answer, {_ORDER_UNSURE}",
-    FailureCause.RESTORED: (
-        "My records were restored from an older copy, so I don't know what happened to it. "
-        "If its video isn't here, please ask for it again."
-    ),
+    FailureCause.RESTORED: "My records were restored from an older copy, so I don't know what happened to it.",
     FailureCause.TASK_UNKNOWN: "The video service doesn't know it any more{words}",
     FailureCause.TASK_FAILED: "The video service couldn't make it{because}",
     FailureCause.SERVICE_UNREACHABLE: "The video service was unreachable for too long.",
@@ -37,7 +34,8 @@ _TEXTS: Mapping[FailureCause, str] = {
     FailureCause.VIDEO_TOO_LARGE: "It's too large for its channel.",
     FailureCause.NOT_DELIVERED: "I couldn't fetch or post it in time.",
     FailureCause.NO_REVIEW_CHANNEL: (
-        f"A moderator has to approve videos here, but there's no channel to ask in. {_LOG_CHANNEL}"
+        "A moderator has to approve videos here, but there's no channel to ask in. "
+        "An admin needs to set one with `/video-admin log channel`."
     ),
     FailureCause.REVIEW_CHANNEL_CLOSED: (
         "A moderator has to approve videos here, but I can't post in the channel to ask in. "
@@ -51,13 +49,68 @@ _TEXTS: Mapping[FailureCause, str] = {
     FailureCause.BOT_REMOVED: "I was removed from this server.",
     FailureCause.IN_WORDS: "{said}",
 }
+_UNEXPLAINED = "I don't know why."
+_UNEXPLAINED_TEXTS: Mapping[FailureReason, str] = {
+    FailureReason.REFUSED: "The video service refused it. I don't know why.",
+    FailureReason.OUTCOME_UNKNOWN: "I don't know whether the video service accepted it.",
+    FailureReason.UPSTREAM_FAILED: "The video service couldn't make it. I don't know why.",
+    FailureReason.TIMED_OUT: "It took too long.",
+    FailureReason.RESULT_UNUSABLE: "The video service sent no usable video.",
+    FailureReason.UNDELIVERABLE: "I couldn't post it.",
+    FailureReason.ABANDONED: "It kept failing. I don't know why.",
+    FailureReason.LOST: "The video service never got it.",
+}
+"""Failures of which no more than the reason is known."""
+
+_AGAIN = "Please ask for it again with `/animate`."
+_ANOTHER = "Try again with another picture or prompt."
+_OPERATOR_LOOKS = "You can ask for it again; the operator can look this one up by its job id."
+_OTHER_CHANNEL = (
+    "In a private thread, add me by mentioning me there. Elsewhere, ask an admin to let me post, or use another "
+    "channel."
+)
+
+_NEXT: Mapping[FailureCause, str] = {
+    FailureCause.PICTURE_GONE: "Please use `/animate` again with the picture.",
+    FailureCause.REFUSED_BY_SERVICE: _ANOTHER,
+    FailureCause.CONTENT_REFUSED: "Change the prompt or use another picture, then try again.",
+    FailureCause.INTERRUPTED: _OPERATOR_LOOKS,
+    FailureCause.BROKEN_OFF: _OPERATOR_LOOKS,
+    FailureCause.ANSWER_LOST: _OPERATOR_LOOKS,
+    FailureCause.RESTORED: "If its video isn't here, please ask for it again.",
+    FailureCause.TASK_UNKNOWN: _AGAIN,
+    FailureCause.TASK_FAILED: _ANOTHER,
+    FailureCause.SERVICE_UNREACHABLE: "Please try again in a while.",
+    FailureCause.NOT_FINISHED: _AGAIN,
+    FailureCause.NO_VIDEO: _AGAIN,
+    FailureCause.VIDEO_UNUSABLE: _AGAIN,
+    FailureCause.CHANNEL_CLOSED: _OTHER_CHANNEL,
+    FailureCause.PERMISSION_MISSING: _OTHER_CHANNEL,
+    FailureCause.THREAD_LOCKED: "Ask a moderator to unlock it, or use another channel.",
+    FailureCause.VIDEO_TOO_LARGE: "Ask for it in 480P, which makes smaller files.",
+    FailureCause.NOT_DELIVERED: _AGAIN,
+    FailureCause.NO_REVIEW_CHANNEL: "Then ask for it again.",
+    FailureCause.REVIEW_CHANNEL_CLOSED: "Then ask for it again.",
+    FailureCause.FAILED_REPEATEDLY: "Please ask for it again, and tell the operator if that fails too.",
+    FailureCause.DECLINED: "Ask the moderators why, or try another picture or prompt.",
+    FailureCause.EXPIRED: "You can ask for it again.",
+    FailureCause.CANCELLED_BY_ADMIN: "Ask the server's admins why before you try again.",
+    FailureCause.SERVER_BLOCKED: "Ask a server admin to talk to the operator.",
+    FailureCause.BOT_REMOVED: "If I'm invited again, please ask for it again.",
+    FailureCause.IN_WORDS: "You can ask for it again.",
+}
 
 
-def failure_detail(detail: FailureDetail | None, quote_max: int = QUOTE_MAX) -> str:
-    """What happened, in sentences. quote_max: the longest foreign message, in characters."""
+def failure_detail(
+    detail: FailureDetail | None, quote_max: int = QUOTE_MAX, reason: FailureReason | None = None
+) -> str:
+    """What happened, in sentences. quote_max: the longest foreign message, in characters.
+
+    reason: tells something where there is no detail.
+    """
     quote = escaped(before_web_page(detail.quote), quote_max) if detail is not None and detail.quote else ""
     if detail is None or (detail.cause is FailureCause.IN_WORDS and not quote):
-        return "I don't know why."
+        return _UNEXPLAINED if reason is None else _UNEXPLAINED_TEXTS.get(reason, _UNEXPLAINED)
     return _TEXTS[detail.cause].format(
         because=_because(quote, detail.code),
         words=f": “{quote}”." if quote else ".",
@@ -65,6 +118,26 @@ def failure_detail(detail: FailureDetail | None, quote_max: int = QUOTE_MAX) -> 
         in_time="in time" if detail.minutes is None else f"after {detail.minutes} minutes",
         said=sentence(quote),
     )
+
+
+def next_step(detail: FailureDetail | None, reason: FailureReason | None = None) -> str:
+    """What the member can do now, and what else follows for them. reason: tells it where there is no detail."""
+    if detail is None:
+        return _OPERATOR_LOOKS if reason is FailureReason.OUTCOME_UNKNOWN else _NEXT[FailureCause.IN_WORDS]
+    return f"{_NEXT[detail.cause]}{_violation(detail)}"
+
+
+def _violation(detail: FailureDetail) -> str:
+    """What follows where the server counts it like a blocked prompt."""
+    if detail.paused_until is not None:
+        return f" It counts like a blocked prompt here, so you're paused until <t:{detail.paused_until}:f>."
+    match detail.violations_left:
+        case None:
+            return ""
+        case 1:
+            return " It counts like a blocked prompt here: one more and you'll be paused."
+        case left:
+            return f" It counts like a blocked prompt here: {left} more and you'll be paused."
 
 
 def _because(quote: str, code: str | None) -> str:

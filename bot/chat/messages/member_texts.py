@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bot.chat.messages.failure_texts import QUOTE_MAX, failure_detail
+from bot.chat.messages.failure_texts import QUOTE_MAX, failure_detail, next_step
 from bot.chat.messages.markdown import (
     CONTENT_MAX,
+    before_web_page,
     discord_length,
     escaped,
     link,
@@ -24,9 +25,6 @@ from bot.services.videos import AcceptedOrder
 
 _GRANTS_MAX = 20
 
-_OWN_TEXT_MAX = 300
-"""The most that the bot's own text about a failure takes, besides the prompt and the quoted message."""
-
 
 def message_link(job: Job, message_id: int) -> str:
     """The address of a message in the job's channel."""
@@ -43,17 +41,30 @@ def video_link(job: Job) -> str | None:
 
 
 def failure(job: Job) -> str:
-    """Tells the requester, with a ping, that it failed or that somebody else cancelled it."""
-    if job.state is JobState.CANCELLED:
-        text = f"your video was cancelled. {_cancelled(job)}"
-    else:
-        text = f"{_failed(job)} {_what_it_means(job)}"
-    return _with_prompt(f"{mention(job.user_id)}, {text}", job)
+    """Tells the requester, with a ping, that it failed or that somebody else cancelled it.
+
+    What happened, whether it counts, what to do now, the prompt and the job's id. Where that is too long, the
+    service's or Discord's own words are cut.
+    """
+    text = _failure(job, QUOTE_MAX)
+    excess = discord_length(text) - CONTENT_MAX
+    if excess <= 0 or job.failure_detail is None:
+        return text
+    quoted = discord_length(escaped(before_web_page(job.failure_detail.quote or ""), QUOTE_MAX))
+    return _failure(job, max(quoted - excess, 1))
 
 
-def _cancelled(job: Job) -> str:
+def _failure(job: Job, quote_max: int) -> str:
+    text = _cancelled(job, quote_max) if job.state is JobState.CANCELLED else _failed(job, quote_max)
+    return f"{_with_prompt(f'{mention(job.user_id)}, {text}', job)}\n-# Job `{job.id}`"
+
+
+def _cancelled(job: Job, quote_max: int) -> str:
     counts = "It was already paid for, so it counts." if job.charged else "It doesn't count."
-    return f"{_detail(job)} {counts}" if job.failure_detail else counts
+    if job.failure_detail is None:
+        return f"your video was cancelled. {counts}"
+    detail = failure_detail(job.failure_detail, quote_max)
+    return f"your video was cancelled. {detail} {counts} {next_step(job.failure_detail)}"
 
 
 def _with_prompt(text: str, job: Job) -> str:
@@ -73,47 +84,31 @@ _UNSEEN = {FailureReason.DECLINED, FailureReason.EXPIRED, FailureReason.UNDELIVE
 """Failures that a job can have before a moderator approved it."""
 
 
-def _failed(job: Job) -> str:
-    """How the job ended, within a sentence."""
+def _failed(job: Job, quote_max: int) -> str:
+    return f"{_how_it_ended(job, quote_max)} {_what_it_means(job)}"
+
+
+def _how_it_ended(job: Job, quote_max: int) -> str:
     match job.failure_reason:
         case FailureReason.DECLINED:
             return "a moderator declined your video."
         case FailureReason.EXPIRED:
             return "your video expired: no moderator answered within a day."
         case _:
-            return f"your video didn't work. {_detail(job)}"
-
-
-def _detail(job: Job) -> str:
-    left = CONTENT_MAX - _OWN_TEXT_MAX - discord_length(escaped(job.order.prompt))
-    return failure_detail(job.failure_detail, min(QUOTE_MAX, left))
+            detail = failure_detail(job.failure_detail, quote_max, job.failure_reason)
+            return f"your video didn't work. {detail}"
 
 
 def _what_it_means(job: Job) -> str:
-    text = "It doesn't count against the quota."
+    parts = ["It doesn't count against the quota."]
     if job.credit_grant_id is not None:
-        text += " The credit is back."
-    if job.failure_reason is FailureReason.OUTCOME_UNKNOWN:
-        text += f" The operator can look it up as job `{job.id}`."
+        parts.append("The credit is back.")
+    parts.append(next_step(job.failure_detail, job.failure_reason))
     is_too_late = job.failure_detail is not None and job.failure_detail.cause is FailureCause.NOT_DELIVERED
     is_linked = job.result_url is not None and link("Your video", job.result_url) is not None
     if job.failure_reason is FailureReason.UNDELIVERABLE and is_linked and not is_too_late:
-        text += " `/videos list` links to it for as long as the video service keeps it."
-    return text
-
-
-def private_failure(job: Job) -> str:
-    """Tells the requester alone, where its channel doesn't take a message, and what they can do there."""
-    text = failure(job)
-    detail = job.failure_detail
-    return f"{text}\n{_REOPEN}" if detail is not None and detail.cause in _CLOSED_TO_ME else text
-
-
-_CLOSED_TO_ME = {FailureCause.CHANNEL_CLOSED, FailureCause.PERMISSION_MISSING}
-_REOPEN = (
-    "In a private thread, add me by mentioning me there. Elsewhere, ask an admin to let me see the channel and "
-    "post in it, or use another channel."
-)
+        parts.append("`/videos list` links to it for as long as the video service keeps it.")
+    return " ".join(parts)
 
 
 def sent_video(job: Job, *, chosen: bool = False) -> str:

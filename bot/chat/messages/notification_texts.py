@@ -127,6 +127,8 @@ def _job_failed(event: events.JobFailed) -> str:
     reason = REASONS.get(FailureReason(event.failure), event.failure)
     why = f" (**{reason}**)" if event.detail is None else f". {failure_detail(event.detail, _DETAIL_MAX)}"
     prompt = escaped(event.prompt, _PROMPT_MAX)
+    if event.detail is not None and event.detail.is_violation:
+        why += " It counts as a blocked prompt."
     return f"❌ A video for {mention(event.user_id)} failed{why}\n> {prompt}"
 
 

@@ -360,7 +360,9 @@ _CANNOT_RECONCILE = {
         "That job hasn't failed, or has already been resumed, so there's nothing to reconcile."
     ),
     RecoveryProblem.NO_TASK: "That job already has another task, so there's nothing to find.",
-    RecoveryProblem.TOO_OLD: "That job's task is too old to ask about.",
+    RecoveryProblem.TOO_OLD: (
+        "That job's task is too old to ask about. Close the job with `/operator reconcile lost`."
+    ),
     RecoveryProblem.TASK_TAKEN: "Another job already has that task id. Nothing was changed; please check the id.",
     RecoveryProblem.ERASED: (
         "That job's member deleted their data, so there's nobody to make the video for. Close it with "

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from bot.chat.messages.reason_texts import text_of
+from bot.chat.messages.reason_texts import FREE, text_of
 from bot.media.picture_problems import MAX_PIXELS, PictureProblem, Size, UnusablePicture
 from bot.media.prepared_frame import MAX_INPUT_BYTES, MAX_SIDE, MIN_SIDE, PictureChanges
 
@@ -79,7 +79,7 @@ def _(picture: UnusablePicture) -> str:
         found_mb="too large" if picture.size_bytes is None else f"{_millions(picture.size_bytes)} MB",
         found_pixels=_megapixels(picture.size),
     )
-    return f"{why} Nothing was charged."
+    return f"{why} {FREE}"
 
 
 def picture_changes(changes: PictureChanges) -> str:

@@ -6,10 +6,10 @@ Foreign text is escaped. A list may not fit in a message, so each also has a pla
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from bot.chat.messages.audit_texts import NO_REASON, answer, ban_reason, shown_term
+from bot.chat.messages.audit_texts import NO_REASON, answer, ban_reason, shown_term, violation_pause
 from bot.chat.messages.markdown import choice_name, escaped, exact, fitting, mention, one_line, several
 from bot.domain.audit_log import AuditEntry
-from bot.domain.guilds import Ban, BlockedTerm, PolicyEntry, PolicyEntryKind
+from bot.domain.guilds import Ban, BlockedTerm, GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.services.admin.bans import Banned
 from bot.services.admin.policy import TermsBlocked
 
@@ -85,11 +85,14 @@ def terms_blocked(result: TermsBlocked) -> str:
     return text
 
 
-def blocked_terms(blocked: Sequence[BlockedTerm], pause: str) -> str:
-    """All blocked terms. pause: when they pause a member, in words."""
+def blocked_terms(blocked: Sequence[BlockedTerm], settings: GuildSettings) -> str:
+    """All blocked terms, and when they pause a member."""
     if not blocked:
         return "No words are blocked. Add some with `/video-admin words add`, separated by commas."
     plain, patterns = _sorted(blocked)
+    pause = violation_pause(
+        settings.violation_limit, settings.violation_pause_hours, refused_content=settings.refused_content_counts
+    )
     lines = [
         f"**{several(len(plain), 'word')} and {several(len(patterns), 'pattern')}** blocked in prompts",
         f"-# Pause for blocked prompts: {pause}.",

@@ -16,6 +16,9 @@ from bot.domain.money import USD_MAX, show_usd
 from bot.domain.orders import SEED_MAX, TextTooLong
 from bot.domain.terms import PATTERN_CHARS_MAX, WORD_CHARS_MAX, TermProblem, UnusableTerm
 
+FREE = "Nothing was charged."
+"""Ends every refusal of an order."""
+
 _TERM_MAX = 60
 _QUOTE_MAX = 300
 
@@ -27,7 +30,7 @@ _PROBLEMS: Mapping[Problem, str] = {
         "I can't read that as a length of time. Write a number and a unit, such as `30s`, `10m`, `12h`, `7d`, "
         "`2w` or `1d 12h`. Nothing was changed."
     ),
-    Problem.DURATION_TOO_LONG: f"That's too long: the maximum is {DURATION_MAX.days} days. Nothing was changed.",
+    Problem.DURATION_TOO_LONG: (f"That's too long: choose at most {DURATION_MAX.days} days. Nothing was changed."),
     Problem.AMOUNT_UNREADABLE: (
         "I can't read that as an amount in USD. Write it like `5` or `2.50`, without a comma or a minus sign."
     ),
@@ -48,10 +51,12 @@ _PROBLEMS: Mapping[Problem, str] = {
     Problem.VIDEO_ENDED: "That video has already ended, so there's nothing left to cancel.",
 }
 _APPROVAL_PROBLEMS: Mapping[ApprovalProblem, str] = {
-    ApprovalProblem.UNKNOWN: "I can't find that video in this server.",
+    ApprovalProblem.UNKNOWN: (
+        "I can't find that video in this server. `/video-admin jobs show` lists the current ones."
+    ),
     ApprovalProblem.EXPIRED: "That video waited for more than a day and has expired. The member can ask again.",
     ApprovalProblem.CANCELLED: "That video was cancelled, so there's nothing left to decide.",
-    ApprovalProblem.NOT_WAITING: "That video isn't waiting for a moderator any more.",
+    ApprovalProblem.NOT_WAITING: "That video isn't waiting for a moderator any more: there's nothing to decide.",
     ApprovalProblem.QUEUE_FULL: (
         "The bot's queue is full right now. The video is still waiting for you, so please approve it in a few "
         "minutes."
@@ -59,17 +64,17 @@ _APPROVAL_PROBLEMS: Mapping[ApprovalProblem, str] = {
 }
 _TERM_PROBLEMS: Mapping[TermProblem, str] = {
     TermProblem.WORD_TOO_LONG: (
-        f"“{{term}}” is too long: a word or phrase can have up to {WORD_CHARS_MAX} characters."
+        f"“{{term}}” is too long: a word or phrase can have up to {WORD_CHARS_MAX} characters. Please shorten it."
     ),
     TermProblem.NO_WORD: (
-        "There's no word in {named}. I look for letters, digits and emoji, not for punctuation."
+        "There's no word in {named}. I look for letters, digits and emoji, so please write some."
     ),
     TermProblem.PUNCTUATION_AT_THE_ENDS: (
         "“{term}” starts or ends with punctuation, which I ignore in words. "
         "Leave it out, or add it with `pattern: True`."
     ),
     TermProblem.PATTERN_LENGTH: (
-        f"A pattern can have 1 to {PATTERN_CHARS_MAX} characters; this one has {{length}}."
+        f"Please write a pattern of 1 to {PATTERN_CHARS_MAX} characters; this one has {{length}}."
     ),
     TermProblem.PATTERN_INVALID: (
         "I can't use that pattern{why}. Patterns are RE2 regular expressions, "
@@ -94,6 +99,12 @@ class Said(Reason):
     """A refusal that only the Discord side knows, with its text."""
 
     text: str
+
+
+def refused_order(reason: Reason) -> str:
+    """The reason for which an order was refused, and that it cost nothing."""
+    why, *consequence = text_of(reason).split("\n", 1)
+    return "\n".join([why if FREE in why else f"{why} {FREE}", *consequence])
 
 
 @singledispatch

@@ -55,7 +55,7 @@ def _(violation: policy.MemberBanned) -> str:
     ban, remedy = violation.ban, REMEDIES[violation.remedy]
     until = "" if ban.expires_at is None else f" until {exact(ban.expires_at)}"
     if violation.rule is policy.RuleName.MEMBER_PAUSED:
-        return f"You're paused{until}: too many of your prompts contained blocked words. {remedy}"
+        return f"You're paused{until}: too many of your prompts were blocked. {remedy}"
     reason = "" if ban.reason == NO_REASON else escaped(ban.reason, _REASON_MAX)
     why = f"Reason: {sentence(reason)}" if reason else "No reason was given."
     return f"You can't make videos in this server{until}. {why} {remedy}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import discord
 
-from bot.chat.messages.reason_texts import Said
+from bot.chat.messages.reason_texts import FREE, Said
 from bot.domain.errors import NotPossible
 
 _NAMES = {
@@ -33,7 +33,7 @@ def refuse_where_unpostable(interaction: discord.Interaction[Any]) -> None:
     missing = missing_permissions(interaction.app_permissions, thread=thread)
     if missing:
         needed = f"I can't post videos here: I need {_listed(missing)}."
-        raise NotPossible(Said(f"{needed} Ask an admin to allow that, or use another channel."))
+        raise NotPossible(Said(f"{needed} Ask an admin to allow that, or use another channel. {FREE}"))
 
 
 def refuse_unusable_log_channel(channel: discord.TextChannel) -> None:

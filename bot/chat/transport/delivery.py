@@ -69,7 +69,7 @@ class Delivery:
 
     async def answer_order(self, job: Job) -> bool:
         """See `bot.worker.stages.Messenger`."""
-        return await self._replies.change(job.id, member_texts.private_failure(job))
+        return await self._replies.change(job.id, member_texts.failure(job))
 
     async def post_video(self, job: Job, video: Path) -> int:
         """See `bot.worker.stages.Messenger`."""

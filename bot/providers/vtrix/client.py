@@ -24,6 +24,7 @@ import aiohttp
 from yarl import URL
 
 from bot.domain.errors import (
+    ContentRefused,
     OutcomeUnknown,
     UpstreamBusy,
     UpstreamClosed,
@@ -35,6 +36,7 @@ from bot.domain.errors import (
 from bot.domain.jobs import Frame, Order
 from bot.operations.clock import utc_now
 from bot.providers.base import Task, TaskStatus, Timeouts
+from bot.providers.content_refusals import is_content_refusal
 from bot.providers.downloads import Downloads
 from bot.providers.http_client import UNSENT, environment_proxy, retry_after_s
 from bot.providers.ssrf_guard import GuardedResolver, Network
@@ -286,6 +288,9 @@ class Vtrix:
         said = error.message or sanitize(response.reason or "", secret=self._key) or "no reason given"
         text = f"The gateway answered {response.status}: {said}"
         match response.status:
+            # Some gateways answer 403 for content as well: that is about one order, and must not stop all others.
+            case 403 if is_content_refusal(error.code, None):
+                return _refused(error, status=response.status)
             case 401 | 402 | 403 | 407:
                 return UpstreamClosed(text, status=response.status)
             case 429:
@@ -311,6 +316,7 @@ class Vtrix:
             cost_usd=parsed.cost_usd,
             error_code=error.code if error else None,
             error_message=error.message if error else None,
+            is_content_refused=error is not None and is_content_refusal(error.code, error.message),
             raw=parsed.raw,
         )
 
@@ -323,7 +329,8 @@ class Vtrix:
 
 def _refused(error: ErrorDetails, *, status: int) -> UpstreamRefused:
     message = error.message or f"The gateway refused without a reason (HTTP {status})."
-    return UpstreamRefused(message, code=error.code or str(status), said=error.message)
+    kind = ContentRefused if is_content_refusal(error.code, error.message) else UpstreamRefused
+    return kind(message, code=error.code or str(status), said=error.message)
 
 
 async def _read_capped(response: aiohttp.ClientResponse, body: bytearray) -> bytes:

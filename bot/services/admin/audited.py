@@ -73,6 +73,7 @@ _LOGGED_AS = {
     "approval_required": "needed",
     "violation_limit": "strikes",
     "violation_pause_hours": "pause_hours",
+    "refused_content_counts": "refused_content",
 }
 """What settings are called in the audit log, by their names in `GuildSettings`."""
 

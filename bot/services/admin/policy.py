@@ -127,9 +127,12 @@ class PolicyService(AuditedService):
                 raise NotPossible(AdminRefused(AdminProblem.NO_LOG_CHANNEL))
             return await tx.change(Action.APPROVAL_SET, approval_required=needed)
 
-    async def set_violation_limit(self, admin: Admin, limit: int | None, pause_hours: int | None) -> AuditEntry:
+    async def set_violation_limit(
+        self, admin: Admin, limit: int | None, pause_hours: int | None, *, refused_content: bool | None = None
+    ) -> AuditEntry:
         """Sets how many blocked prompts in a day pause a member, and for how long; None keeps a value.
 
+        refused_content: whether what the video service's moderation refuses counts as well.
         Raises: NotPossible if a value is out of bounds.
         """
         if limit is not None and not 0 <= limit <= VIOLATION_LIMIT_MAX:
@@ -142,6 +145,7 @@ class PolicyService(AuditedService):
                 Action.VIOLATION_LIMIT_SET,
                 violation_limit=own.violation_limit if limit is None else limit,
                 violation_pause_hours=own.violation_pause_hours if pause_hours is None else pause_hours,
+                refused_content_counts=own.refused_content_counts if refused_content is None else refused_content,
             )
 
 

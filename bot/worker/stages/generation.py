@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bot.domain.errors import (
+    ContentRefused,
     OutcomeUnknown,
     UpstreamBusy,
     UpstreamClosed,
@@ -52,8 +53,7 @@ async def submit(job: Job, context: StageContext) -> Outcome:
     try:
         task = await context.provider.submit(job.order, frame)
     except UpstreamRefused as error:
-        detail = FailureDetail(FailureCause.REFUSED_BY_SERVICE, quote=error.said, code=error.code)
-        return Fail(FailureReason.REFUSED, detail)
+        return Fail(FailureReason.REFUSED, _refusal(error, FailureCause.REFUSED_BY_SERVICE))
     except (UpstreamClosed, UpstreamBusy, UpstreamUnreached) as error:
         return _pause_submissions(error, gate.failures, context)
     except OutcomeUnknown as error:
@@ -84,7 +84,7 @@ async def poll(job: Job, context: StageContext) -> Outcome:
         task = await context.provider.status(job.upstream_id)
     except UpstreamRefused as error:
         if is_late and job.attempts + 1 >= context.config.refused_polls_min:
-            detail = FailureDetail(FailureCause.TASK_UNKNOWN, quote=error.said, code=error.code)
+            detail = _refusal(error, FailureCause.TASK_UNKNOWN)
             return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, detail))
         log.warning("job %s: poll refused: %s", job.id, error)
         return _retry_poll(job, context)
@@ -143,13 +143,20 @@ def _outcome_of(job: Job, task: Task, update: JobUpdate) -> Outcome:
     )
     if task.status is TaskStatus.FAILED:
         log.warning("job %s: its task failed: %s %s", job.id, task.error_code, task.error_message)
-        detail = FailureDetail(FailureCause.TASK_FAILED, quote=task.error_message, code=task.error_code)
+        cause = FailureCause.CONTENT_REFUSED if task.is_content_refused else FailureCause.TASK_FAILED
+        detail = FailureDetail(cause, quote=task.error_message, code=task.error_code)
         return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, detail, update))
     if job.cancel_requested:
         return MoveTo(JobState.CANCELLED, update)
     if task.video_url is None:
         return Fail(FailureReason.RESULT_UNUSABLE, FailureDetail(FailureCause.NO_VIDEO), update)
     return MoveTo(JobState.DELIVERING, update)
+
+
+def _refusal(error: UpstreamRefused, otherwise: FailureCause) -> FailureDetail:
+    """What a refusal means. otherwise: what one means that isn't about the content."""
+    cause = FailureCause.CONTENT_REFUSED if isinstance(error, ContentRefused) else otherwise
+    return FailureDetail(cause, quote=error.said, code=error.code)
 
 
 def _cancelled_or(job: Job, failure: Fail) -> Outcome:

@@ -41,6 +41,14 @@ PHRASES: dict[str, AuditedChange] = {
     "changed the pause for blocked prompts: after 3 in 24 hours, for 24 hours → never": change(
         Action.VIOLATION_LIMIT_SET, {"strikes": 3, "pause_hours": 24}, {"strikes": 0, "pause_hours": 24}
     ),
+    (
+        "changed the pause for blocked prompts: after 3 in 24 hours, for 24 hours → after 3 in 24 hours, for 24 "
+        "hours, counting what the video service's moderation refuses"
+    ): change(
+        Action.VIOLATION_LIMIT_SET,
+        {"strikes": 3, "pause_hours": 24, "refused_content": False},
+        {"strikes": 3, "pause_hours": 24, "refused_content": True},
+    ),
     "changed this server's limits: videos at once 2 (default) → 7, USD per day (whole server) no limit → $2.50": (
         change(
             Action.LIMITS_SET,

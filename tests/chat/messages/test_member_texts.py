@@ -94,10 +94,11 @@ def test_a_public_message_quotes_the_prompt_on_one_line(hostile: str, render: Ca
 @pytest.mark.parametrize("hostile", HOSTILE_TEXTS)
 def test_markup_in_an_upstreams_reason_is_inert(hostile: str) -> None:
     failed = job(JobState.FAILED, failure_detail=FailureDetail(FailureCause.IN_WORDS, hostile))
-    text = member_texts.failure(failed)
-    first_line = text.splitlines()[0].replace(MENTION, "", 1)
-    assert active_markup(first_line) == []
-    assert len(text.splitlines()) == 2
+    first_line, *others = member_texts.failure(failed).splitlines()
+    next_step = "You can ask for it again."
+    assert first_line.endswith(next_step)
+    assert active_markup(first_line.replace(MENTION, "", 1)) == []
+    assert others == ["> a fox runs", f"-# Job `{JOB.id}`"]
 
 
 @given(st.text(alphabet=st.one_of(st.characters(codec=None), st.sampled_from(sorted(MARKUP)))))
@@ -200,7 +201,7 @@ def test_the_longest_prompt_fits_every_message(given_job: Job, prompt: str) -> N
 def test_an_unapproved_prompt_is_not_shown(given_job: Job) -> None:
     text = member_texts.failure(given_job)
     assert "fox" not in text
-    assert len(text.splitlines()) == 1
+    assert len(text.splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_an_unapproved_prompt_is_not_shown(given_job: Job) -> None:
     ],
 )
 def test_a_prompt_that_was_approved_or_needed_no_approval_is_shown(given_job: Job) -> None:
-    assert member_texts.failure(given_job).endswith("\n> a fox runs")
+    assert "> a fox runs" in member_texts.failure(given_job).splitlines()
 
 
 def test_a_member_whose_video_an_admin_cancelled_is_told_why() -> None:
@@ -270,7 +271,7 @@ def test_a_failure_gives_its_detail_and_says_that_it_does_not_count(
         ),
         (
             FailureReason.REFUSED,
-            "your video didn't work. I don't know why. It doesn't",
+            "your video didn't work. The video service refused it. I don't know why. It doesn't",
         ),
     ],
 )
@@ -284,11 +285,33 @@ def test_a_failure_mentions_the_returned_credit_if_one_was_used() -> None:
     assert "The credit is back." in member_texts.failure(job(JobState.FAILED, credit_grant_id=3))
 
 
-def test_a_failure_gives_the_job_id_only_if_a_paid_task_may_exist() -> None:
+def test_only_where_a_paid_task_may_exist_can_the_operator_look_it_up() -> None:
     unknown = job(JobState.FAILED, failure_reason=FailureReason.OUTCOME_UNKNOWN)
     refused = job(JobState.FAILED, failure_reason=FailureReason.REFUSED)
-    assert f"as job `{JOB.id}`." in member_texts.failure(unknown)
+    assert "the operator can look this one up by its job id" in member_texts.failure(unknown)
     assert "operator" not in member_texts.failure(refused)
+
+
+def test_refused_content_is_blamed_on_the_picture_or_the_prompt_and_says_what_follows() -> None:
+    detail = FailureDetail(FailureCause.CONTENT_REFUSED, "Input data may contain inappropriate content.", code="X")
+    refused = job(JobState.FAILED, failure_reason=FailureReason.REFUSED, failure_detail=detail)
+    text = member_texts.failure(refused)
+    assert text.splitlines()[0] == (
+        f"{MENTION}, your video didn't work. The video service's moderation refused its picture or prompt: “Input "
+        "data may contain inappropriate content.”. It doesn't count against the quota. Change the prompt or use "
+        "another picture, then try again."
+    )
+    for counted, follows in (
+        (replace(detail, violations_left=2), "It counts like a blocked prompt here: 2 more and you'll be paused."),
+        (
+            replace(detail, violations_left=1),
+            "It counts like a blocked prompt here: one more and you'll be paused.",
+        ),
+        (replace(detail, paused_until=7), "It counts like a blocked prompt here, so you're paused until <t:7:f>."),
+    ):
+        assert member_texts.failure(replace(refused, failure_detail=counted)) == text.replace(
+            "then try again.", f"then try again. {follows}"
+        )
 
 
 def test_a_video_message_shows_requester_prompt_and_settings() -> None:

@@ -7,7 +7,7 @@ from bot.chat.messages.markdown import discord_length
 from bot.chat.permissions.option_validation import id_in
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.errors import NotPossible
-from bot.domain.guilds import BLOCKED_PROMPTS, Ban, BlockedTerm, PolicyEntry, PolicyEntryKind
+from bot.domain.guilds import BLOCKED_PROMPTS, Ban, BlockedTerm, GuildSettings, PolicyEntry, PolicyEntryKind
 from bot.domain.terms import choice_value
 from bot.services.admin.bans import Banned
 from bot.services.admin.policy import POLICY_ENTRIES_MAX, TermsBlocked
@@ -93,7 +93,10 @@ def test_any_number_of_added_terms_fits_a_message() -> None:
 def test_words_and_patterns_are_distinguished_in_message_and_file() -> None:
     blocked = [BlockedTerm("a*b", is_pattern=True), BlockedTerm("gore"), BlockedTerm("x_y_z")]
 
-    assert policy_texts.blocked_terms(blocked, "never").splitlines()[2:] == [r"gore, x\_y\_z", r"pattern a\*b"]
+    assert policy_texts.blocked_terms(blocked, GuildSettings()).splitlines()[2:] == [
+        r"gore, x\_y\_z",
+        r"pattern a\*b",
+    ]
     assert policy_texts.terms_file(blocked) == "gore\nx_y_z\npattern a*b\n"
 
 

@@ -227,10 +227,7 @@ def video_limit(name: LimitName, used: int = 5, most: int = 5, *, frees: bool = 
         ),
         (
             MemberBanned(RuleName.MEMBER_PAUSED, PAUSED),
-            (
-                f"You're paused until {THEN}: too many of your prompts contained blocked words. "
-                "Server admins can change this."
-            ),
+            (f"You're paused until {THEN}: too many of your prompts were blocked. Server admins can change this."),
         ),
         (
             RoleNotAllowed(RuleName.ROLE, None, (1, 2, 3)),

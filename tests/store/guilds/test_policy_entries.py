@@ -284,17 +284,22 @@ async def test_a_job_awaits_approval_if_approval_is_required(
 async def test_the_violation_limit_and_pause_are_set_independently(
     policy: PolicyService, database: Database
 ) -> None:
-    wanted = ((5, None), (None, 1), (0, None), (None, None))
-    done = [(await policy.set_violation_limit(ADMIN, *it)).change for it in wanted]
-
-    assert done[0].before == {"strikes": 3, "pause_hours": 24}
-    assert [it.after for it in done] == [
-        {"strikes": 5, "pause_hours": 24},
-        {"strikes": 5, "pause_hours": 1},
-        {"strikes": 0, "pause_hours": 1},
-        {"strikes": 0, "pause_hours": 1},
+    wanted = ((5, None, None), (None, 1, None), (None, None, True), (0, None, None), (None, None, None))
+    done = [
+        (await policy.set_violation_limit(ADMIN, limit, hours, refused_content=counts)).change
+        for limit, hours, counts in wanted
     ]
-    assert [it.is_change for it in done] == [True, True, True, False]
+
+    assert done[0].before == {"strikes": 3, "pause_hours": 24, "refused_content": False}
+    assert [it.after for it in done] == [
+        {"strikes": 5, "pause_hours": 24, "refused_content": False},
+        {"strikes": 5, "pause_hours": 1, "refused_content": False},
+        {"strikes": 5, "pause_hours": 1, "refused_content": True},
+        {"strikes": 0, "pause_hours": 1, "refused_content": True},
+        {"strikes": 0, "pause_hours": 1, "refused_content": True},
+    ]
+    assert [it.is_change for it in done] == [True, True, True, True, False]
+    assert (await settings(database)).refused_content_counts
     assert (await settings(database)).violation_pause_hours == 1
 
 

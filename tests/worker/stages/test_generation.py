@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from bot.domain.errors import (
+    ContentRefused,
     OutcomeUnknown,
     StoreError,
     UpstreamBusy,
@@ -147,6 +148,13 @@ async def test_a_refusal_gives_the_member_the_upstreams_message(stages: StageHar
     assert outcome.detail == FailureDetail(FailureCause.REFUSED_BY_SERVICE, "the prompt is unkind", code="E7")
 
 
+async def test_a_refusal_for_the_content_is_told_as_such(stages: StageHarness) -> None:
+    stages.provider.fail("submit", ContentRefused("400", code="DataInspectionFailed", said="too much"))
+    outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
+    detail = FailureDetail(FailureCause.CONTENT_REFUSED, "too much", code="DataInspectionFailed")
+    assert outcome == Fail(FailureReason.REFUSED, detail)
+
+
 @pytest.mark.parametrize("error", [CLOSED, KEYLESS, BUSY, UNREACHED])
 async def test_an_upstream_that_accepts_nothing_pauses_submissions(stages: StageHarness, error: Exception) -> None:
     stages.provider.fail("submit", error)
@@ -235,6 +243,16 @@ async def test_a_failed_task_fails_the_job_with_the_upstreams_message(stages: St
     assert outcome.reason is FailureReason.UPSTREAM_FAILED
     assert outcome.detail.cause is FailureCause.TASK_FAILED
     assert outcome.detail.quote == "the model stumbled"
+
+
+async def test_a_task_that_failed_for_its_content_is_told_as_such(stages: StageHarness) -> None:
+    job = await stages.running_job()
+    stages.provider.finish("task-1", TaskStatus.FAILED)
+    stages.provider.tasks["task-1"] = replace(stages.provider.tasks["task-1"], is_content_refused=True)
+    outcome = await poll(job, stages.context)
+    assert isinstance(outcome, Fail)
+    assert (outcome.reason, outcome.detail.cause) == (FailureReason.UPSTREAM_FAILED, FailureCause.CONTENT_REFUSED)
+    assert not outcome.cost_unknown
 
 
 @pytest.mark.parametrize(
