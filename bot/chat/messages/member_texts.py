@@ -125,6 +125,8 @@ def linked_video(job: Job, expires_at: datetime, *, chosen: bool = False) -> str
     shown = link("Your video", job.result_url or "")
     if shown is None:
         return None
+    if job.is_spoiler:
+        shown = f"||{shown}||"
     ready = _AS_CHOSEN if chosen else _NOT_THERE
     text = f"{ready} It's too large to send: {shown} (the link works until {relative(expires_at)})"
     whole = f"{text}\n{_prompt_and_options(job)}"

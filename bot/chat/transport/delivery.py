@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 
 import discord
 
-from bot.chat.messages import member_texts
+from bot.chat.messages import alt_texts, member_texts
 from bot.chat.order_replies import OrderReplies
 from bot.chat.posting import NO_PINGS, find_by_button, own_messages, translated, unless_deleted
 from bot.chat.upload_limits import DEFAULT_BYTES, UploadLimits
@@ -200,7 +200,7 @@ def video_file(job: Job, video: Path) -> discord.File:
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePath(job.picture_name or "").stem).lstrip(".")[:_STEM_MAX]
     is_named = re.search("[A-Za-z0-9]", stem) is not None
     name = stem if is_named else f"zoetrope-{job.id}"
-    return discord.File(video, filename=f"{name}.mp4", description=job.picture_alt_text)
+    return discord.File(video, filename=f"{name}.mp4", description=alt_texts.of_video(job))
 
 
 def _any_message_id(job: Job) -> int:

@@ -11,6 +11,7 @@ import discord
 
 from bot.chat.authorization import admin_of
 from bot.chat.context import Interaction, services_of
+from bot.chat.messages import alt_texts
 from bot.chat.messages.markdown import CONTENT_MAX, discord_length, escaped, mention, relative
 from bot.chat.posting import DISCORD_FAILED, NO_PINGS, find_by_button, translated, unless_deleted
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
@@ -128,7 +129,7 @@ class ApprovalCards:
                     io.BytesIO(frame.data),
                     filename="first-frame.png" if frame.mime == "image/png" else "first-frame.jpg",
                     spoiler=job.is_spoiler,
-                    description=job.picture_alt_text,
+                    description=alt_texts.of_picture(job),
                 ),
                 nonce=f"{job.id}-r",
                 view=approval_view(job.id),

@@ -8,7 +8,7 @@ import io
 
 import discord
 
-from bot.chat.messages import member_texts, status_texts
+from bot.chat.messages import alt_texts, member_texts, status_texts
 from bot.chat.views.member_buttons import ButtonKind, JobButton
 from bot.domain.jobs import Job
 from bot.domain.status_cards import StatusCard
@@ -22,7 +22,7 @@ def card_view(job: Job, card: StatusCard) -> discord.ui.LayoutView:
     container = discord.ui.Container[discord.ui.LayoutView](accent_color=status_texts.color(card))
     if card.has_thumbnail:
         picture = discord.ui.Thumbnail[discord.ui.LayoutView](
-            f"attachment://{THUMBNAIL}", description=job.picture_alt_text, spoiler=job.is_spoiler
+            f"attachment://{THUMBNAIL}", description=alt_texts.of_picture(job), spoiler=job.is_spoiler
         )
         container.add_item(discord.ui.Section(text, accessory=picture))
     else:
@@ -44,4 +44,4 @@ def failure_view(job: Job) -> discord.ui.LayoutView:
 
 def thumbnail_file(job: Job, thumbnail: bytes) -> discord.File:
     """The picture that a card shows."""
-    return discord.File(io.BytesIO(thumbnail), THUMBNAIL, description=job.picture_alt_text)
+    return discord.File(io.BytesIO(thumbnail), THUMBNAIL, description=alt_texts.of_picture(job))

@@ -54,9 +54,17 @@ async def test_a_link_is_sent_unchanged_and_with_its_end(
     await delivery.send_link(job, job.created_at + timedelta(hours=24))
 
     [message] = direct(server)
-    assert f"[Your video](<{LINK}>)" in message.content
+    assert f"||[Your video](<{LINK}>)||" in message.content
     assert f"<t:{int(job.created_at.timestamp()) + 86400}:R>" in message.content
     assert message.attachments == []
+
+
+async def test_a_link_to_a_video_that_is_no_spoiler_is_not_hidden(
+    server: DiscordServer, delivery: Delivery, job: Job
+) -> None:
+    await delivery.send_link(replace(job, picture_name="cat.jpg"), job.created_at)
+
+    assert "||" not in direct(server)[0].content
 
 
 @pytest.mark.parametrize("url", ["https://cdn.example/" + "a" * 2000, "https://cdn.example/狐.mp4"])

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from bot.chat.messages.markdown import discord_length
 from bot.chat.transport.client import RestClient
 from bot.chat.transport.delivery import Delivery, video_file
+from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.jobs import Job, JobState, Order, PictureLabels, new_job_id
 from bot.domain.orders import ALT_TEXT_MAX, PICTURE_NAME_MAX, picture_labels
+from bot.domain.status_cards import StatusCard
 from tests.discord_server import DiscordServer
 from tests.fakes import FRAME
 
@@ -33,6 +36,31 @@ async def test_the_video_of_a_spoilered_picture_is_a_spoiler_with_its_name_and_a
 
     [posted] = server.messages()[0].attachments
     assert (posted.upload.filename, posted.description) == ("SPOILER_the_end.final.mp4", "who did it")
+
+
+PROMPT = "<@1> **waves** roll in " + "🌊" * 800
+DERIVED = "<@1> **waves** roll in 🌊"
+
+
+async def test_without_an_alt_text_the_prompt_describes_every_file(
+    server: DiscordServer, client: RestClient, job: Job, tmp_path: Path
+) -> None:
+    job = replace(job, picture_alt_text=None, order=Order(PROMPT))
+    video = tmp_path / "fitted.mp4"
+    video.write_bytes(b"a video")
+    card = StatusCard(JobState.RUNNING, has_thumbnail=True)
+
+    await Delivery(client).post_video(job, video)
+    await Delivery(client).send_video(job, video)
+    await StatusMessages(client).show(job, card, b"a thumbnail", check_existing=False)
+    await ApprovalCards(client).post(job, FRAME, server.channel.id, check_existing=False)
+
+    sent = [*server.messages(), *server.messages(server.state.direct(server.member).id)]
+    described = [file.description or "" for message in sent for file in message.attachments]
+    assert sorted(text[: text.index(": ")] for text in described) == [
+        "A video", "A video", "The picture for a video", "The picture for a video",
+    ]  # fmt: skip
+    assert all(DERIVED in text and discord_length(text) <= ALT_TEXT_MAX for text in described)
 
 
 async def test_moderators_get_a_spoilered_picture_as_a_spoiler_too(
