@@ -37,8 +37,9 @@ _NOWHERE = frozenset({10003, 10004, 10013})
 _FILE_TOO_LARGE = 40005
 _LOCKED = frozenset({50083, 160005})
 """The thread is archived or locked: a moderator has to open it."""
-_TEMPORARY = frozenset({20016, 20028, 20029, 30046, 40003, 40004, 40062, 40333, 130000})
-"""Refusals that pass by themselves: slow mode, limits on writing, editing and direct messages, Discord's overload
+_TEMPORARY = frozenset({20016, 20022, 20028, 20029, 30046, 40003, 40004, 40006, 40062, 40333, 130000})
+"""Refusals that pass by themselves: slow mode (which spares bots so far), limits on writing, on editing (20022: in
+announcement channels) and on direct messages, what Discord has turned off for a while, and its overload
 (source: Discord's documentation of JSON error codes; 40333, "internal network error", comes from Cloudflare)."""
 _CLOCK_SKEW = timedelta(hours=2)
 """How far this machine's clock may be ahead of Discord's without a message being posted twice."""

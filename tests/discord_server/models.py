@@ -25,11 +25,17 @@ UPLOAD_LIMITS = {0: 10 * MIB, 1: 10 * MIB, 2: 50 * MIB, 3: 100 * MIB}
 MEMBER_PERMISSIONS = Permissions(
     view_channel=True,
     send_messages=True,
+    send_messages_in_threads=True,
+    connect=True,
     embed_links=True,
     attach_files=True,
     read_message_history=True,
     use_application_commands=True,
 )
+
+TEXT, VOICE, ANNOUNCEMENT, STAGE, FORUM = 0, 2, 5, 13, 15
+ANNOUNCEMENT_THREAD, PUBLIC_THREAD, PRIVATE_THREAD = 10, 11, 12
+VOICE_KINDS = frozenset({VOICE, STAGE})
 
 _counter = itertools.count()
 
@@ -104,8 +110,15 @@ class Role:
 
 @dataclass(eq=False)
 class Member:
+    """timed_out_until: until when moderators let them only read."""
+
     user: User
     roles: list[Role]
+    timed_out_until: datetime | None = None
+
+    @property
+    def is_timed_out(self) -> bool:
+        return self.timed_out_until is not None and self.timed_out_until > datetime.now(UTC)
 
     def json(self) -> Json:
         return {
@@ -115,7 +128,7 @@ class Member:
             "roles": [str(role.id) for role in self.roles],
             "joined_at": "2024-05-01T12:00:00+00:00",
             "premium_since": None,
-            "communication_disabled_until": None,
+            "communication_disabled_until": self.timed_out_until and self.timed_out_until.isoformat(),
             "deaf": False,
             "mute": False,
             "pending": False,
@@ -136,6 +149,7 @@ class Guild:
     roles: dict[int, Role] = field(default_factory=dict)
     members: dict[int, Member] = field(default_factory=dict)
     channels: dict[int, "Channel"] = field(default_factory=dict)
+    threads: dict[int, "Channel"] = field(default_factory=dict)
 
     @property
     def everyone(self) -> Role:
@@ -175,7 +189,7 @@ class Guild:
             "member_count": len(self.members),
             "members": [self.members[bot.id].json()],
             "channels": [channel.json() for channel in self.channels.values()],
-            "threads": [],
+            "threads": [thread.json() for thread in self.threads.values()],
             "presences": [],
             "voice_states": [],
             "stage_instances": [],
@@ -194,13 +208,19 @@ class Overwrite:
 
 @dataclass(eq=False)
 class Channel:
-    """A guild's text channel; with a `recipient`, direct messages to them: its guild is then a formality.
+    """A guild's channel or thread; with a `recipient`, direct messages to them: its guild is then a formality.
 
-    archived, locked: as a thread can be. A message wakes an archived one, where it is not locked as well.
+    kind: Discord's number of its type. parent: of a thread, the channel whose overwrites apply to it. members: the
+    ids of who is in a private thread. archived, locked: as a thread can be. A message wakes an archived one,
+    where it is not locked as well. slow_mode_s: bots are exempt (documentation, "Channel Object").
     """
 
     name: str
     guild: Guild
+    kind: int = TEXT
+    parent: "Channel | None" = None
+    members: set[int] = field(default_factory=set)
+    slow_mode_s: int = 0
     id: int = field(default_factory=snowflake)
     overwrites: dict[int, Overwrite] = field(default_factory=dict)  # by the id of a role or user
     recipient: User | None = None
@@ -210,17 +230,19 @@ class Channel:
     def json(self) -> Json:
         if self.recipient is not None:
             return {"id": str(self.id), "type": 1, "recipients": [self.recipient.json()], "last_message_id": None}
-        return {
+        return self._thread_json() | {
             "id": str(self.id),
-            "type": 0,
+            "type": self.kind,
             "guild_id": str(self.guild.id),
             "name": self.name,
             "topic": None,
             "position": 0,
             "nsfw": False,
-            "parent_id": None,
+            "parent_id": None if self.parent is None else str(self.parent.id),
             "last_message_id": None,
-            "rate_limit_per_user": 0,
+            "rate_limit_per_user": self.slow_mode_s,
+            "bitrate": 64_000,
+            "user_limit": 0,
             "flags": 0,
             "permission_overwrites": [
                 {
@@ -232,6 +254,34 @@ class Channel:
                 for target, overwrite in self.overwrites.items()
             ],
         }
+
+    def _thread_json(self) -> Json:
+        if self.parent is None:
+            return {}
+        metadata = {
+            "archived": self.archived,
+            "locked": self.locked,
+            "auto_archive_duration": 1440,
+            "archive_timestamp": timestamp(),
+        }
+        return {
+            "owner_id": str(self.guild.owner.id),
+            "message_count": 0,
+            "member_count": len(self.members),
+            "thread_metadata": metadata,
+        }
+
+    def admits(self, user: User) -> bool:
+        """Whether the user sees what is posted here, which takes more than a permission in two kinds of channels.
+
+        Text in voice needs CONNECT (discord-api-docs PR 5111), and a private thread a membership.
+        """
+        granted = self.permissions_of(user)
+        if self.kind in VOICE_KINDS and not granted.connect:
+            return False
+        if self.kind == PRIVATE_THREAD and user.id not in self.members and not granted.manage_threads:
+            return False
+        return granted.view_channel
 
     def permissions_of(self, user: User) -> Permissions:
         """Discord's own algorithm (discord.com/developers/docs/topics/permissions, "Permission Overwrites")."""
@@ -245,11 +295,14 @@ class Channel:
             return Permissions.all()
         groups = ([self.guild.id], [role.id for role in member.roles], [user.id])
         for group in groups:
-            found = [self.overwrites[target] for target in group if target in self.overwrites]
+            overwrites = self.overwrites if self.parent is None else self.parent.overwrites
+            found = [overwrites[target] for target in group if target in overwrites]
             for overwrite in found:
                 value &= ~overwrite.deny.value
             for overwrite in found:
                 value |= overwrite.allow.value
+        if member.is_timed_out:
+            value &= Permissions(view_channel=True, read_message_history=True).value
         return Permissions(value) if Permissions(value).view_channel else Permissions.none()
 
 

@@ -17,7 +17,7 @@ from tests.discord_server.commands import Commands
 from tests.discord_server.faults import Answer, Fault, FaultPhase, FaultScript, Hang, Reset, Truncated
 from tests.discord_server.gateway import Gateway
 from tests.discord_server.interactions import Interactions
-from tests.discord_server.models import ApiError, Json, Message, Upload, User, snowflake
+from tests.discord_server.models import FORUM, ApiError, Json, Message, Upload, User, snowflake
 from tests.discord_server.state import DiscordState
 
 API = "/api/v10"
@@ -246,8 +246,10 @@ class Rest:
     def _create_message(self, call: Call) -> Json:
         needs = {"send_messages": True} | ({"attach_files": True} if call.uploads else {})
         channel = self._state.channel(call.id("channel"), **needs)
-        if channel.locked:
+        if channel.locked and not channel.permissions_of(self._state.bot).manage_threads:
             raise ApiError(400, 160005, "The thread is locked")
+        if channel.kind == FORUM:
+            raise ApiError(400, 50008, "Cannot send messages in a non-text channel")
         channel.archived = False
         return self._state.send(channel, self._state.bot, call.payload, call.uploads).json()
 

@@ -15,6 +15,8 @@ from tests.discord_server.models import (
     EPHEMERAL,
     LOADING,
     MEMBER_PERMISSIONS,
+    PUBLIC_THREAD,
+    TEXT,
     ApiError,
     Attachment,
     Channel,
@@ -84,10 +86,18 @@ class DiscordState:
         self.guilds[guild.id] = guild
         return guild
 
-    def add_channel(self, guild: Guild, name: str, overwrites: Mapping[int, Overwrite] | None = None) -> Channel:
-        channel = Channel(name, guild, overwrites=dict(overwrites or {}))
+    def add_channel(
+        self, guild: Guild, name: str, overwrites: Mapping[int, Overwrite] | None = None, *, kind: int = TEXT
+    ) -> Channel:
+        channel = Channel(name, guild, kind, overwrites=dict(overwrites or {}))
         guild.channels[channel.id] = self.channels[channel.id] = channel
         return channel
+
+    def add_thread(self, parent: Channel, name: str, kind: int = PUBLIC_THREAD) -> Channel:
+        """A thread that the bot is in: a forum's post is one, too."""
+        thread = Channel(name, parent.guild, kind, parent, members={self.bot.id})
+        parent.guild.threads[thread.id] = self.channels[thread.id] = thread
+        return thread
 
     def add_member(self, guild: Guild, name: str, *, permissions: Permissions | None = None) -> User:
         """A new user in the guild; permissions: what their own role adds to @everyone's permissions."""
@@ -127,8 +137,10 @@ class DiscordState:
             raise ApiError(404, 10003, "Unknown Channel")
         channel = self.channels[channel_id]
         granted = channel.permissions_of(self.bot)
-        if not granted.view_channel:
+        if not channel.admits(self.bot):
             raise ApiError(403, 50001, "Missing Access")
+        if channel.parent is not None and needs.pop("send_messages", False):
+            needs["send_messages_in_threads"] = True
         if not granted >= Permissions(**needs):
             raise ApiError(403, 50013, "Missing Permissions")
         return channel

@@ -7,6 +7,7 @@ from typing import Any
 
 import discord
 
+from bot.chat.messages.markdown import relative
 from bot.chat.messages.reason_texts import FREE, Said
 from bot.domain.errors import NotPossible
 
@@ -17,6 +18,9 @@ _NAMES = {
     "attach_files": "Attach Files",
     "read_message_history": "Read Message History",
 }
+_VOICE = {"connect": "Connect"}
+"""Needed as well in the chats of voice channels and stages (discord-api-docs PR 5111)."""
+
 PERMISSIONS = discord.Permissions(**dict.fromkeys(_NAMES, True))
 """The permissions that the bot needs; the invite link asks for these only."""
 
@@ -29,8 +33,19 @@ def missing_permissions(granted: discord.Permissions, *, thread: bool) -> list[s
 
 def refuse_where_unpostable(interaction: discord.Interaction[Any]) -> None:
     """Refuses an order from a channel where the video couldn't be posted. Raises: NotPossible."""
-    thread = isinstance(interaction.channel, discord.Thread)
-    missing = missing_permissions(interaction.app_permissions, thread=thread)
+    granted, channel = interaction.app_permissions, interaction.channel
+    me = None if interaction.guild is None else interaction.guild.me
+    # While moderators have timed the bot out it may only read; its permissions come back by themselves.
+    if me is not None and me.timed_out_until is not None and me.is_timed_out():
+        ends = relative(me.timed_out_until)
+        why = f"I can't post videos here: I'm timed out in this server, which ends {ends}."
+        raise NotPossible(Said(f"{why} Try again then, or ask a moderator to end it. {FREE}"))
+    if isinstance(channel, discord.Thread) and channel.locked and not granted.manage_threads:
+        locked = "I can't post videos here: this thread is locked."
+        raise NotPossible(Said(f"{locked} Ask a moderator to unlock it, or use another channel. {FREE}"))
+    missing = missing_permissions(granted, thread=isinstance(channel, discord.Thread))
+    if isinstance(channel, discord.VoiceChannel | discord.StageChannel):
+        missing += [name for flag, name in _VOICE.items() if not getattr(granted, flag)]
     if missing:
         needed = f"I can't post videos here: I need {_listed(missing)}."
         raise NotPossible(Said(f"{needed} Ask an admin to allow that, or use another channel. {FREE}"))

@@ -119,13 +119,13 @@ def _beside_picture(job: Job, text: str, *, has_picture: bool) -> ui.Item[ui.Lay
     if not has_picture:
         return shown
     picture = ui.Thumbnail[ui.LayoutView](
-        f"attachment://{_file_name(job)}", description=job.picture_alt_text, spoiler=job.is_spoiler
+        f"attachment://{_file_name(job)}", description=alt_texts.of_picture(job), spoiler=job.is_spoiler
     )
     return ui.Section(shown, accessory=picture)
 
 
 def _picture(job: Job, thumbnail: bytes) -> discord.File:
-    return discord.File(io.BytesIO(thumbnail), _file_name(job), description=job.picture_alt_text)
+    return discord.File(io.BytesIO(thumbnail), _file_name(job), description=alt_texts.of_picture(job))
 
 
 def _file_name(job: Job) -> str:
