@@ -10,6 +10,7 @@ from discord import ui
 
 from bot.chat.authorization import requester
 from bot.chat.context import Interaction, services_of
+from bot.chat.messages import alt_texts
 from bot.chat.messages import video_list_texts as texts
 from bot.chat.messages.reason_texts import Said
 from bot.chat.views.member_buttons import ButtonKind, JobButton
