@@ -77,6 +77,15 @@ def _time(card: StatusCard) -> str:
         return "It takes longer than usual. It's still being made, and I keep checking."
     if likely_at is None or late_at is None:
         return "I can't tell yet when it's ready: I haven't seen enough videos being made lately."
-    if late_at - likely_at < timedelta(seconds=10):
+    spread = late_at - likely_at
+    if spread < timedelta(seconds=10):
         return f"Ready {relative(late_at)}."
-    return f"Ready {relative(likely_at)}, or {relative(late_at)} if it's a slow one."
+    return f"Ready {relative(likely_at)}, or {_about(spread)} later if it's a slow one."
+
+
+def _about(span: timedelta) -> str:
+    """A span in round numbers. Two of Discord's relative times might both read "in 2 minutes"."""
+    seconds = span.total_seconds()
+    if seconds < 55:  # noqa: PLR2004 - rounds to a minute from there on
+        return several(10 * round(seconds / 10), "second")
+    return several(max(1, round(seconds / 60)), "minute")

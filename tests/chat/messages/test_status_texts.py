@@ -50,7 +50,7 @@ def test_only_what_a_moderator_has_approved_or_need_not_is_shown() -> None:
 
 
 def test_a_queued_video_has_a_place_and_a_time() -> None:
-    times = f"Ready <t:{AT + 40}:R>, or <t:{AT + 100}:R> if it's a slow one."
+    times = f"Ready <t:{AT + 40}:R>, or 1 minute later if it's a slow one."
     assert says(StatusCard(JobState.QUEUED, replace(KNOWN, ahead=2)))[:2] == ["**2 videos** before it.", times]
     assert says(StatusCard(JobState.QUEUED, replace(KNOWN, ahead=0)))[:2] == ["It's next in line.", times]
 
@@ -69,6 +69,22 @@ def test_an_unusual_wait_names_no_time() -> None:
 def test_a_certain_time_is_named_once() -> None:
     certain = replace(KNOWN, late_at=NOW + timedelta(seconds=45))
     assert says(StatusCard(JobState.RUNNING, certain))[0] == f"Ready <t:{AT + 45}:R>."
+
+
+@pytest.mark.parametrize(
+    ("late_s", "said"),
+    [
+        (52, "10 seconds"),
+        (62, "20 seconds"),
+        (94, "50 seconds"),
+        (96, "1 minute"),
+        (130, "2 minutes"),
+        (340, "5 minutes"),
+    ],
+)
+def test_a_slow_one_is_told_by_how_much_later_it_is(late_s: int, said: str) -> None:
+    card = StatusCard(JobState.RUNNING, replace(KNOWN, late_at=NOW + timedelta(seconds=late_s)))
+    assert says(card)[0] == f"Ready <t:{AT + 40}:R>, or {said} later if it's a slow one."
 
 
 def test_a_bar_shows_how_much_of_the_wait_is_over() -> None:
