@@ -51,6 +51,7 @@ class Problem(Reason, Enum):
     PROMPT_EMPTY = auto()  # it has no visible character
     UNKNOWN_RESOLUTION = auto()
     SEED_OUT_OF_RANGE = auto()
+    VARIATIONS_OUT_OF_RANGE = auto()
     DURATION_UNREADABLE = auto()
     DURATION_TOO_LONG = auto()
     AMOUNT_UNREADABLE = auto()

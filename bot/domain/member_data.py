@@ -15,6 +15,7 @@ from bot.domain.guilds import Ban, LimitOverrides
 from bot.domain.jobs import Job
 from bot.domain.ledger import Entry
 from bot.domain.member_settings import MemberSettings
+from bot.domain.variations import Variation
 
 VERSION = 1
 """The export's version: goes up when a key changes its meaning or is removed."""
@@ -45,10 +46,11 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """A job and the upstream's last response about it."""
+    """A job, the upstream's last response about it, and its place among those that were ordered with it."""
 
     job: Job
     answer: Any
+    variation: Variation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,7 @@ def export_document(data: MemberData, at: datetime) -> dict[str, Any]:
 
 
 def _job(stored: StoredJob) -> dict[str, Any]:
-    job = stored.job
+    job, variation = stored.job, stored.variation
     return {
         "id": job.id,
         "state": job.state.value,
@@ -202,6 +204,9 @@ def _job(stored: StoredJob) -> dict[str, Any]:
         "seed": job.order.seed,
         "prompt_extend": job.order.prompt_extend,
         "watermark": job.order.watermark,
+        "variation_of": None if variation is None else variation.group_id,
+        "variation": None if variation is None else variation.position,
+        "variations": None if variation is None else variation.size,
         "picture_name": job.picture_name,
         "picture_alt_text": job.picture_alt_text,
         "asked_at": _time(job.created_at),

@@ -1,4 +1,4 @@
-"""Decides whether a member may have one more video, and why not. Pure.
+"""Decides whether a member may have one more video, or several at once, and why not. Pure.
 
 The store gathers a `QuotaContext` and decides in the transaction that adds the job, so that simultaneous requests
 can't pass a limit together. The limits of the operator and the server come before the member's: no credit and no
@@ -7,7 +7,7 @@ exemption lifts them.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -64,6 +64,10 @@ class Spent:
     usd_today: Decimal = Decimal(0)
     usd_month: Decimal = Decimal(0)
 
+    def with_one_more(self, estimate: Decimal) -> "Spent":
+        """With one more accepted video."""
+        return Spent(self.videos_today + 1, self.usd_today + estimate, self.usd_month + estimate)
+
 
 @dataclass(frozen=True, slots=True)
 class QuotaContext:
@@ -91,6 +95,27 @@ class QuotaContext:
     def max_queued_here(self) -> int:
         """One server may take a quarter of the queue, so that there is room for others."""
         return max(1, self.max_queued // 4)
+
+    def with_one_more(self, verdict: "WithinQuota", now: datetime) -> "QuotaContext":
+        """What the decision about the next video of the same order depends on, after one more was accepted."""
+        usage, grant_id = self.usage, verdict.credit_grant_id
+        usage = replace(
+            usage,
+            charged_at=(*usage.charged_at, now) if grant_id is None else usage.charged_at,
+            running=usage.running + 1,
+            credits=tuple(
+                replace(credit, left=credit.left - (credit.credit_grant_id == grant_id))
+                for credit in usage.credits
+            ),
+        )
+        return replace(
+            self,
+            usage=usage,
+            guild_spent=self.guild_spent.with_one_more(self.estimate),
+            total_spent=self.total_spent.with_one_more(self.estimate),
+            queued=self.queued + 1,
+            queued_here=self.queued_here + 1,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +176,34 @@ class TotalBudgetReached(LimitReached):
     """The video does not fit the operator's budget for all servers, whose amounts members don't see."""
 
     used_percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class FewerFit(LimitReached):
+    """Of several videos at once, only the first `fits` would be accepted.
+
+    by_credits: how many of these credits would pay for. reached: why the next one isn't accepted.
+    """
+
+    asked: int
+    fits: int
+    by_credits: int
+    reached: LimitReached
+
+
+def evaluate_together(context: QuotaContext, count: int, now: datetime) -> list[WithinQuota] | LimitReached:
+    """Whether so many videos may be made at once: all of them or none."""
+    accepted: list[WithinQuota] = []
+    while len(accepted) < count:
+        verdict = evaluate_quota(context, now)
+        if isinstance(verdict, LimitReached):
+            if not accepted:
+                return verdict
+            by_credits = sum(one.credit_grant_id is not None for one in accepted)
+            return FewerFit(verdict.limit, verdict.available_at, count, len(accepted), by_credits, verdict)
+        accepted.append(verdict)
+        context = context.with_one_more(verdict, now)
+    return accepted
 
 
 def evaluate_quota(context: QuotaContext, now: datetime) -> WithinQuota | LimitReached:

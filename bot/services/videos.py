@@ -7,7 +7,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -31,6 +31,7 @@ from bot.domain.member_settings import UNCHANGED, MemberSettings, SettingsOf, se
 from bot.domain.orders import check_order
 from bot.domain.policy import Consequence, PromptBlocked, Requester
 from bot.domain.repeats import KeptFrame, OrderChanges, repeated_job_id, repeated_order
+from bot.domain.variations import variations_of
 from bot.domain.video_list import VideoFilter, VideoPage
 from bot.media import charts
 from bot.media.prepared_frame import PictureChanges, PreparedFrame
@@ -67,7 +68,8 @@ class AcceptedOrder:
     """An accepted order. `changes`: what was changed about the picture.
 
     service_closed: the video service takes no orders at the moment, so this one waits. allowance: what the member
-    has left; None if that can't be read now. settings: the member's.
+    has left; None if that can't be read now. settings: the member's. others: the variations that were
+    ordered with `job`.
     """
 
     job: Job
@@ -75,6 +77,7 @@ class AcceptedOrder:
     service_closed: bool = False
     allowance: Allowance | None = None
     settings: MemberSettings = UNCHANGED
+    others: tuple[Job, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,17 +147,19 @@ class VideoService:
         read_picture: Callable[[], Awaitable[bytes]],
         *,
         picture: PictureLabels = UNLABELLED,
+        variations: int = 1,
         **options: Unpack[OrderOptions],
     ) -> AcceptedOrder:
         """Accepts an order: checks policy and quota, prepares the first frame and adds the job, all or nothing.
 
         read_picture: fetches the attachment's bytes; called only if everything else is valid. picture: what the
-        member called it.
+        member called it. variations: how many videos, each a job with a seed of its own.
         Raises: OrderRefused, RuleRefused, QuotaRefused, PictureRefused, NotPossible (it can't be stored).
         """
         settings = await self._settings(requester)
         order = check_order(**await self._with_defaults(options, requester, settings))
-        new = _new_job(new_job_id(), requester, order, settings.labels(picture))
+        labels = settings.labels(picture)
+        news = [_new_job(new_job_id(), requester, each, labels) for each in variations_of(order, variations)]
 
         async def prepare() -> tuple[Frame, PictureChanges]:
             async with self._picture_slots:
@@ -164,7 +169,7 @@ class VideoService:
                     prepared = await self._prepare_first_frame(data)
             return prepared.frame, prepared.changes
 
-        return await self._accept(new, requester, settings, prepare)
+        return await self._accept(news, requester, settings, prepare)
 
     async def order_again(
         self, job_id: str, requester: Requester, changes: OrderChanges, *, interaction_id: int
@@ -184,24 +189,24 @@ class VideoService:
         async def keep() -> tuple[KeptFrame, PictureChanges]:
             return KeptFrame(earlier.id), PictureChanges()
 
-        return await self._accept(new, requester, settings, keep)
+        return await self._accept([new], requester, settings, keep)
 
     async def _accept(
         self,
-        new: NewJob,
+        news: Sequence[NewJob],
         requester: Requester,
         settings: MemberSettings,
         prepare: Callable[[], Awaitable[tuple[Frame | KeptFrame, PictureChanges]]],
     ) -> AcceptedOrder:
-        """Accepts a valid order. prepare: makes its first frame, once it is clear that the order is allowed."""
-        order = new.order
+        """Accepts all jobs of a valid order. prepare: makes its first frame, once it is known to be allowed."""
+        order, count = news[0].order, len(news)
         try:
-            with self._count_in(requester) as others:
+            with self._count_in(requester, count) as others:
                 # Checked again in the transaction that adds the job; here it saves fetching pictures for nothing.
-                await self._store.check(requester, order, self._clock(), arriving=others)
+                await self._store.check(requester, order, self._clock(), arriving=others, count=count)
                 frame, changes = await prepare()
             service_closed = await self.is_service_closed()
-            job = await self._store.add(new, frame, requester, self._clock())
+            job, *rest = await self._store.add_together(news, frame, requester, self._clock())
         except (QuotaRefused, RuleRefused) as refused:
             consequence = await self._report(refused, requester, order)
             if not isinstance(refused.reason, PromptBlocked):
@@ -214,7 +219,8 @@ class VideoService:
         except StoreError as error:
             raise _not_stored(error) from error
         self._wake()
-        return AcceptedOrder(job, changes, service_closed, await self._what_is_left(requester), settings)
+        left = await self._what_is_left(requester)
+        return AcceptedOrder(job, changes, service_closed, left, settings, tuple(rest))
 
     async def _what_is_left(self, requester: Requester) -> Allowance | None:
         try:
@@ -373,15 +379,15 @@ class VideoService:
         return consequence
 
     @contextmanager
-    def _count_in(self, requester: Requester) -> Iterator[int]:
-        """Counts an order while it is being accepted; yields how many others this member has."""
+    def _count_in(self, requester: Requester, videos: int) -> Iterator[int]:
+        """Counts an order's videos while it is being accepted; yields how many others this member has."""
         key = requester.guild_id, requester.user_id
         others = self._arriving[key]
-        self._arriving[key] += 1
+        self._arriving[key] += videos
         try:
             yield others
         finally:
-            self._arriving[key] -= 1
+            self._arriving[key] -= videos
             if not self._arriving[key]:
                 del self._arriving[key]
 

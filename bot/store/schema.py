@@ -175,6 +175,16 @@ status_cards = Table(
     *required(UtcDateTime, "edited_at"),
 )
 
+# Jobs that were ordered together; see `bot.domain.variations.Variation`.
+variations = Table(
+    "variations",
+    metadata,
+    Column("job_id", StorableText, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    *required(StorableText, "group_id"),
+    *required(Integer, "position", "size"),
+)
+Index("ix_variations_group_id", variations.c.group_id)
+
 # `erasure_requested_at`: when the member asked for their data to be erased.
 members = Table(
     "members",

@@ -78,7 +78,8 @@ def test_the_export_has_these_keys() -> None:
     assert found["version"] == 1
     assert list(found["videos"][0]) == [
         "id", "state", "server_id", "channel_id", "prompt", "negative_prompt", "resolution", "seed",
-        "prompt_extend", "watermark", "picture_name", "picture_alt_text",
+        "prompt_extend", "watermark", "variation_of", "variation", "variations",
+        "picture_name", "picture_alt_text",
         "asked_at", "state_since", "submitted_at", "seen_running_at", "progress", "counted",
         "cancelled_by_request", "paid_with_credits", "estimate_usd", "cost_usd", "failure",
         "failure_cause", "failure_detail",

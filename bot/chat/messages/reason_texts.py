@@ -15,6 +15,7 @@ from bot.domain.jobs import Resolution
 from bot.domain.money import USD_MAX, show_usd
 from bot.domain.orders import SEED_MAX, TextTooLong
 from bot.domain.terms import PATTERN_CHARS_MAX, WORD_CHARS_MAX, TermProblem, UnusableTerm
+from bot.domain.variations import VARIATIONS_MAX
 
 FREE = "Nothing was charged."
 """Ends every refusal of an order."""
@@ -26,6 +27,7 @@ _PROBLEMS: Mapping[Problem, str] = {
     Problem.PROMPT_EMPTY: "Your prompt is empty. Describe in a few words what should happen in the video.",
     Problem.UNKNOWN_RESOLUTION: f"The resolution has to be {' or '.join(Resolution)}.",
     Problem.SEED_OUT_OF_RANGE: f"The seed has to be a whole number from 0 to {SEED_MAX}.",
+    Problem.VARIATIONS_OUT_OF_RANGE: f"You can ask for up to {VARIATIONS_MAX} variations at once.",
     Problem.DURATION_UNREADABLE: (
         "I can't read that as a length of time. Write a number and a unit, such as `30s`, `10m`, `12h`, `7d`, "
         "`2w` or `1d 12h`. Nothing was changed."

@@ -137,6 +137,50 @@ def _(reached: quotas.VideoLimitReached) -> str:
             )
 
 
+@text_of.register
+def _(reached: quotas.FewerFit) -> str:
+    fits = reached.fits
+    instead = "Leave `variations` out to make one video" if fits == 1 else f"Ask for `variations: {fits}`"
+    return f"{_room(reached)} {instead}. Nothing was charged. {REMEDIES[reached.remedy]}"
+
+
+def _room(fewer: quotas.FewerFit) -> str:
+    """For how many videos there is room, and why not for more."""
+    fits, asked, reached = fewer.fits, fewer.asked, fewer.reached
+    if isinstance(reached, quotas.VideoLimitReached):
+        before, maximum = reached.used - (fits - fewer.by_credits), reached.maximum
+        match reached.limit:
+            case quotas.LimitName.MAX_ACTIVE:
+                now = f"; {before} {'is' if before == 1 else 'are'} in progress now" if before > 0 else ""
+                videos = several(maximum, "video")
+                return (
+                    f"You can have {videos} in progress at a time, and each of the {asked} variations counts{now}."
+                )
+            case quotas.LimitName.VIDEOS_PER_WINDOW:
+                left = f"{fits} of {maximum} videos left in {_window(reached)}"
+                if fewer.by_credits:
+                    left = f"{several(fits, 'video')} left, credits included"
+                return f"You have {left}, and you asked for {asked}."
+            case quotas.LimitName.GUILD_VIDEOS_PER_DAY:
+                return f"This server has {fits} of its {maximum} videos left for today, and you asked for {asked}."
+            case _:
+                return (
+                    f"This server's share of the bot's queue has room for {fits} more, and you asked for {asked}."
+                )
+    match reached:
+        case quotas.BudgetReached() | quotas.TotalBudgetReached():
+            budget = f"{_PERIODS[reached.period]} budget"
+            if isinstance(reached, quotas.TotalBudgetReached):
+                whose = f"The bot's {budget}, which all servers share,"
+            elif reached.remedy is Remedy.ASK_OPERATOR:
+                whose = f"The operator's {budget} for this server"
+            else:
+                whose = f"This server's {budget}"
+            return f"{whose} has room for {fits} more, and you asked for {asked}."
+        case _:
+            return f"The bot's queue has room for {fits} more right now, and you asked for {asked}."
+
+
 def _window(reached: quotas.VideoLimitReached) -> str:
     return "while" if reached.window is None else window_text(reached.window)
 

@@ -1,4 +1,4 @@
-"""Decides whether a job is accepted: gathers what policy and limits depend on, inside the caller's transaction.
+"""Decides whether an order is accepted: gathers what policy and limits depend on, inside the caller's transaction.
 
 What is cheap to find out is asked first: only a prompt that would be accepted is searched for blocked terms.
 
@@ -28,11 +28,14 @@ from bot.store.schema import EVERYWHERE, IS_ACTIVE, jobs
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The job is accepted. state: queued, or awaiting approval. grant_id: the credit grant that pays, if any."""
+    """The order is accepted. state: queued, or awaiting approval. estimate: of each video.
+
+    grant_ids: for each video, the credit grant that pays for it, if any.
+    """
 
     state: JobState
     estimate: Decimal
-    grant_id: int | None
+    grant_ids: tuple[int | None, ...]
 
 
 async def admit(
@@ -43,11 +46,12 @@ async def admit(
     now: datetime,
     *,
     lock: bool,
+    count: int = 1,
     arriving: int = 0,
 ) -> Admitted:
-    """Accepts an order.
+    """Accepts an order of `count` videos, all or none.
 
-    lock: lock the operator state; without it, this is only a preview. arriving: the member's other orders that are
+    lock: lock the operator state; without it, this is only a preview. arriving: the member's other videos that are
     being accepted. Blocked terms are not searched for, see `refuse_blocked_prompt`.
     Raises: RuleRefused, QuotaRefused.
     """
@@ -60,7 +64,7 @@ async def admit(
     estimate = await ledger.expected_price(
         connection, order.resolution, operator_defaults.prices[order.resolution]
     )
-    verdict = quotas.evaluate_quota(
+    verdict = quotas.evaluate_together(
         QuotaContext(
             limits=limits,
             usage=replace(usage, running=usage.running + arriving),
@@ -74,12 +78,13 @@ async def admit(
             max_queued=operator_state.queue_limit(operator_defaults),
             estimate=estimate,
         ),
+        count,
         now,
     )
     if isinstance(verdict, LimitReached):
         raise QuotaRefused(verdict, limit=verdict.limit)
     state = JobState.AWAITING if guild.settings.approval_required else JobState.QUEUED
-    return Admitted(state, estimate, verdict.credit_grant_id)
+    return Admitted(state, estimate, tuple(each.credit_grant_id for each in verdict))
 
 
 async def refuse_blocked_prompt(database: Database, requester: Requester, prompt: str) -> None:

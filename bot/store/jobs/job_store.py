@@ -49,6 +49,7 @@ from bot.store.jobs import (
     rescheduling,
     submission_gate,
     transitions,
+    variations,
 )
 from bot.store.jobs.admission import Admitted
 from bot.store.jobs.due import ANYTHING, DueFor, Times
@@ -80,33 +81,49 @@ class JobStore:
         Raises: RuleRefused, QuotaRefused; NotPossible if its picture is not kept any more; StoreError if it was
         not accepted, CommitUnknown if that is unknown.
         """
-        # Again, as the terms may have changed while the picture was prepared; quick, as the search is cached.
-        await admission.refuse_blocked_prompt(self._db, requester, new.order.prompt)
-        try:
-            return await self._add(new, frame, requester, now)
-        except CommitUnknown as error:
-            job = await self._written(new.id)
-            if job is None:
-                raise StoreError(str(error)) from error
-            return job
+        return (await self.add_together([new], frame, requester, now))[0]
 
-    async def _add(self, new: NewJob, frame: Frame | KeptFrame, requester: Requester, now: datetime) -> Job:
+    async def add_together(
+        self, news: Sequence[NewJob], frame: Frame | KeptFrame, requester: Requester, now: datetime
+    ) -> list[Job]:
+        """Like `add`, for variations of one order: accepts all of them or none."""
+        # Again, as the terms may have changed while the picture was prepared; quick, as the search is cached.
+        await admission.refuse_blocked_prompt(self._db, requester, news[0].order.prompt)
+        try:
+            return await self._add(news, frame, requester, now)
+        except CommitUnknown as error:
+            written = await self._written(news[0].id)
+            if written is None:
+                raise StoreError(str(error)) from error
+            return [written, *[job for new in news[1:] if (job := await self.get(new.id)) is not None]]
+
+    async def _add(
+        self, news: Sequence[NewJob], frame: Frame | KeptFrame, requester: Requester, now: datetime
+    ) -> list[Job]:
+        order, added = news[0].order, list[Job]()
         async with self._db.write() as connection:
             if isinstance(frame, KeptFrame):
                 await guild_settings.lock_operator_state(connection)
-                if (earlier := await fetch_job(connection, jobs.c.id == new.id)) is not None:
-                    return earlier
+                earlier = [await fetch_job(connection, jobs.c.id == new.id) for new in news]
+                if known := [job for job in earlier if job is not None]:
+                    return known
             admitted = await admission.admit(
-                connection, self._operator_defaults, requester, new.order, now, lock=True
+                connection, self._operator_defaults, requester, order, now, lock=True, count=len(news)
             )
-            await connection.execute(insert(jobs).values(_new_row(new, admitted, now)))
-            await pictures.add(connection, new.id, frame, keep=self._operator_defaults.keeps_pictures)
-            job = await read_job(connection, new.id)
-            reserved = Amounts(1, 0 if admitted.grant_id is None else -1, admitted.estimate)
-            entry = ledger.job_entry(job, EntryKind.RESERVE, reserved, "accepted", now, new.user_id)
-            await ledger.write(connection, entry)
-            await budget_alerts.after_acceptance(connection, self._operator_defaults, admitted.estimate, now)
-            return job
+            for number, (new, grant_id) in enumerate(zip(news, admitted.grant_ids, strict=True)):
+                # A moment later each, so that they take their turns in order.
+                row = _new_row(new, admitted, grant_id, now + timedelta(microseconds=number))
+                await connection.execute(insert(jobs).values(row))
+                await pictures.add(connection, new.id, frame, keep=self._operator_defaults.keeps_pictures)
+                job = await read_job(connection, new.id)
+                reserved = Amounts(1, 0 if grant_id is None else -1, admitted.estimate)
+                entry = ledger.job_entry(job, EntryKind.RESERVE, reserved, "accepted", now, new.user_id)
+                await ledger.write(connection, entry)
+                await budget_alerts.after_acceptance(connection, self._operator_defaults, admitted.estimate, now)
+                added.append(job)
+            if len(news) > 1:
+                await variations.record(connection, [new.id for new in news])
+        return added
 
     async def _written(self, job_id: str) -> Job | None:
         """The job, if a transaction without a reply wrote it. Raises CommitUnknown."""
@@ -122,14 +139,24 @@ class JobStore:
                 detail = str(error)
         raise CommitUnknown(detail)
 
-    async def check(self, requester: Requester, order: Order, now: datetime, *, arriving: int) -> None:
-        """Checks whether the order would be accepted now; `arriving`: the member's others that are being accepted.
+    async def check(
+        self, requester: Requester, order: Order, now: datetime, *, arriving: int, count: int = 1
+    ) -> None:
+        """Checks whether the order would be accepted now.
 
+        arriving: the member's other videos that are being accepted. count: how many this order is for.
         Raises: RuleRefused, QuotaRefused.
         """
         async with self._db.read() as connection:
             await admission.admit(
-                connection, self._operator_defaults, requester, order, now, lock=False, arriving=arriving
+                connection,
+                self._operator_defaults,
+                requester,
+                order,
+                now,
+                lock=False,
+                count=count,
+                arriving=arriving,
             )
         await admission.refuse_blocked_prompt(self._db, requester, order.prompt)
 
@@ -358,7 +385,7 @@ class JobStore:
             await submission_gate.reopen(connection, now)
 
 
-def _new_row(new: NewJob, admitted: Admitted, now: datetime) -> dict[str, Any]:
+def _new_row(new: NewJob, admitted: Admitted, grant_id: int | None, now: datetime) -> dict[str, Any]:
     """The columns of a newly accepted job: due at once, and charged to its member."""
     return {
         **state_columns(admitted.state, now),
@@ -371,7 +398,7 @@ def _new_row(new: NewJob, admitted: Admitted, now: datetime) -> dict[str, Any]:
         "charged": True,
         "cancel_requested": False,
         "estimated_cost_usd": admitted.estimate,
-        "credit_grant_id": admitted.grant_id,
+        "credit_grant_id": grant_id,
         "picture_name": new.picture.name,
         "picture_alt_text": new.picture.alt_text,
     }

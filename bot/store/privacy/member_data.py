@@ -29,7 +29,7 @@ from bot.store.guilds.audit_log import audit_entry_of
 from bot.store.guilds.bans import ban_of
 from bot.store.guilds.limit_overrides import LimitTarget
 from bot.store.guilds.violations import WITHIN
-from bot.store.jobs import pictures, transitions
+from bot.store.jobs import pictures, transitions, variations
 from bot.store.jobs.rows import entry_of, job_of, select_jobs
 from bot.store.money.credit_grants import write_off
 from bot.store.privacy import anonymise
@@ -236,13 +236,13 @@ class _Reader:
         return MemberData(
             user_id=self._user_id,
             jobs=tuple(
-                StoredJob(job_of(row), row.upstream_response)
+                StoredJob(job_of(row), row.upstream_response, variations.place_in(row))
                 for row in await self._rows(
                     "videos",
                     jobs.c.user_id,
                     jobs.c.created_at,
                     jobs.c.id,
-                    query=select_jobs().add_columns(jobs.c.upstream_response),
+                    query=variations.with_place(select_jobs().add_columns(jobs.c.upstream_response)),
                 )
             ),
             pictures=tuple(

@@ -29,6 +29,7 @@ from bot.domain.policy import (
 from bot.domain.quotas import (
     BudgetReached,
     CooldownActive,
+    FewerFit,
     LimitName,
     LimitReached,
     TotalBudgetReached,
@@ -67,6 +68,12 @@ LIMITS: list[LimitReached] = [
     TotalBudgetReached(LimitName.TOTAL_USD_PER_DAY, None, 90),
     TotalBudgetReached(LimitName.TOTAL_USD_PER_MONTH, NOW, 90),
     LimitReached(LimitName.QUEUE, None),
+]
+LIMITS += [
+    FewerFit(one.limit, one.available_at, 4, fits, fits - 1, one)
+    for one in LIMITS
+    for fits in (1, 2, 3)
+    if one.limit not in {LimitName.COOLDOWN, LimitName.UNDELIVERED}
 ]
 POLICY: list[PolicyViolation] = [
     *(
@@ -163,6 +170,10 @@ def video_limit(name: LimitName, used: int = 5, most: int = 5, *, frees: bool = 
     return VideoLimitReached(name, NOW if frees else None, used, most, DAY)
 
 
+def fewer(reached: LimitReached, fits: int, by_credits: int = 0) -> FewerFit:
+    return FewerFit(reached.limit, reached.available_at, 4, fits, by_credits, reached)
+
+
 @pytest.mark.parametrize(
     ("reason", "text"),
     [
@@ -216,6 +227,42 @@ def video_limit(name: LimitName, used: int = 5, most: int = 5, *, frees: bool = 
             (
                 "This video doesn't fit the bot's monthly budget, which all servers share: 99% is used. "
                 "Waiting won't help. Only the bot's operator can change this."
+            ),
+        ),
+        (
+            fewer(video_limit(LimitName.VIDEOS_PER_WINDOW, 5, 5), fits=2),
+            (
+                "You have 2 of 5 videos left in 24 hours, and you asked for 4. Ask for `variations: 2`. "
+                "Nothing was charged. Server admins can change this."
+            ),
+        ),
+        (
+            fewer(video_limit(LimitName.VIDEOS_PER_WINDOW, 5, 5), fits=3, by_credits=2),
+            (
+                "You have 3 videos left, credits included, and you asked for 4. "
+                "Ask for `variations: 3`. Nothing was charged. Server admins can change this."
+            ),
+        ),
+        (
+            fewer(video_limit(LimitName.MAX_ACTIVE, 2, 2), fits=2),
+            (
+                "You can have 2 videos in progress at a time, and each of the 4 variations counts. "
+                "Ask for `variations: 2`. Nothing was charged. Server admins can change this."
+            ),
+        ),
+        (
+            fewer(video_limit(LimitName.MAX_ACTIVE, 2, 2), fits=1),
+            (
+                "You can have 2 videos in progress at a time, and each of the 4 variations counts; "
+                "1 is in progress now. Leave `variations` out to make one video. Nothing was charged. "
+                "Server admins can change this."
+            ),
+        ),
+        (
+            fewer(BudgetReached(LimitName.GRANTED_USD_PER_DAY, NOW, USD(1), USD(1), USD("0.2")), fits=3),
+            (
+                "The operator's daily budget for this server has room for 3 more, and you asked for 4. "
+                "Ask for `variations: 3`. Nothing was charged. Only the bot's operator can change this."
             ),
         ),
         (
