@@ -13,6 +13,7 @@ from bot.chat.messages import member_texts
 from bot.chat.permissions.channel_permissions import refuse_where_unpostable
 from bot.chat.permissions.option_validation import read_picture
 from bot.domain.orders import picture_labels
+from bot.domain.variations import VARIATIONS_MAX
 
 
 class Animate(commands.Cog):
@@ -28,6 +29,7 @@ class Animate(commands.Cog):
         seed="A number that helps you get a similar video again",
         prompt_extend="Let the model add detail to your prompt (default: as in /videos settings)",
         watermark="Put a watermark in the corner (default: as in /videos settings)",
+        variations="Make 2 to 4 different videos at once; each of them counts",
     )
     async def animate(
         self,
@@ -39,6 +41,7 @@ class Animate(commands.Cog):
         seed: Range[int, 0, 2_147_483_647] | None = None,
         prompt_extend: bool | None = None,  # noqa: FBT001 - a slash command's options
         watermark: bool | None = None,  # noqa: FBT001
+        variations: Range[int, 2, VARIATIONS_MAX] | None = None,
     ) -> None:
         """Takes the order and answers privately; the rest happens in the channel."""
         await interaction.response.defer(ephemeral=True)
@@ -49,6 +52,7 @@ class Animate(commands.Cog):
                 requester(interaction, admin=await may_manage(interaction, fresh=False)),
                 lambda: read_picture(image),
                 picture=picture_labels(image.filename, image.description, spoiler=image.flags.spoiler),
+                variations=1 if variations is None else variations,
                 prompt=prompt,
                 negative_prompt=negative_prompt,
                 resolution=resolution,
@@ -57,7 +61,7 @@ class Animate(commands.Cog):
                 watermark=watermark,
             )
         services.upload_limits.state(result.job.channel_id, interaction.filesize_limit)
-        async with services.replies.answering(result.job.id, interaction):
+        async with services.replies.answering(result.job.id, interaction, [job.id for job in result.others]):
             await interaction.edit_original_response(content=member_texts.accepted(result))
 
 

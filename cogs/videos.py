@@ -16,6 +16,7 @@ from bot.chat.views.persistent_button import row_of
 from bot.chat.views.persistent_form import handle_submission
 from bot.chat.views.result_buttons import EditForm, ResultButton, order_again
 from bot.chat.views.settings_panel import ResolutionSelect, SettingButton, panel
+from bot.chat.views.variation_buttons import CancelAllButton
 from bot.chat.views.video_list import FilterSelect, PageButton, show_details, show_page
 from bot.domain.limits import Allowance
 from bot.domain.video_list import VideoFilter
@@ -136,6 +137,6 @@ def _quota_file(allowance: Allowance, picture: bytes) -> discord.File:
 
 async def setup(bot: ServiceBot) -> None:
     """Called by discord.py when the extension is loaded."""
-    bot.add_dynamic_items(JobButton, ResultButton, EraseButton)
+    bot.add_dynamic_items(JobButton, ResultButton, CancelAllButton, EraseButton)
     bot.add_dynamic_items(PageButton, FilterSelect, SettingButton, ResolutionSelect)
     await bot.add_cog(Videos())

@@ -6,7 +6,7 @@ stays posted even if the response was lost. `fail` makes single calls go wrong.
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from bot.domain.approvals import Decision
 from bot.domain.errors import TooLargeToPost, UpstreamRefused
 from bot.domain.jobs import Frame, Job, JobState, Order
-from bot.domain.status_cards import StatusCard
+from bot.domain.status_cards import AnyCard, StatusCard, VariationsCard
 from bot.media.first_frame import prepare_first_frame
 from bot.media.prepared_frame import PreparedFrame
 from bot.operations.clock import Clock
@@ -192,30 +192,41 @@ class FakeMessenger(Faulty):
         self.actual_limit_bytes = 10_000_000
         self.answers_live = False
         self.cards: dict[str, StatusCard] = {}  # as shown last, by job
+        self.silent: set[str] = set()  # the jobs whose video pinged nobody
 
     def posted(self, kind: str, job: Job) -> list[Message]:
         return [one for one in self.messages.values() if (one.kind, one.job_id) == (kind, job.id)]
 
-    async def show(self, job: Job, card: StatusCard, thumbnail: bytes | None, *, check_existing: bool) -> int:
+    async def show(self, job: Job, card: AnyCard, thumbnail: bytes | None, *, check_existing: bool) -> int:
         async with self._call("show_status"):
             assert card.has_thumbnail == (thumbnail is not None)
-            self.cards[job.id] = card
+            self._note(job, card)
             message_id = job.status_message_id
             if message_id is None and check_existing:
-                message_id = self._find("status", job)
+                message_id = self._find_any(job, card.jobs if isinstance(card, VariationsCard) else ())
             if message_id is None:
                 return self._post("status", job)
             self.messages[message_id] = replace(self.messages[message_id], job_state=job.state)
         return message_id
 
-    async def edit(self, job: Job, card: StatusCard) -> None:
+    async def edit(self, job: Job, card: AnyCard) -> None:
         async with self._call("edit_status"):
+            self._note(job, card)
+
+    async def remove(self, job: Job, shared_with: Collection[str] = ()) -> None:
+        async with self._call("remove_status"):
+            others = [replace(job, id=job_id) for job_id in shared_with]
+            message_id = job.status_message_id or self._find_any(job, others)
+            self.messages.pop(message_id or 0, None)
+
+    def _note(self, job: Job, card: AnyCard) -> None:
+        if isinstance(card, VariationsCard):
+            self.cards |= {one.id: said for one, said in zip(card.jobs, card.cards, strict=True)}
+        else:
             self.cards[job.id] = card
 
-    async def remove(self, job: Job) -> None:
-        async with self._call("remove_status"):
-            message_id = job.status_message_id or self._find("status", job)
-            self.messages.pop(message_id or 0, None)
+    def _find_any(self, job: Job, others: Iterable[Job]) -> int | None:
+        return next((found for one in (job, *others) if (found := self._find("status", one)) is not None), None)
 
     async def close(self, job: Job) -> None:
         async with self._call("close_status"):
@@ -229,8 +240,10 @@ class FakeMessenger(Faulty):
             if not check_existing or self._find("failure", job) is None:
                 self._post("failure", job)
 
-    async def post_video(self, job: Job, video: Path) -> int:
+    async def post_video(self, job: Job, video: Path, *, pings: bool = True) -> int:
         async with self._call("post_video"):
+            if not pings:
+                self.silent.add(job.id)
             content = video.read_bytes()  # noqa: ASYNC240 - a few bytes
             if len(content) > self.actual_limit_bytes:
                 raise TooLargeToPost("too large", limit_bytes=self.actual_limit_bytes)
@@ -289,6 +302,12 @@ class FakeStatusCards(StatusCards):
 
     async def post(self, job: Job, *, check_existing: bool) -> int:
         return await self._messenger.show(job, StatusCard(job.state), None, check_existing=check_existing)
+
+    async def remove(self, job: Job) -> None:
+        await self._messenger.remove(job)
+
+    async def close(self, job: Job) -> None:
+        await self._messenger.close(job)
 
 
 def status_cards(store: JobStore, messenger: StatusMessenger, clock: Clock) -> StatusCards:
@@ -358,6 +377,7 @@ class FakeJobStore(Faulty, JobStore):
         super().__init__()
         self.frames: dict[str, Frame] = {}
         self.jobs: dict[str, Job] = {}
+        self.variations: list[Job] = []  # which were ordered together
         self.submission_gate = OPEN_GATE
 
     async def get(self, job_id: str) -> Job | None:
@@ -371,6 +391,9 @@ class FakeJobStore(Faulty, JobStore):
     async def gate(self) -> Gate:
         async with self._call("gate"):
             return self.submission_gate
+
+    async def ordered_with(self, job_id: str) -> list[Job]:
+        return self.variations if any(job.id == job_id for job in self.variations) else []
 
 
 def _recorded(

@@ -4,10 +4,11 @@ Discord limits how often messages are edited, and every edit costs requests, so 
 what its reader waits for.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bot.domain.jobs import JobState
+from bot.domain.jobs import Job, JobState
 from bot.domain.waiting import NOTHING_KNOWN, Wait
 
 SOONEST = timedelta(seconds=2)
@@ -77,6 +78,27 @@ class StatusCard:
             return now_said is not said
         late = self.wait.late_at or now_said
         return abs(now_said - said) > max(timedelta(seconds=10), (late - now_said) / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class VariationsCard:
+    """The one card of jobs that were ordered together: what it says about each of them, in their order."""
+
+    jobs: tuple[Job, ...]
+    cards: tuple[StatusCard, ...]
+
+    @property
+    def has_thumbnail(self) -> bool:
+        """Whether its message carries the picture."""
+        return any(card.has_thumbnail for card in self.cards)
+
+
+AnyCard = StatusCard | VariationsCard
+
+
+def shared_message_id(jobs: Sequence[Job]) -> int | None:
+    """The message with the card of these variations, as soon as one of them knows it."""
+    return next((job.status_message_id for job in jobs if job.status_message_id is not None), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,20 @@ class AcceptedOrder:
     settings: MemberSettings = UNCHANGED
     others: tuple[Job, ...] = ()
 
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """All of them."""
+        return self.job, *self.others
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledTogether:
+    """How many variations were cancelled: free ones, and paid ones. paid: how many were left alone."""
+
+    free: int
+    flagged: int
+    paid: int
+
 
 @dataclass(frozen=True, slots=True)
 class VideoDetails:
@@ -338,6 +352,28 @@ class VideoService:
             raise NotPossible(Problem.VIDEO_ENDED)
         self._wake()
         return result
+
+    async def cancel_together(self, job_id: str, requester: Requester, *, even_if_paid: bool) -> CancelledTogether:
+        """Cancels the member's own job and its variations, as `cancel` does each.
+
+        Raises: NotPossible if they are not theirs or have all ended.
+        """
+        job = await self.own_job(job_id, requester)
+        together = await self._store.ordered_with(job_id) or [job]
+        now = self._clock()
+        results = Counter(
+            [
+                await self._store.cancel(one.id, now, even_if_paid=even_if_paid)
+                for one in together
+                if not one.cancel_requested
+            ]
+        )
+        if results.keys() <= {CancelResult.ENDED}:
+            raise NotPossible(Problem.VIDEO_ENDED)
+        self._wake()
+        return CancelledTogether(
+            results[CancelResult.CANCELLED], results[CancelResult.FLAGGED], results[CancelResult.PAID]
+        )
 
     async def video_removed(self, job_id: str, message_id: int) -> None:
         """Records that the message with the job's video was removed: its status must not link to it any more."""

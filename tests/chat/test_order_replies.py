@@ -65,6 +65,18 @@ async def test_the_first_answer_never_overwrites_a_later_one() -> None:
     assert interaction.shown == ["Got it!", "it failed"]
 
 
+async def test_variations_share_an_answer_which_tells_the_end_of_each() -> None:
+    replies, interaction = OrderReplies(), FakeInteraction()
+    shared: Any = interaction
+    async with replies.answering("job-1", shared, ["job-2", "job-3"]):
+        interaction.shown.append("Got it!")
+
+    assert await replies.change("job-2", "the second failed")
+    assert await replies.change("job-3", "the third failed")
+
+    assert interaction.shown == ["Got it!", "the second failed", "the second failed\nthe third failed"]
+
+
 async def test_an_answer_that_can_not_be_changed_is_no_error() -> None:
     replies, interaction = OrderReplies(), FakeInteraction(error=discord.DiscordServerError(_Response(), "503"))
     await answered(replies, interaction)

@@ -41,6 +41,7 @@ async def test_the_options_of_animate_have_the_models_limits(declared: dict[str,
         "seed": {"type": WHOLE_NUMBER, "required": False, "min_value": 0, "max_value": 2_147_483_647},
         "prompt_extend": {"type": YES_OR_NO, "required": False},
         "watermark": {"type": YES_OR_NO, "required": False},
+        "variations": {"type": WHOLE_NUMBER, "required": False, "min_value": 2, "max_value": 4},
     }
 
 

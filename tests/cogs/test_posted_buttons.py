@@ -11,6 +11,8 @@ from tests.chat.some_services import some_services
 POSTED = [
     "zoetrope:cancel:s3cq1bXw-9_ZkQ0A",
     "zoetrope:spend:s3cq1bXw-9_ZkQ0A",
+    "zoetrope:cancelall:s3cq1bXw-9_ZkQ0A",
+    "zoetrope:spendall:s3cq1bXw-9_ZkQ0A",
     "zoetrope:status:s3cq1bXw-9_ZkQ0A",
     "zoetrope:video:s3cq1bXw-9_ZkQ0A",
     "zoetrope:note:s3cq1bXw-9_ZkQ0A",

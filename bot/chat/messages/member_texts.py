@@ -170,11 +170,10 @@ def _where_it_appears(settings: MemberSettings, channel: str) -> str:
 def accepted(result: AcceptedOrder, *, here: bool = True) -> str:
     """The private answer to an accepted order. here: whether it was asked for in its channel."""
     channel = "this channel" if here else f"<#{result.job.channel_id}>"
-    waits = _KEPT if result.service_closed else ""
-    if result.job.state is JobState.AWAITING:
-        waits = _AWAITS
-    lines = [" ".join(filter(None, ("Got it!", waits, _where_it_appears(result.settings, channel))))]
-    if result.job.credit_grant_id is not None:
+    lines = [_accepted_together(result, channel) if result.others else _accepted(result, channel)]
+    if (paid := sum(job.credit_grant_id is not None for job in result.jobs)) and result.others:
+        lines.append(f"You've used all your videos for now, so {several(paid, 'credit')} paid for the rest.")
+    elif paid:
         lines.append("You've used all your videos for now, so this one takes a credit.")
     elif (
         result.allowance is not None and (left := result.allowance.usage.left(result.allowance.limits)) is not None
@@ -185,6 +184,33 @@ def accepted(result: AcceptedOrder, *, here: bool = True) -> str:
     if result.changes:
         lines.append(picture_changes(result.changes))
     return "\n".join(lines)
+
+
+def _accepted(result: AcceptedOrder, channel: str) -> str:
+    waits = _KEPT if result.service_closed else ""
+    if result.job.state is JobState.AWAITING:
+        waits = _AWAITS
+    return " ".join(filter(None, ("Got it!", waits, _where_it_appears(result.settings, channel))))
+
+
+def _accepted_together(result: AcceptedOrder, channel: str) -> str:
+    videos = several(len(result.jobs), "variation")
+    where = _where_they_appear(result.settings, channel)
+    if result.job.state is JobState.AWAITING:
+        return (
+            f"Got it! A moderator has to approve your {videos} first. Waiting is free, and after a day without an "
+            f"answer they expire. {where}"
+        )
+    if result.service_closed:
+        return f"Got it! {SERVICE_CLOSED} Your {videos} are kept and start when the service is back. {where}"
+    return f"Got it! {videos} are on their way. {where}"
+
+
+def _where_they_appear(settings: MemberSettings, channel: str) -> str:
+    if settings.direct:
+        return f"I'll send you each as a direct message; if you take none, they appear in {channel}."
+    ping = ", and I'll ping you for the first" if settings.pings else ". I won't ping you, as you chose"
+    return f"Each appears in {channel} as soon as it's ready{ping}."
 
 
 def quota(result: Allowance) -> str:

@@ -45,8 +45,13 @@ def card_text(job: Job, card: StatusCard) -> str:
         lines.append(f"> {escaped(job.order.prompt, CARD_PROMPT_MAX)}")
     lines += _what_it_waits_for(job, card)
     if card.bar is not None:
-        lines.append("▰" * card.bar + "▱" * (BAR_STEPS - card.bar))
+        lines.append(bar_of(card.bar))
     return "\n".join(lines)
+
+
+def bar_of(filled: int) -> str:
+    """A bar with so many of its steps filled."""
+    return "▰" * filled + "▱" * (BAR_STEPS - filled)
 
 
 def _what_it_waits_for(job: Job, card: StatusCard) -> list[str]:

@@ -71,12 +71,13 @@ class Delivery:
         """See `bot.worker.stages.Messenger`."""
         return await self._replies.change(job.id, member_texts.failure(job))
 
-    async def post_video(self, job: Job, video: Path) -> int:
+    async def post_video(self, job: Job, video: Path, *, pings: bool = True) -> int:
         """See `bot.worker.stages.Messenger`."""
         settings = await self._settings_of(job.user_id)
         with translated():
             text = member_texts.video(job)
-            return (await self._send_video(job, self._channel(job), text, video, job.id, settings)).id
+            channel = self._channel(job)
+            return (await self._send_video(job, channel, text, video, job.id, settings, pings=pings)).id
 
     async def send_video(self, job: Job, video: Path) -> DirectMessage:
         """See `bot.worker.stages.Messenger`."""
@@ -142,6 +143,8 @@ class Delivery:
         video: Path | None,
         nonce: str,
         settings: MemberSettings,
+        *,
+        pings: bool = True,
     ) -> discord.Message:
         try:
             with translated():
@@ -150,7 +153,7 @@ class Delivery:
                     files=[] if video is None else [video_file(job, video)],
                     nonce=nonce,
                     view=result_row(job.id),
-                    allowed_mentions=_pings(job, settings),
+                    allowed_mentions=_pings(job, settings) if pings else NO_PINGS,
                     silent=not settings.pings and isinstance(channel, discord.DMChannel),
                 )
         except TooLargeToPost as error:

@@ -189,6 +189,11 @@ class JobStore:
         async with self._db.read() as connection:
             return await fetch_job(connection, jobs.c.id == job_id)
 
+    async def ordered_with(self, job_id: str) -> list[Job]:
+        """The job and its variations, in their order; nothing if it was ordered alone."""
+        async with self._db.read() as connection:
+            return await variations.ordered_with(connection, job_id)
+
     async def frame(self, job_id: str) -> Frame | None:
         """The job's first frame; None once it is deleted."""
         columns = select(first_frames.c.data, first_frames.c.mime, first_frames.c.thumbnail)

@@ -1,20 +1,23 @@
 """What the status cards of jobs in progress say, and what it depends on, for every worker on the database."""
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, exists, insert, select, update
 
 from bot.domain.jobs import ENDED, Job, JobState, Resolution
 from bot.domain.status_cards import ShownCard, StatusCard
 from bot.domain.waiting import InProgress, Wait
 from bot.store.engine import Connection, Database
-from bot.store.jobs import submission_gate
-from bot.store.jobs.rows import fetch_job, job_of, select_jobs
+from bot.store.jobs import submission_gate, variations
+from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.jobs.submission_gate import Gate
 from bot.store.schema import IS_ACTIVE, first_frames, jobs, status_cards
+from bot.store.schema import variations as places
 
 _CARD_STATES = (JobState.QUEUED, JobState.SUBMITTING, JobState.RUNNING, JobState.DELIVERING)
 """States in which a card changes by itself. One that awaits a moderator stays as it is."""
@@ -26,12 +29,16 @@ _FLAGS = ("service_closed", "is_cancelled", "has_thumbnail")
 
 @dataclass(frozen=True, slots=True)
 class JobsInProgress:
-    """All jobs in progress. cancelled: the ids of those that their members cancelled. shown: the cards, by id."""
+    """All jobs in progress. cancelled: the ids of those that their members cancelled. shown: the cards, by id.
+
+    together: the jobs that share a card, in their order: the state of each by its id, of ended ones too.
+    """
 
     jobs: list[InProgress]
     cancelled: frozenset[str]
     shown: Mapping[str, ShownCard]
     gate: Gate
+    together: list[dict[str, JobState]]
 
 
 class StatusCardStore:
@@ -42,20 +49,30 @@ class StatusCardStore:
 
     async def in_progress(self) -> JobsInProgress:
         """What all cards depend on."""
-        columns = (jobs.c[name] for name in (*_JOB_COLUMNS, "channel_id", "cancel_requested"))
-        query = (
-            select(*columns, *status_cards.c)
-            .outerjoin(status_cards, status_cards.c.job_id == jobs.c.id)
-            .where(IS_ACTIVE, jobs.c.state.in_(_CARD_STATES))
+        columns = [jobs.c[name] for name in (*_JOB_COLUMNS, "channel_id", "cancel_requested")]
+        cards_of_jobs = select(*columns, *status_cards.c)
+        query = cards_of_jobs.outerjoin(status_cards, status_cards.c.job_id == jobs.c.id).where(
+            IS_ACTIVE, jobs.c.state.in_(_CARD_STATES)
+        )
+        # Of an ended job, only a card that it shares is still shown.
+        ended = cards_of_jobs.join_from(status_cards, jobs, jobs.c.id == status_cards.c.job_id).where(
+            jobs.c.state.in_(sorted(ENDED))
         )
         async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
+            rows = (await connection.execute(variations.with_place(query))).all()
+            shared = any(row.group_id is not None for row in rows)
+            also = (await connection.execute(variations.with_place(ended))).all() if shared else []
             gate = await submission_gate.get_gate(connection, lock=False)
         return JobsInProgress(
             [_in_progress(row) for row in rows],
             frozenset(row.id for row in rows if row.cancel_requested),
-            {row.id: ShownCard(row.id, row.channel_id, _card(row), row.edited_at) for row in rows if row.job_id},
+            {
+                row.id: ShownCard(row.id, row.channel_id, _card(row), row.edited_at)
+                for row in (*rows, *also)
+                if row.job_id
+            },
             gate,
+            _together(rows, also),
         )
 
     async def jobs(self, ids: Iterable[str]) -> list[Job]:
@@ -71,25 +88,56 @@ class StatusCardStore:
             thumbnail: bytes | None = await connection.scalar(query)
         return thumbnail
 
-    async def show(self, job_id: str, card: StatusCard, now: datetime) -> None:
-        """Records the card of a message that was just posted or edited, if the job is in progress."""
-        async with self._database.write() as connection:
-            job = await fetch_job(connection, jobs.c.id == job_id, lock=True)
-            if job is not None and job.state not in ENDED:
-                await connection.execute(delete(status_cards).where(status_cards.c.job_id == job_id))
-                await connection.execute(insert(status_cards).values(_columns(card, now) | {"job_id": job_id}))
+    async def ordered_with(self, job_id: str) -> list[Job]:
+        """The job and its variations, in their order; nothing if it was ordered alone."""
+        async with self._database.read() as connection:
+            return await variations.ordered_with(connection, job_id)
 
-    async def claim(self, shown: ShownCard, card: StatusCard, now: datetime) -> bool:
-        """Records that the shown card is about to be edited to this one; False if another worker was quicker."""
-        is_same = (status_cards.c.job_id == shown.job_id) & (status_cards.c.edited_at == shown.edited_at)
+    async def show(self, cards: Mapping[str, StatusCard], now: datetime) -> None:
+        """Records what a message that was just posted or edited says about each job, if one is in progress."""
+        of_these = jobs.c.id.in_(list(cards))
+        locked = select(jobs.c.state).where(of_these).order_by(jobs.c.id).with_for_update()
         async with self._database.write() as connection:
-            changed = await connection.execute(update(status_cards).where(is_same).values(_columns(card, now)))
-            return changed.rowcount == 1
+            if all(state in ENDED for state in await connection.scalars(locked)):
+                return
+            await connection.execute(delete(status_cards).where(status_cards.c.job_id.in_(list(cards))))
+            rows = [_columns(card, now) | {"job_id": job_id} for job_id, card in cards.items()]
+            await connection.execute(insert(status_cards), rows)
+
+    async def claim(self, shown: Mapping[str, ShownCard], cards: Mapping[str, StatusCard], now: datetime) -> bool:
+        """Records that the shown cards of one message are about to be edited; False if another worker was quicker.
+
+        cards: what they will say.
+        """
+        first, *others = sorted(cards)  # whoever changes the first one has claimed all
+        is_same = (status_cards.c.job_id == first) & (status_cards.c.edited_at == shown[first].edited_at)
+        async with self._database.write() as connection:
+            change = update(status_cards).where(is_same).values(_columns(cards[first], now))
+            if (await connection.execute(change)).rowcount != 1:
+                return False
+            for job_id in others:
+                change = update(status_cards).where(status_cards.c.job_id == job_id)
+                await connection.execute(change.values(_columns(cards[job_id], now)))
+        return True
+
+    async def forget_shared(self, job_ids: Collection[str]) -> None:
+        """Deletes the cards of variations that have all ended."""
+        async with self._database.write() as connection:
+            await connection.execute(delete(status_cards).where(status_cards.c.job_id.in_(list(job_ids))))
 
 
 async def forget(connection: Connection, job_id: str) -> None:
-    """Deletes the card of a job that ended, inside the caller's transaction."""
-    await connection.execute(delete(status_cards).where(status_cards.c.job_id == job_id))
+    """Deletes the card of a job that ended, inside the caller's transaction; one that it shares is kept."""
+    is_shared = exists(select(places.c.job_id).where(places.c.job_id == job_id))
+    await connection.execute(delete(status_cards).where(status_cards.c.job_id == job_id, ~is_shared))
+
+
+def _together(*found: Iterable[Row[Any]]) -> list[dict[str, JobState]]:
+    groups: defaultdict[str, list[tuple[int, str, JobState]]] = defaultdict(list)
+    for row in itertools.chain(*found):
+        if row.group_id is not None:
+            groups[row.group_id].append((row.position, row.id, JobState(row.state)))
+    return [{job_id: state for _, job_id, state in sorted(members)} for members in groups.values()]
 
 
 def _in_progress(row: Row[Any]) -> InProgress:

@@ -23,10 +23,16 @@ async def record(connection: Connection, job_ids: Sequence[str]) -> None:
     await connection.execute(insert(variations), rows)
 
 
-async def place_of(connection: Connection, job_id: str) -> Variation | None:
-    """The job's place among those that were ordered with it; None if it was ordered alone."""
-    query = with_place(select(jobs.c.id)).where(jobs.c.id == job_id)
-    return place_in((await connection.execute(query)).one())
+async def ordered_with(connection: Connection, job_id: str) -> list[Job]:
+    """The job and its variations, in their order; nothing if it was ordered alone."""
+    of_its_group = select(variations.c.group_id).where(variations.c.job_id == job_id).scalar_subquery()
+    query = (
+        select_jobs()
+        .join(variations, variations.c.job_id == jobs.c.id)
+        .where(variations.c.group_id == of_its_group)
+        .order_by(variations.c.position)
+    )
+    return [job_of(row) for row in await connection.execute(query)]
 
 
 def with_place(query: Select[Any]) -> Select[Any]:
@@ -37,14 +43,3 @@ def with_place(query: Select[Any]) -> Select[Any]:
 def place_in(row: Row[Any]) -> Variation | None:
     """The place of the job in this row; None if it was ordered alone."""
     return None if row.group_id is None else Variation(row.group_id, row.position, row.size)
-
-
-async def jobs_of(connection: Connection, group_id: str) -> list[Job]:
-    """The jobs of a group in their order."""
-    query = (
-        select_jobs()
-        .join(variations, variations.c.job_id == jobs.c.id)
-        .where(variations.c.group_id == group_id)
-        .order_by(variations.c.position)
-    )
-    return [job_of(row) for row in await connection.execute(query)]

@@ -41,8 +41,11 @@ class Messenger(Protocol):
         """Tells the member, with a ping, that the job failed and why."""
         ...
 
-    async def post_video(self, job: Job, video: Path) -> int:
-        """Posts the finished video; returns the message's id. Also raises TooLargeToPost."""
+    async def post_video(self, job: Job, video: Path, *, pings: bool = True) -> int:
+        """Posts the finished video; returns the message's id. Also raises TooLargeToPost.
+
+        pings: whether its member is notified.
+        """
         ...
 
     async def find_video(self, job: Job) -> int | None:

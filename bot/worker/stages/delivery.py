@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -265,7 +266,14 @@ async def _deliver_to_channel(job: Job, url: str, context: StageContext, *, perh
         video = folder / "video.mp4"
         await context.provider.download(url, video)
         fitted = await _fit(video, await context.messenger.upload_limit_bytes(job), context)
-        return _delivered(await _post_fitting(job, context.messenger.post_video, video, fitted, context))
+        post = partial(context.messenger.post_video, pings=await _is_first(job, context))
+        return _delivered(await _post_fitting(job, post, video, fitted, context))
+
+
+async def _is_first(job: Job, context: StageContext) -> bool:
+    """Whether none of the job's variations is delivered yet. Its member is called only once."""
+    together = await context.store.ordered_with(job.id)
+    return not any(one.state is JobState.DELIVERED for one in together if one.id != job.id)
 
 
 async def _deliver_to_member(job: Job, url: str, why: FailureDetail, context: StageContext) -> Outcome:

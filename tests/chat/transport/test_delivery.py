@@ -122,6 +122,16 @@ async def test_the_video_is_posted_with_a_ping_for_its_requester_alone(
     assert attachment.upload.data.endswith(b"x" * 1000)
 
 
+async def test_a_further_variation_is_posted_without_a_ping(
+    server: DiscordServer, delivery: Delivery, job: Job, video: Path
+) -> None:
+    await delivery.post_video(job, video, pings=False)
+
+    message = only_message(server)
+    assert f"<@{job.user_id}>" in message.content
+    assert message.allowed_mentions == {"parse": []}
+
+
 async def test_posting_the_video_twice_within_minutes_makes_one_message(
     server: DiscordServer, delivery: Delivery, job: Job, video: Path
 ) -> None:

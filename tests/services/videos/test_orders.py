@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
 
@@ -6,6 +7,7 @@ import pytest
 from PIL import Image
 
 from bot.domain.errors import (
+    NotPossible,
     OrderRefused,
     PictureRefused,
     QuotaRefused,
@@ -17,7 +19,7 @@ from bot.domain.jobs import (
     Order,
     Resolution,
 )
-from bot.domain.quotas import LimitName
+from bot.domain.quotas import FewerFit, LimitName
 from bot.media.first_frame import prepare_first_frame
 from bot.media.prepared_frame import PictureChanges, PreparedFrame
 from bot.services.videos import MAX_DECODERS, VideoService
@@ -226,3 +228,57 @@ async def test_if_approval_is_required_a_job_awaits_a_moderator(
     accepted = await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
     assert accepted.job.state is JobState.AWAITING
     assert wakes.count == 1
+
+
+async def test_variations_take_one_picture_and_one_wake(service: VideoService, wakes: WakeCounter) -> None:
+    attachment = Attachment(picture())
+
+    accepted = await service.accept(MEMBER, attachment.read, prompt="a fox", seed=7, variations=2)
+
+    assert [job.order.seed for job in accepted.jobs] == [7, 8]
+    assert accepted.jobs == (accepted.job, *accepted.others)
+    assert accepted.allowance is not None
+    assert accepted.allowance.usage.left(accepted.allowance.limits) == 0
+    assert (attachment.fetched, wakes.count) == (1, 1)
+
+
+async def test_more_variations_than_fit_are_refused_before_the_picture_is_fetched(
+    service: VideoService, store: JobStore
+) -> None:
+    attachment = Attachment(b"not a picture")
+
+    with pytest.raises(QuotaRefused) as refused:
+        await service.accept(MEMBER, attachment.read, prompt="a fox", variations=3)
+
+    assert isinstance(refused.value.reason, FewerFit)
+    assert refused.value.reason.fits == 2
+    assert attachment.fetched == 0
+    assert await store.recent(10, 1, 10) == []
+
+
+async def test_variations_that_are_being_accepted_count_against_the_next_order(service: VideoService) -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow_picture() -> bytes:
+        arrived.set()
+        await go_on.wait()
+        return picture()
+
+    first = asyncio.create_task(service.accept(MEMBER, slow_picture, prompt="a fox", variations=2))
+    await arrived.wait()
+    with pytest.raises(QuotaRefused):
+        await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")
+    go_on.set()
+
+    assert len((await first).jobs) == 2
+
+
+async def test_all_variations_are_cancelled_at_once_and_nobody_elses(service: VideoService) -> None:
+    job, other = (await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox", variations=2)).jobs
+
+    with pytest.raises(NotPossible):
+        await service.cancel_together(job.id, replace(MEMBER, user_id=2), even_if_paid=True)
+    result = await service.cancel_together(other.id, MEMBER, even_if_paid=False)
+    assert (result.free, result.flagged, result.paid) == (2, 0, 0)
+    with pytest.raises(NotPossible):
+        await service.cancel_together(job.id, MEMBER, even_if_paid=False)

@@ -39,8 +39,8 @@ async def test_a_shown_card_is_read_as_it_was_written(
 ) -> None:
     job = await add_waiting(store)
 
-    await cards.show(job.id, StatusCard(JobState.QUEUED), NOW)
-    await cards.show(job.id, card, NOW + SECOND)
+    await cards.show({job.id: StatusCard(JobState.QUEUED)}, NOW)
+    await cards.show({job.id: card}, NOW + SECOND)
 
     shown = (await cards.in_progress()).shown[job.id]
     assert (shown.channel_id, shown.card, shown.edited_at) == (job.channel_id, card, NOW + SECOND)
@@ -48,11 +48,11 @@ async def test_a_shown_card_is_read_as_it_was_written(
 
 async def test_an_edit_is_claimed_by_one_worker_only(store: JobStore, cards: StatusCardStore) -> None:
     job = await add_waiting(store)
-    await cards.show(job.id, StatusCard(JobState.QUEUED), NOW)
+    await cards.show({job.id: StatusCard(JobState.QUEUED)}, NOW)
     shown = (await cards.in_progress()).shown[job.id]
 
-    assert await cards.claim(shown, CARD, NOW + SECOND)
-    assert not await cards.claim(shown, CARD, NOW + 2 * SECOND)
+    assert await cards.claim({job.id: shown}, {job.id: CARD}, NOW + SECOND)
+    assert not await cards.claim({job.id: shown}, {job.id: CARD}, NOW + 2 * SECOND)
     assert (await cards.in_progress()).shown[job.id].edited_at == NOW + SECOND
 
 
@@ -69,14 +69,14 @@ async def test_the_card_of_a_job_that_ended_is_forgotten(
     database: Database, store: JobStore, cards: StatusCardStore, state: JobState, end: MoveTo | Fail | None
 ) -> None:
     job = await bring_to(store, state)
-    await cards.show(job.id, CARD, NOW)
+    await cards.show({job.id: CARD}, NOW)
     if end is None:
         await store.cancel(job.id, NOW, even_if_paid=False)
     else:
         await store.apply(job, end, NOW)
 
     assert await card_count(database) == 0
-    await cards.show(job.id, CARD, NOW)  # by a stage that was slow
+    await cards.show({job.id: CARD}, NOW)  # by a stage that was slow
     assert await card_count(database) == 0
 
 

@@ -17,6 +17,7 @@ from bot.store.jobs import variations
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
 from bot.store.schema import EVERYWHERE, first_frames
+from bot.store.schema import jobs as jobs_table
 from bot.store.schema import variations as variations_table
 from tests.store.factories import (
     FRAME,
@@ -60,14 +61,14 @@ async def test_each_is_a_job_with_its_seed_its_picture_and_its_reservation(store
 
 
 async def test_they_know_of_each_other_and_a_job_that_was_ordered_alone_of_none(store: JobStore) -> None:
-    alone, jobs = await add(store, user_id=2), await order(store, 2)
+    alone, (first, second) = await add(store, user_id=2), await order(store, 2)
 
     async with store._db.read() as connection:
-        places = [await variations.place_of(connection, job.id) for job in (alone, *jobs)]
-        group = await variations.jobs_of(connection, jobs[0].id)
+        places = await connection.execute(variations.with_place(select(jobs_table.c.id)))
+        by_id = {row.id: variations.place_in(row) for row in places}
 
-    assert places == [None, Variation(jobs[0].id, 1, 2), Variation(jobs[0].id, 2, 2)]
-    assert group == jobs
+    assert by_id == {alone.id: None, first.id: Variation(first.id, 1, 2), second.id: Variation(first.id, 2, 2)}
+    assert [await store.ordered_with(job.id) for job in (alone, first, second)] == [[], *[[first, second]] * 2]
 
 
 async def test_they_take_their_turns_in_order(store: JobStore) -> None:

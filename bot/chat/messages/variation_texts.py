@@ -1,0 +1,120 @@
+"""The words on the one card of variations, and the answers about them. Pure."""
+
+from collections.abc import Mapping
+
+from bot.chat.messages.markdown import escaped, mention, relative, several
+from bot.chat.messages.member_texts import video_link
+from bot.chat.messages.status_texts import CARD_PROMPT_MAX, SERVICE_CLOSED, bar_of, color
+from bot.domain.approvals import APPROVAL_TIMEOUT
+from bot.domain.jobs import FailureReason, Job, JobState
+from bot.domain.status_cards import StatusCard, VariationsCard
+
+_STAGES = {
+    JobState.AWAITING: "🛂 waiting for a moderator",
+    JobState.QUEUED: "⏳ in the queue",
+    JobState.SUBMITTING: "📤 starting",
+    JobState.RUNNING: "🎞️ being made",
+    JobState.DELIVERING: "📬 being posted",
+    JobState.CANCELLED: "🚫 cancelled",
+}
+
+FAILURES: Mapping[FailureReason, str] = {
+    FailureReason.REFUSED: "the video service refused it",
+    FailureReason.OUTCOME_UNKNOWN: "the video service's answer was lost",
+    FailureReason.UPSTREAM_FAILED: "the video service couldn't make it",
+    FailureReason.TIMED_OUT: "it took too long",
+    FailureReason.RESULT_UNUSABLE: "there's no video I could post",
+    FailureReason.UNDELIVERABLE: "it couldn't be posted",
+    FailureReason.ABANDONED: "something kept failing on my side",
+    FailureReason.DECLINED: "a moderator declined it",
+    FailureReason.EXPIRED: "no moderator answered",
+    FailureReason.LOST: "the video service has no trace of it",
+}
+"""Why a variation failed, in a few words; the message about its failure says more."""
+
+_FURTHEST_FIRST = (
+    JobState.DELIVERING,
+    JobState.RUNNING,
+    JobState.SUBMITTING,
+    JobState.QUEUED,
+    JobState.AWAITING,
+)
+
+
+def card_color(card: VariationsCard) -> int | None:
+    """The card's accent color, as 0xRRGGBB: that of the variation that is furthest on its way."""
+    active = [one for one in card.cards if one.state in _FURTHEST_FIRST]
+    return color(min(active, key=lambda one: _FURTHEST_FIRST.index(one.state))) if active else None
+
+
+def card_text(card: VariationsCard) -> str:
+    """What the card says above its buttons."""
+    first = card.jobs[0]
+    lines = [f"### 🎲 {several(len(card.jobs), 'variation')}", f"Videos for {mention(first.user_id)}"]
+    # What a moderator may not have approved, or somebody removed with a video, isn't shown.
+    if not any(job.is_removed or job.state is JobState.AWAITING for job in card.jobs):
+        lines.append(f"> {escaped(first.order.prompt, CARD_PROMPT_MAX)}")
+    for number, (job, one) in enumerate(zip(card.jobs, card.cards, strict=True), 1):
+        lines.append(f"**{number}.** {' · '.join(_line(job, one))}")
+    if any(one.is_held_up for one in card.cards):
+        lines.append(f"{SERVICE_CLOSED} They are kept and start when the service is back.")
+    if any(one.state is JobState.AWAITING for one in card.cards):
+        expiry = relative(first.created_at + APPROVAL_TIMEOUT)
+        lines.append(f"Waiting is free. Without an answer they expire {expiry}.")
+    return "\n".join(lines)
+
+
+def _line(job: Job, card: StatusCard) -> list[str]:
+    """What the card says about one of them."""
+    match card.state:
+        case JobState.DELIVERED:
+            address = video_link(job)
+            return ["🗑️ removed" if job.is_removed or address is None else f"✅ [ready]({address})"]
+        case JobState.FAILED:
+            why = FAILURES.get(job.failure_reason or FailureReason.ABANDONED)
+            return [f"❌ {why}", "doesn't count"]
+        case _ if card.is_cancelled:
+            return [_STAGES[JobState.CANCELLED], "it was already paid for, so it counts"]
+        case _ if card.is_held_up:
+            return ["⏸️ waiting for the video service"]
+    said = [_STAGES[card.state]]
+    wait = card.wait
+    if card.state is JobState.QUEUED and wait.ahead is not None:
+        said.append(f"**{several(wait.ahead, 'video')}** before it" if wait.ahead else "next in line")
+    if card.state in {JobState.QUEUED, JobState.SUBMITTING, JobState.RUNNING}:
+        if wait.is_unusual:
+            said.append("takes longer than usual")
+        elif wait.late_at is not None:
+            said.append(f"ready {relative(wait.likely_at or wait.late_at)}")
+    if card.state is JobState.RUNNING and card.bar is not None:
+        said.append(bar_of(card.bar))
+    return said
+
+
+def cancelled(free: int, paid: int, *, asks: bool) -> str:
+    """The answer to who cancels all of them. free: they had not started. paid: they are made already.
+
+    asks: whether those are still to be cancelled, which is asked first.
+    """
+    lines = []
+    if free:
+        counts = "It hadn't started, so it's free and doesn't count." if free == 1 else _FREE
+        lines.append(f"Cancelled {several(free, 'video')}. {counts}")
+    if paid and asks:
+        lines.append(f"{several(paid, 'video')} {_ASKS_ONE if paid == 1 else _ASKS}")
+    elif paid:
+        lines.append(f"Cancelled {several(paid, 'video')} {_PAID_ONE if paid == 1 else _PAID}")
+    return "\n".join(lines)
+
+
+_FREE = "They hadn't started, so they're free and don't count."
+_PAID_ONE = "that was already being made. It won't be posted, but it was paid for, so it counts."
+_PAID = "that were already being made. They won't be posted, but they were paid for, so they count."
+_ASKS_ONE = (
+    "is already being made and paid for, so it can't be stopped. If you cancel it, it still counts, and it won't "
+    "be posted."
+)
+_ASKS = (
+    "are already being made and paid for, so they can't be stopped. If you cancel them, they still count, and "
+    "they won't be posted."
+)
