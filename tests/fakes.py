@@ -324,6 +324,7 @@ class ApprovalRequest:
     channel_id: int
     frame: Frame
     closed: tuple[Job, Decision | None] | None = None
+    count: int = 1
 
 
 class FakeApprovalMessenger(Faulty):
@@ -336,16 +337,17 @@ class FakeApprovalMessenger(Faulty):
     def requests_for(self, job: Job) -> list[ApprovalRequest]:
         return [one for one in self.requests.values() if one.job_id == job.id]
 
-    async def post(self, job: Job, frame: Frame, channel_id: int, *, check_existing: bool) -> int:
+    async def post(self, job: Job, frame: Frame, channel_id: int, *, check_existing: bool, count: int = 1) -> int:
         async with self._call("post"):
             if check_existing and (existing := self.requests_for(job)):
                 return existing[0].id
             message_id = 5000 + len(self.requests)
-            self.requests[message_id] = ApprovalRequest(message_id, job.id, channel_id, frame)
+            self.requests[message_id] = ApprovalRequest(message_id, job.id, channel_id, frame, count=count)
         return message_id
 
-    async def close(self, job: Job, decision: Decision | None, channel_id: int) -> None:
+    async def close(self, job: Job, decision: Decision | None, channel_id: int, *, count: int = 1) -> None:
         async with self._call("close"):
+            assert all(one.count == count for one in self.requests_for(job))
             unclosed = [one for one in self.requests_for(job) if one.closed is None]
             found = unclosed[0] if job.approval_message_id is None and unclosed else None
             request = self.requests.get(job.approval_message_id or 0, found)

@@ -32,19 +32,20 @@ _LONGEST_OUTCOME = 200
 """Room for the line that shows the decision."""
 
 
-def question(job: Job) -> str:
-    """What the moderators are asked: who wants what, and how long they have."""
+def question(job: Job, count: int = 1) -> str:
+    """What the moderators are asked: who wants what, and how long they have. count: of how many variations."""
     order = job.order
     numbers = [order.resolution.value]
-    if order.seed is not None:
+    if order.seed is not None and count == 1:
         numbers.append(f"seed {order.seed}")
     if not order.prompt_extend:
         numbers.append("prompt not extended")
     if order.watermark:
         numbers.append("watermark")
     if job.estimated_cost_usd is not None:
-        numbers.append(f"about {show_usd(job.estimated_cost_usd)}")
-    head = f"🔍 {mention(job.user_id)} would like a video in <#{job.channel_id}>.\n> {escaped(order.prompt)}"
+        numbers.append(f"about {show_usd(job.estimated_cost_usd * count)}")
+    wish = "a video" if count == 1 else f"{count} variations of a video"
+    head = f"🔍 {mention(job.user_id)} would like {wish} in <#{job.channel_id}>.\n> {escaped(order.prompt)}"
     foot = f"\n-# {' · '.join(numbers)}"
     if order.negative_prompt:
         unwanted = "\n> -# without: "
@@ -54,16 +55,16 @@ def question(job: Job) -> str:
     return head + foot
 
 
-def asked(job: Job) -> str:
+def asked(job: Job, count: int = 1) -> str:
     """The question while it is open."""
-    return (
-        f"{question(job)}\nIf nobody answers, it expires {relative(job.created_at + APPROVAL_TIMEOUT)} at no cost."
-    )
+    ends = relative(job.created_at + APPROVAL_TIMEOUT)
+    it_expires = "it expires" if count == 1 else "they expire"
+    return f"{question(job, count)}\nIf nobody answers, {it_expires} {ends} at no cost."
 
 
-def answered(job: Job, decision: Decision | None) -> str:
+def answered(job: Job, decision: Decision | None, count: int = 1) -> str:
     """The question and its outcome."""
-    return f"{question(job)}\n{_outcome(job, decision)}"
+    return f"{question(job, count)}\n{_outcome(job, decision)}"
 
 
 def _outcome(job: Job, decision: Decision | None) -> str:
@@ -82,7 +83,7 @@ class ApprovalButton(
     PersistentButton,
     template=r"zoetrope:(?P<kind>approve|decline):(?P<job>[A-Za-z0-9_-]{1,20})",
 ):
-    """Approves or declines one job."""
+    """Approves or declines one job, with its variations."""
 
     def __init__(self, kind: str, job: str) -> None:
         self.verdict, label, style = _BUTTONS[kind]
@@ -117,14 +118,14 @@ class ApprovalCards:
     def __init__(self, client: discord.Client) -> None:
         self._client = client
 
-    async def post(self, job: Job, frame: Frame, channel_id: int, *, check_existing: bool) -> int:
+    async def post(self, job: Job, frame: Frame, channel_id: int, *, check_existing: bool, count: int = 1) -> int:
         """See `bot.worker.stages.ApprovalMessenger`."""
         with translated():
             channel = self._channel(job, channel_id)
             if check_existing and (found := await self._find(job, channel)) is not None:
                 return found
             sent = await channel.send(
-                asked(job),
+                asked(job, count),
                 file=discord.File(
                     io.BytesIO(frame.data),
                     filename="first-frame.png" if frame.mime == "image/png" else "first-frame.jpg",
@@ -137,7 +138,7 @@ class ApprovalCards:
             )
             return sent.id
 
-    async def close(self, job: Job, decision: Decision | None, channel_id: int) -> None:
+    async def close(self, job: Job, decision: Decision | None, channel_id: int, *, count: int = 1) -> None:
         """Shows the decision on the card. A card in a former log channel stays as it is."""
         channel = self._channel(job, channel_id)
         with translated(), unless_deleted():
@@ -146,7 +147,8 @@ class ApprovalCards:
                 return
             card = channel.get_partial_message(message_id)
             # The picture is the member's and is no longer needed or stored anywhere else.
-            await card.edit(content=answered(job, decision), view=None, attachments=[], allowed_mentions=NO_PINGS)
+            text = answered(job, decision, count)
+            await card.edit(content=text, view=None, attachments=[], allowed_mentions=NO_PINGS)
 
     async def _find(self, job: Job, channel: discord.PartialMessageable) -> int | None:
         """The job's open card in the channel."""

@@ -1,7 +1,7 @@
-"""Moderators' decisions: each moves its job once and is recorded in the audit log.
+"""Moderators' decisions: each moves its job once, with its variations, and is recorded in the audit log.
 
-A decision locks the job's row, so of two moderators who click together one decides and the other is told. An
-approved job takes a place in the queue, which locks the `operator_state` row after the job's.
+A decision locks the jobs' rows, so of two moderators who click together one decides and the other is told. An
+approved job takes a place in the queue, which locks the `operator_state` row after the jobs'.
 """
 
 from datetime import datetime
@@ -18,8 +18,8 @@ from bot.domain.notifications import ActionLogged
 from bot.store.engine import Connection, Database
 from bot.store.guilds import audit_log as audit_log_store
 from bot.store.guilds import guild_settings
-from bot.store.jobs import admission, transitions
-from bot.store.jobs.rows import fetch_job, read_job, state_columns
+from bot.store.jobs import admission, transitions, variations
+from bot.store.jobs.rows import job_of, read_job, select_jobs, state_columns
 from bot.store.outbox import notifications
 from bot.store.schema import audit_log, jobs
 
@@ -55,33 +55,47 @@ async def decide(
     rules: OperatorDefaults,
     now: datetime,
 ) -> Job:
-    """Queues a waiting job or ends it free of charge; returns the job afterwards.
+    """Queues a waiting job and its waiting variations, or ends them free of charge.
 
-    card_id: the message that asked, in case its id isn't stored yet.
-    Raises: NotPossible for an unknown job, one of another server, and one that isn't waiting any more.
+    Returns one of them as it is afterwards. card_id: the message that asked, in case its id isn't stored yet.
+    Raises: NotPossible for an unknown job, one of another server, and where none is waiting any more.
     """
-    job = await fetch_job(connection, jobs.c.id == job_id, jobs.c.guild_id == guild_id, lock=True)
+    together = await _lock_together(connection, guild_id, job_id)
+    job = next((one for one in together if one.id == job_id), None)
     if job is None:
         raise NotPossible(ApprovalProblem.UNKNOWN)
-    if job.state is not JobState.AWAITING:
-        raise NotPossible(_closed(job, await decision_on(connection, job)))
-    if now >= job.created_at + APPROVAL_TIMEOUT:
+    waiting = [one for one in together if one.state is JobState.AWAITING]
+    if not waiting:
+        decisions = [await decision_on(connection, one) for one in together]
+        raise NotPossible(_closed(job, next(filter(None, decisions), None)))
+    if now >= waiting[0].created_at + APPROVAL_TIMEOUT:
         raise NotPossible(ApprovalProblem.EXPIRED)
-    if verdict is Verdict.APPROVED and await _is_full(connection, rules):
+    if verdict is Verdict.APPROVED and not await _has_room(connection, len(waiting), rules):
         raise NotPossible(ApprovalProblem.QUEUE_FULL)
-    await transitions.write_state(connection, job_id, _columns(job, verdict, card_id, now), now, actor_id=actor_id)
-    decided = await read_job(connection, job_id)
-    before = {"state": job.state.value, "user_id": job.user_id}
-    change = AuditedChange(_ACTIONS[verdict], TargetKind.JOB, job_id, before, {"state": decided.state.value})
-    await audit_log_store.record(connection, AuditEntry(guild_id, now, actor_id, change))
-    await notifications.post(connection, guild_id, ActionLogged(guild_id, actor_id, change), now)
-    return decided
+    known_id = next((one.approval_message_id for one in together if one.approval_message_id is not None), None)
+    for one in waiting:
+        columns = _columns(verdict, card_id or known_id, now)
+        await transitions.write_state(connection, one.id, columns, now, actor_id=actor_id)
+        before, after = {"state": one.state.value, "user_id": one.user_id}, {"state": columns["state"].value}
+        change = AuditedChange(_ACTIONS[verdict], TargetKind.JOB, one.id, before, after)
+        await audit_log_store.record(connection, AuditEntry(guild_id, now, actor_id, change))
+        if one is waiting[0]:  # it was one decision
+            await notifications.post(connection, guild_id, ActionLogged(guild_id, actor_id, change), now)
+    return await read_job(connection, waiting[0].id)
 
 
-async def _is_full(connection: Connection, rules: OperatorDefaults) -> bool:
-    # Locked after the job's row, as everywhere; concurrent admissions and approvals wait.
+async def _lock_together(connection: Connection, guild_id: int, job_id: str) -> list[Job]:
+    """The job and its variations, in their order, locked; nothing if it isn't of this server."""
+    ids = [one.id for one in await variations.ordered_with(connection, job_id)] or [job_id]
+    query = select_jobs().where(jobs.c.id.in_(ids), jobs.c.guild_id == guild_id).order_by(jobs.c.id)
+    locked = [job_of(row) for row in await connection.execute(query.with_for_update())]
+    return sorted(locked, key=lambda one: ids.index(one.id))
+
+
+async def _has_room(connection: Connection, count: int, rules: OperatorDefaults) -> bool:
+    # Locked after the jobs' rows, as everywhere; concurrent admissions and approvals wait.
     limit = (await guild_settings.lock_operator_state(connection)).queue_limit(rules)
-    return await admission.queued(connection) >= limit
+    return await admission.queued(connection) + count <= limit
 
 
 async def decision_on(connection: Connection, job: Job) -> Decision | None:
@@ -110,11 +124,11 @@ def _closed(job: Job, decision: Decision | None) -> AlreadyDecided | ApprovalPro
     return ApprovalProblem.CANCELLED if cancelled else ApprovalProblem.NOT_WAITING
 
 
-def _columns(job: Job, verdict: Verdict, card_id: int | None, now: datetime) -> dict[str, Any]:
+def _columns(verdict: Verdict, card_id: int | None, now: datetime) -> dict[str, Any]:
     approved = verdict is Verdict.APPROVED
     # A stage that is asking right now loses its lease; it only had the card's id, which came with the decision.
     columns = state_columns(JobState.QUEUED if approved else JobState.FAILED, now)
-    columns["approval_message_id"] = card_id or job.approval_message_id
+    columns["approval_message_id"] = card_id
     if approved:
         return columns
     detail = FailureDetail(FailureCause.DECLINED).to_text()

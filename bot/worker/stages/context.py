@@ -84,11 +84,11 @@ class Messenger(Protocol):
 class ApprovalMessenger(Protocol):
     """Asks moderators; a protocol, since the worker must not import `bot.chat`. Methods raise DeliveryError."""
 
-    async def post(self, job: Job, frame: Frame, channel_id: int, *, check_existing: bool) -> int:
-        """Posts the approval request; returns the message's id."""
+    async def post(self, job: Job, frame: Frame, channel_id: int, *, check_existing: bool, count: int = 1) -> int:
+        """Posts the approval request; returns the message's id. count: for how many videos."""
         ...
 
-    async def close(self, job: Job, decision: Decision | None, channel_id: int) -> None:
+    async def close(self, job: Job, decision: Decision | None, channel_id: int, *, count: int = 1) -> None:
         """Replaces the request by its result, if the message still exists."""
         ...
 

@@ -171,3 +171,11 @@ def test_the_longest_order_fits_an_open_and_a_closed_card(job: Job, letter: str)
     by_somebody = Decision(Verdict.APPROVED, 2**63 - 1, NOW)
     for text in (asked(job), answered(job, DECLINED), answered(job, by_somebody)):
         assert discord_length(text) <= CONTENT_MAX
+
+
+def test_variations_are_asked_about_together_at_what_they_cost_together(job: Job) -> None:
+    assert "would like 4 variations of a video" in asked(job, 4)
+    assert "they expire" in asked(job, 4)
+    assert "about $0.80" in asked(job, 4)
+    assert "seed" not in asked(job, 4)
+    assert asked(job, 4).splitlines()[0] == answered(job, APPROVED, 4).splitlines()[0]
