@@ -16,6 +16,7 @@ from tests.discord_server import FaultPhase, Message, Overwrite, Reset, refused
 from tests.fakes import TASK_LIFETIME, prepare_frame_in_thread
 from tests.faults.discord_harness import DiscordHarness, discord_harness
 from tests.faulty_gateway import Fault, Route
+from tests.media.test_transcode import write_noise
 
 
 def deny(harness: DiscordHarness) -> None:
@@ -32,8 +33,9 @@ def delete(harness: DiscordHarness) -> None:
 
 
 def refuse_every_file(harness: DiscordHarness) -> None:
-    too_large = refused(413, 40005, "Request entity too large")
-    harness.discord.fail_next("POST", f"/channels/{harness.discord.channel.id}/messages", too_large, times=1000)
+    between = harness.discord.state.direct(harness.discord.member)
+    for guild in (harness.discord.guild, between.guild):
+        guild.upload_limit_bytes = 0
 
 
 def direct(harness: DiscordHarness) -> list[Message]:
@@ -78,6 +80,28 @@ async def test_the_video_goes_to_its_member_once_and_counts(
         assert harness.videos == []
         assert await harness.charged_count() == 1
         assert f"/channels/@me/{message.channel.id}/{message.id}" in listed(harness, job)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("limit_mib", "fits"), [(3, True), (1, False)])
+async def test_a_video_is_made_smaller_until_the_channel_takes_it_and_is_sent_as_it_is_where_none_does(
+    store: JobStore, tmp_path: Path, limit_mib: int, *, fits: bool
+) -> None:
+    """Nobody told the bot the channel's limit, so it tries."""
+    async with discord_harness(store, tmp_path) as harness:
+        video = write_noise(tmp_path / "upstream" / "same.mp4", 480, 360, frames=30)
+        harness.discord.guild.upload_limit_bytes = limit_mib * 2**20
+        job = await harness.order_at(JobState.DELIVERING)
+        await harness.settle()
+
+        posted, sent = harness.videos, direct(harness)
+        assert (len(posted), len(sent)) == ((1, 0) if fits else (0, 1))
+        data = (posted or sent)[0].attachments[0].upload.data
+        assert (len(data) <= 3 * 2**20) if fits else (data == video.read_bytes())
+        refusals = [call for call in harness.discord.requests if call.status == 413]
+        assert len(refusals) == (2 if fits else 3)
+        assert (await harness.reload(job)).state is JobState.DELIVERED
+        assert await harness.charged_count() == 1
 
 
 async def test_a_link_is_sent_where_no_file_can_be(store: JobStore, tmp_path: Path) -> None:

@@ -279,14 +279,14 @@ async def _is_first(job: Job, context: StageContext) -> bool:
 async def _deliver_to_member(job: Job, url: str, why: FailureDetail, context: StageContext) -> Outcome:
     """Sends the video to its member. If that is refused too, `/videos list` links to it while the link lives."""
     try:
-        return await _send_once(job, None if why.cause is FailureCause.VIDEO_TOO_LARGE else url, context)
+        return await _send_once(job, url, context, shrink=why.cause is not FailureCause.VIDEO_TOO_LARGE)
     except (DeliveryForbidden, Undeliverable) as error:
         log.warning("job %s: its member takes no direct messages: %s", job.id, error)
         return Fail(FailureReason.UNDELIVERABLE, why)
 
 
-async def _send_once(job: Job, url: str | None, context: StageContext) -> Outcome:
-    """Sends the video, unless an earlier attempt did. url: None to send a link."""
+async def _send_once(job: Job, url: str, context: StageContext, *, shrink: bool = True) -> Outcome:
+    """Sends the video, unless an earlier attempt did. shrink: see `_send`."""
     if _might_be_posted(job, context):
         sent = await _earlier(context.messenger.find_sent_video, job)
         if sent is not None:
@@ -295,18 +295,20 @@ async def _send_once(job: Job, url: str | None, context: StageContext) -> Outcom
         return MoveTo(JobState.CANCELLED)
     with _download_folder(context) as folder:
         video = folder / "video.mp4"
-        if url is not None:
-            await context.provider.download(url, video)
-        return _delivered(await _send(job, None if url is None else video, context))
+        await context.provider.download(url, video)
+        return _delivered(await _send(job, video, context, shrink=shrink))
 
 
-async def _send(job: Job, video: Path | None, context: StageContext) -> DirectMessage:
-    if video is not None:
-        try:
-            fitted = await _fit(video, _DIRECT_LIMIT_BYTES, context)
+async def _send(job: Job, video: Path, context: StageContext, *, shrink: bool) -> DirectMessage:
+    """Sends the video, or a link to it. shrink: not after all smaller sizes were tried in the channel."""
+    try:
+        fitted = await _fit(video, _DIRECT_LIMIT_BYTES, context)
+        if shrink:
             return await _post_fitting(job, context.messenger.send_video, video, fitted, context)
-        except (TooLargeToPost, transcode.VideoUnusable) as error:
-            log.info("job %s: the video is too large for a direct message: %s", job.id, error)
+        await _check_wanted(job, context)
+        return await context.messenger.send_video(job, fitted)
+    except (TooLargeToPost, transcode.VideoUnusable) as error:
+        log.info("job %s: the video is too large for a direct message: %s", job.id, error)
     expires_at = (job.submitted_at or job.state_changed_at) + context.config.task_lifetime
     await _check_wanted(job, context)
     return await context.messenger.send_link(job, expires_at)

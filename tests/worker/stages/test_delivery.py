@@ -275,13 +275,13 @@ async def test_a_channel_that_accepts_less_than_it_reported_gets_a_smaller_video
 
 async def test_a_video_that_can_not_be_made_to_fit_is_not_thrown_away(stages: StageHarness) -> None:
     stages.messenger.reported_limit_bytes = len(VIDEO) - 1
-    stages.messenger.fail("send_link", FORBIDDEN)
+    stages.messenger.fail_always("send_video", FORBIDDEN)
     assert failure(await deliver(stages.job(JobState.DELIVERING), stages.context)) is FailureReason.UNDELIVERABLE
 
 
 async def test_a_channel_that_accepts_no_size_is_not_retried_forever(stages: StageHarness) -> None:
     stages.messenger.fail_always("post_video", TooLargeToPost("too large", limit_bytes=10_000_000))
-    stages.messenger.fail("send_link", FORBIDDEN)
+    stages.messenger.fail_always("send_video", FORBIDDEN)
     assert failure(await deliver(stages.job(JobState.DELIVERING), stages.context)) is FailureReason.UNDELIVERABLE
     assert stages.messenger.calls.count("post_video") == 1
 

@@ -71,8 +71,21 @@ async def test_a_channel_that_may_open_again_is_waited_for(
     assert stages.messenger.messages == {}
 
 
-async def test_a_video_too_large_for_its_channel_goes_to_its_member_as_a_link(stages: StageHarness) -> None:
+async def test_a_video_too_large_for_its_channel_goes_to_its_member(stages: StageHarness) -> None:
     stages.messenger.fail_always("post_video", TOO_LARGE)
+    job = stages.job(JobState.DELIVERING)
+
+    outcome = await deliver(job, stages.context)
+
+    [message] = stages.messenger.posted("sent video", job)
+    assert outcome == sent(message.id)
+
+
+async def test_a_video_too_large_for_its_channel_and_for_a_direct_message_goes_as_a_link(
+    stages: StageHarness,
+) -> None:
+    stages.messenger.fail_always("post_video", TOO_LARGE)
+    stages.messenger.fail_always("send_video", TooLargeToPost("too large", limit_bytes=500))
     job = stages.job(JobState.DELIVERING)
 
     outcome = await deliver(job, stages.context)
@@ -80,6 +93,7 @@ async def test_a_video_too_large_for_its_channel_goes_to_its_member_as_a_link(st
     [message] = stages.messenger.posted("sent link", job)
     assert outcome == sent(message.id)
     assert message.content == b"2026-02-01T12:00:00.123456+00:00"  # a day after its submission
+    assert stages.messenger.calls.count("send_video") == 1
 
 
 async def test_a_video_too_large_for_a_direct_message_goes_as_a_link(stages: StageHarness) -> None:
@@ -121,7 +135,7 @@ async def test_a_video_too_large_for_a_direct_message_is_sent_smaller_if_it_can_
     assert 0 < len(message.content) <= limit_bytes
 
 
-async def test_a_video_that_cannot_be_made_small_enough_goes_to_its_member_as_a_link(
+async def test_a_video_that_cannot_be_made_small_enough_for_its_channel_goes_to_its_member_as_it_is(
     stages: StageHarness,
 ) -> None:
     stages.provider.video = noisy_video(stages.workdir / "noise.mp4")
@@ -130,8 +144,11 @@ async def test_a_video_that_cannot_be_made_small_enough_goes_to_its_member_as_a_
 
     outcome = await deliver(job, stages.context)
 
-    [message] = stages.messenger.posted("sent link", job)
+    [message] = stages.messenger.posted("sent video", job)
     assert outcome == sent(message.id)
+    assert (
+        len(message.content) > len(stages.provider.video) // 2
+    )  # moved to an MP4 that plays at once, not encoded
 
 
 async def test_a_member_whose_account_is_gone_does_not_close_the_channel(stages: StageHarness) -> None:
