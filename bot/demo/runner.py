@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
+from typing import Any
 
 from pydantic import SecretStr
 from rich.console import Console
@@ -21,6 +22,7 @@ from bot.app import App, open_app, stop_signal
 from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.reason_texts import text_of
 from bot.chat.transport.client import ZoetropeBot
+from bot.demo.fake_renderer import RenderPool
 from bot.demo.gateway import LocalGateway
 from bot.demo.offline_discord import OfflineDiscord
 from bot.demo.page import served_page
@@ -54,31 +56,50 @@ class Demo:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Demo]:
-    """The whole bot with its worker, in a temporary folder that is deleted afterwards."""
+async def opened(*, pool: RenderPool | None = None, manages: bool = False, **settings: Any) -> AsyncIterator[Demo]:
+    """The whole bot without its worker, in a temporary folder that is deleted afterwards.
+
+    pool: renders the videos. manages: see OfflineDiscord. settings: those that differ from the demo's.
+    """
     bot = ZoetropeBot()
     with TemporaryDirectory(prefix="zoetrope-demo-") as name:
         folder = Path(name)
-        async with LocalGateway(folder / "upstream", _KEY) as gateway:
-            settings = GivenSettings(
-                discord_token=SecretStr(_TOKEN),
-                vtrix_api_key=SecretStr(_KEY),
-                vtrix_base_url=gateway.url,
-                database_url=f"sqlite:///{folder / 'demo.db'}",
-                poll_min_seconds=0.5,
-                poll_max_seconds=2,
-                quota_videos_per_day=20,
-                server_budget_usd_per_day=None,
-                server_budget_usd_per_month=None,
-            )
-            async with open_app(settings, bot) as app, OfflineDiscord(bot) as discord:
-                # Started here, not by the bot: the offline Discord waits for every task that the bot starts.
-                worker = asyncio.create_task(app.worker.run())
-                try:
-                    yield Demo(app, discord)
-                finally:
-                    await app.worker.stop(grace_s=5)
-                    await worker
+        async with LocalGateway(folder / "upstream", _KEY, pool=pool) as gateway:
+            given: dict[str, Any] = {
+                "discord_token": SecretStr(_TOKEN),
+                "vtrix_api_key": SecretStr(_KEY),
+                "vtrix_base_url": gateway.url,
+                "database_url": f"sqlite:///{folder / 'demo.db'}",
+                "poll_min_seconds": 0.5,
+                "poll_max_seconds": 2,
+                "quota_videos_per_day": 20,
+                "server_budget_usd_per_day": None,
+                "server_budget_usd_per_month": None,
+            }
+            async with (
+                open_app(GivenSettings(**given | settings), bot) as app,
+                OfflineDiscord(bot, manages=manages) as discord,
+            ):
+                yield Demo(app, discord)
+
+
+@asynccontextmanager
+async def working(demo: Demo) -> AsyncIterator[None]:
+    """Runs the worker meanwhile."""
+    # Started here, not by the bot: the offline Discord waits for every task that the bot starts.
+    worker = asyncio.create_task(demo.app.worker.run())
+    try:
+        yield
+    finally:
+        await demo.app.worker.stop(grace_s=5)
+        await worker
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Demo]:
+    """The whole bot with its worker."""
+    async with opened() as demo, working(demo):
+        yield demo
 
 
 async def in_browser(*, port: int, or_free: bool) -> int:
