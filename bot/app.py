@@ -32,10 +32,11 @@ from bot.domain.jobs import Resolution
 from bot.domain.member_data import RetentionPolicy
 from bot.domain.schedule import PollSchedule
 from bot.media.decode_client import DecodeClient
-from bot.media.prepared_frame import PreparedFrame
+from bot.media.prepared_frame import MAX_INPUT_BYTES, PreparedFrame
 from bot.operations.clock import Clock, ReferenceClock, SteadyClock, utc_now
 from bot.operations.memory_watch import MemoryWatch
 from bot.operations.workdir import workdir
+from bot.providers.discord_files import DiscordFiles
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from bot.services.admin.service import AdminService
 from bot.services.member_settings import MemberSettingsService
@@ -237,6 +238,7 @@ async def open_app(
                 settings=MemberSettingsService(member_settings, clock),
                 privacy=PrivacyService(member_data, policy, wake=wake, clock=clock),
                 command_permissions=CommandPermissions(asking(client)),
+                discord_files=await stack.enter_async_context(DiscordFiles(MAX_INPUT_BYTES)),
                 replies=replies,
                 upload_limits=upload_limits,
             )

@@ -1,4 +1,4 @@
-"""`/animate`: a picture and a prompt become a short video in the channel."""
+"""`/animate` and *Animate this image*: a picture and a prompt become a short video in the channel."""
 
 from typing import Literal
 
@@ -7,23 +7,25 @@ from discord import app_commands
 from discord.app_commands import Range
 from discord.ext import commands
 
-from bot.chat.authorization import may_manage, requester
+from bot.chat.authorization import requester
 from bot.chat.context import Interaction, ServiceBot, services_of
-from bot.chat.messages import member_texts
+from bot.chat.ordering import order
 from bot.chat.permissions.channel_permissions import refuse_where_unpostable
-from bot.chat.permissions.option_validation import read_picture
-from bot.domain.orders import picture_labels
+from bot.chat.pictures import given_picture, pictures_in
+from bot.chat.views.persistent_form import handle_submission
+from bot.chat.views.picture_choice import PictureForm, PictureSelect, picture_choice, picture_form
 from bot.domain.variations import VARIATIONS_MAX
 
 
 class Animate(commands.Cog):
-    """The main command."""
+    """The main command, and the one on a message."""
 
     @app_commands.command(description="Turn a picture and a prompt into a 5-second video")
     @app_commands.guild_only()
     @app_commands.describe(
-        image="The picture your video starts from: JPEG, PNG, WEBP, HEIC and more, up to 25 MB",
         prompt="What should happen in the video",
+        image="The picture your video starts from: JPEG, PNG, WEBP, HEIC and more, up to 25 MB",
+        link="Instead of image: the link to a picture on Discord",
         negative_prompt="What shouldn't be in it",
         resolution="Default: as in /videos settings, else the best this server allows",
         seed="A number that helps you get a similar video again",
@@ -34,8 +36,9 @@ class Animate(commands.Cog):
     async def animate(
         self,
         interaction: Interaction,
-        image: discord.Attachment,
         prompt: Range[str, 1, 800],
+        image: discord.Attachment | None = None,
+        link: Range[str, 1, 2000] | None = None,
         negative_prompt: Range[str, 1, 500] | None = None,
         resolution: Literal["480P", "720P"] | None = None,
         seed: Range[int, 0, 2_147_483_647] | None = None,
@@ -45,26 +48,42 @@ class Animate(commands.Cog):
     ) -> None:
         """Takes the order and answers privately; the rest happens in the channel."""
         await interaction.response.defer(ephemeral=True)
-        refuse_where_unpostable(interaction)
-        services = services_of(interaction)
-        with services.limiter.picture(interaction.user.id):
-            result = await services.jobs.accept(
-                requester(interaction, admin=await may_manage(interaction, fresh=False)),
-                lambda: read_picture(image),
-                picture=picture_labels(image.filename, image.description, spoiler=image.flags.spoiler),
-                variations=1 if variations is None else variations,
-                prompt=prompt,
-                negative_prompt=negative_prompt,
-                resolution=resolution,
-                seed=seed,
-                prompt_extend=prompt_extend,
-                watermark=watermark,
-            )
-        services.upload_limits.state(result.job.channel_id, interaction.filesize_limit)
-        async with services.replies.answering(result.job.id, interaction, [job.id for job in result.others]):
-            await interaction.edit_original_response(content=member_texts.accepted(result))
+        await order(
+            interaction,
+            given_picture(services_of(interaction).discord_files, image, link),
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            resolution=resolution,
+            seed=seed,
+            prompt_extend=prompt_extend,
+            watermark=watermark,
+            variations=variations or 1,
+        )
+
+    @commands.Cog.listener("on_interaction")
+    async def take_form(self, interaction: Interaction) -> None:
+        """Takes the order of a form; everything else is handled elsewhere."""
+        await handle_submission(interaction, (PictureForm,))
+
+
+@app_commands.guild_only()
+async def animate_message(interaction: Interaction, message: discord.Message) -> None:
+    """Asks for the prompt, and before that for the picture if the message has several. Reads nothing stored."""
+    requester(interaction)
+    refuse_where_unpostable(interaction)
+    services = services_of(interaction)
+    pictures = pictures_in(message, services.discord_files)
+    key = services.pictures.offer(interaction.user.id, pictures)
+    if len(pictures) == 1:
+        await interaction.response.send_modal(picture_form(key, 0, pictures[0]))
+        return
+    await interaction.response.defer(ephemeral=True)
+    await interaction.edit_original_response(view=picture_choice(key, pictures))
 
 
 async def setup(bot: ServiceBot) -> None:
     """Called by discord.py when the extension is loaded."""
+    bot.add_dynamic_items(PictureSelect)
+    menu = app_commands.ContextMenu(name="Animate this image", callback=animate_message)
+    bot.tree.add_command(menu, override=True)
     await bot.add_cog(Animate())

@@ -6,10 +6,12 @@ import discord
 from discord.ext import commands
 
 from bot.chat.interaction_tracker import InteractionTracker
+from bot.chat.offered_pictures import OfferedPictures
 from bot.chat.order_replies import OrderReplies
 from bot.chat.permissions.command_permissions import CommandPermissions
 from bot.chat.permissions.user_rate_limiter import UserRateLimiter
 from bot.chat.upload_limits import UploadLimits
+from bot.providers.discord_files import DiscordFiles
 from bot.services.admin.service import AdminService
 from bot.services.member_settings import MemberSettingsService
 from bot.services.operator.service import OperatorService
@@ -22,8 +24,8 @@ class Services:
     """The services for members, admins and the operator. operator: None without an operator's server.
 
     settings: members' own. command_permissions: who can use a guarded command. limiter: how often a user can act.
-    replies: the private answers to recent orders. upload_limits: the largest file of each channel. interactions:
-    those in progress.
+    discord_files: reads files by their links. replies: the private answers to recent orders. upload_limits: the
+    largest file of each channel. interactions: those in progress. pictures: those that members are choosing from.
     """
 
     jobs: VideoService
@@ -32,10 +34,12 @@ class Services:
     privacy: PrivacyService
     settings: MemberSettingsService
     command_permissions: CommandPermissions
+    discord_files: DiscordFiles
     limiter: UserRateLimiter = field(default_factory=UserRateLimiter)
     replies: OrderReplies = field(default_factory=OrderReplies)
     upload_limits: UploadLimits = field(default_factory=UploadLimits)
     interactions: InteractionTracker = field(default_factory=InteractionTracker)
+    pictures: OfferedPictures = field(default_factory=OfferedPictures)
 
 
 class ServiceBot(commands.Bot):

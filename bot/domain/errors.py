@@ -201,3 +201,19 @@ class TooLargeToPost(DeliveryError):
     def __init__(self, message: str, *, limit_bytes: int) -> None:
         super().__init__(message)
         self.limit_bytes = limit_bytes
+
+
+class FileUnreachable(ZoetropeError):
+    """Discord's file servers can't be reached, or answer that they can't serve now."""
+
+
+class FileGone(ZoetropeError):
+    """Discord's file servers have no such file, or the link to it has expired."""
+
+
+class FileTooLarge(ZoetropeError):
+    """The file exceeds the limit. size_bytes: its size, where that is known."""
+
+    def __init__(self, size_bytes: int | None) -> None:
+        super().__init__(size_bytes)
+        self.size_bytes = size_bytes

@@ -23,6 +23,8 @@ class PictureProblem(StrEnum):
     TOO_SLOW = "too_slow"
     DECODER_CRASHED = "decoder_crashed"
     NOT_FETCHED = "not_fetched"
+    LINK_EXPIRED = "link_expired"
+    LINK_DEAD = "link_dead"
     EMPTY = "empty"
     RAW_PHOTO = "raw_photo"
     ANIMATED_JPEG_XL = "animated_jpeg_xl"

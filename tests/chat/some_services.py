@@ -15,5 +15,5 @@ async def no_command_permissions(guild_id: int, target_id: int) -> Iterable[Mapp
 
 def some_services(**given: Any) -> Services:
     """The given services; all others are missing."""
-    missing: dict[str, Any] = dict.fromkeys(("jobs", "admins", "operator", "privacy", "settings"))
+    missing: dict[str, Any] = dict.fromkeys(("jobs", "admins", "operator", "privacy", "settings", "discord_files"))
     return Services(**missing | {"command_permissions": CommandPermissions(no_command_permissions)} | given)

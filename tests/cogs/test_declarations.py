@@ -34,8 +34,9 @@ async def test_the_options_of_animate_have_the_models_limits(declared: dict[str,
     }
 
     assert limits == {
-        "image": {"type": FILE, "required": True},
         "prompt": {"type": TEXT, "required": True, "min_length": 1, "max_length": 800},
+        "image": {"type": FILE, "required": False},
+        "link": {"type": TEXT, "required": False, "min_length": 1, "max_length": 2000},
         "negative_prompt": {"type": TEXT, "required": False, "min_length": 1, "max_length": 500},
         "resolution": {"type": TEXT, "required": False, "choices": choices("480P", "720P")},
         "seed": {"type": WHOLE_NUMBER, "required": False, "min_value": 0, "max_value": 2_147_483_647},
@@ -59,7 +60,8 @@ async def test_videos_has_these_commands_and_those_about_one_video_take_it(decla
 
 async def test_commands_are_limited_to_servers_that_installed_the_bot(declared: dict[str, Any]) -> None:
     assert {name: (it["integration_types"], it["contexts"]) for name, it in declared.items()} == {
-        name: ([GUILD_INSTALL], [IN_A_SERVER]) for name in ("animate", "videos", "help", "video-admin")
+        name: ([GUILD_INSTALL], [IN_A_SERVER])
+        for name in ("animate", "Animate this image", "videos", "help", "video-admin")
     }
 
 

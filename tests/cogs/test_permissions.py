@@ -110,12 +110,12 @@ async def harness_and_channel(tmp_path: Path) -> AsyncIterator[tuple[CogHarness,
 
 
 def registered(harness: CogHarness) -> dict[str, dict[str, Any]]:
-    """Every registered command with its declaration."""
+    """Every registered slash command with its declaration."""
     tree = harness.bot.tree
     declared = [
         command.to_dict(tree)
         for guild in (None, discord.Object(OPERATOR_GUILD_ID))
-        for command in tree.get_commands(guild=guild)
+        for command in tree.get_commands(guild=guild, type=discord.AppCommandType.chat_input)
     ]
     return {" ".join(path): leaf for command in declared for path, leaf in command_leaves(command)}
 

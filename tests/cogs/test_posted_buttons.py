@@ -35,6 +35,7 @@ POSTED = [
     "zoetrope:video:a",
     "zoetrope:video:abcdefghijklmnopqrst",
     "zoetrope:erase:42",
+    "zoetrope:pick:s3cq1bXw-9_Z",
 ]
 
 

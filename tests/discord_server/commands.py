@@ -55,7 +55,13 @@ class Commands:
         return {"id": str(target_id), "application_id": app, "guild_id": str(guild_id), "permissions": held}
 
     def _stored(self, payload: Json, guild_id: int | None) -> Json:
-        defaults: Json = {"type": 1, "options": [], "default_member_permissions": None, "nsfw": False}
+        defaults: Json = {
+            "type": 1,
+            "description": "",
+            "options": [],
+            "default_member_permissions": None,
+            "nsfw": False,
+        }
         own = {"id": str(snowflake()), "version": str(snowflake()), "application_id": str(self._state.bot.id)}
         return defaults | payload | own | ({"guild_id": str(guild_id)} if guild_id else {})
 

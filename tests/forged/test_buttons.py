@@ -72,6 +72,9 @@ VALUES = {"shows": "all", "number": "0", "value": "on"}
 MENUS = {"zoetrope:list:filter:{user}": "all", "zoetrope:set:resolution:{user}": "480P"}
 """The forms that are of menus, with one of their values."""
 
+CHOICES = {"zoetrope:pick:{key}"}
+"""Those of choices, which change nothing; tests/chat/test_pictures.py shows who gets an answer."""
+
 ABOUT_JOBS = [form for form in BUTTONS if "{job}" in form]
 TEMPLATES_LISTED = re.compile(r"\(\?P<\w+>([a-z_-]+(?:\|[a-z_-]+)+)\)")
 
@@ -88,7 +91,7 @@ def our_subclasses(base: type) -> set[type]:
 
 def expand_template(template: str) -> set[str]:
     """The custom ids that a template matches, with placeholders for ids."""
-    template = re.sub(r"\(\?P<(job|user|shows|number|value)>[^)]*\)", r"{\1}", template)
+    template = re.sub(r"\(\?P<(job|user|key|shows|number|value)>[^)]*\)", r"{\1}", template)
     listed = TEMPLATES_LISTED.search(template)
     if listed is None:
         return {template}
@@ -102,7 +105,7 @@ def test_the_table_lists_every_interactive_component() -> None:
         for form in expand_template(item.__discord_ui_compiled_template__.pattern)  # type: ignore[attr-defined]
     }
 
-    assert known == BUTTONS.keys()
+    assert known == BUTTONS.keys() | CHOICES
     assert (
         our_subclasses(discord.ui.Modal) | our_subclasses(discord.ui.View) | our_subclasses(discord.ui.Select)
         == set()
@@ -118,9 +121,9 @@ def test_only_buttons_with_a_template_are_used() -> None:
             used |= set(re.findall(r"\bui\.(\w+)", source))
             assert not re.search(r"from discord\.ui|\.callback = ", source), file
 
-    layout = {"ActionRow", "Container", "LayoutView", "Section", "Separator", "TextDisplay", "Thumbnail", "View"}
+    layout = {"ActionRow", "Container", "LayoutView", "MediaGallery", "Section", "Separator", "TextDisplay"}
     form = {"Label", "Modal", "TextInput"}
-    assert used == {"Button", "DynamicItem", "Item", "Select"} | layout | form
+    assert used == {"Button", "DynamicItem", "Item", "Select"} | layout | form | {"Thumbnail", "View"}
 
 
 @dataclass(frozen=True)

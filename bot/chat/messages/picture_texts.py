@@ -68,6 +68,11 @@ _TEXTS: Mapping[PictureProblem, str] = {
         "JPEG XL isn't supported here. Please save the picture as a JPEG or PNG and send that copy."
     ),
     PictureProblem.NOT_FETCHED: "I couldn't get the picture from Discord. Please send it again.",
+    PictureProblem.LINK_EXPIRED: (
+        "That link doesn't work any more: Discord's links to uploaded files expire after a day. Please open the "
+        "picture in Discord, copy its link again and use the new one."
+    ),
+    PictureProblem.LINK_DEAD: "There's no picture behind that link any more. Please use another one.",
 }
 
 

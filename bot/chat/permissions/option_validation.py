@@ -59,6 +59,9 @@ def check(interaction: discord.Interaction[Any]) -> None:
         raise NotPossible(Said(OUTSIDE))
     data: Any = interaction.data
     command = interaction.command
+    if isinstance(command, app_commands.ContextMenu):
+        _check_target(command, data)
+        return
     if not isinstance(command, app_commands.Command):
         raise _mismatch("the command no longer exists.")
     given = _options(data)
@@ -75,6 +78,13 @@ def check(interaction: discord.Interaction[Any]) -> None:
     for name, sent in given.items():
         if not sent.get("focused") and (expected := _expected_instead(declared[name], sent, resolved)):
             raise _mismatch(f"`{name}` takes {expected}.")
+
+
+def _check_target(command: app_commands.ContextMenu, data: Any) -> None:
+    """Refuses a command on a message without that message. Raises: NotPossible."""
+    resolved, target_id = data.get("resolved") or {}, data.get("target_id")
+    if command.type is not discord.AppCommandType.message or target_id not in (resolved.get("messages") or {}):
+        raise _mismatch("the message is missing.")
 
 
 def _options(data: Any) -> dict[str, Sent]:

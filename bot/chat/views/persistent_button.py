@@ -8,6 +8,7 @@ otherwise.
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 import discord
@@ -36,14 +37,7 @@ class _Persistent(ABC):
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Called by discord.py for a click; it would only log what is raised here, so that is answered."""
-        if not await services_of(interaction).limiter.allows(interaction):
-            return
-        try:
-            services_of(interaction).interactions.begin(interaction)
-            refuse_foreign(interaction, direct_too=self.works_in_direct_messages)
-            await self.act(interaction)
-        except Exception as error:  # noqa: BLE001 - answered and logged there
-            await answer_error(interaction, error)
+        await answered(interaction, self.act, direct_too=self.works_in_direct_messages)
 
     @abstractmethod
     async def act(self, interaction: Interaction) -> None:
@@ -72,7 +66,29 @@ class PersistentSelect(_Persistent, discord.ui.DynamicItem[discord.ui.Select[Any
         return values[0]
 
 
-def refuse_foreign(interaction: Interaction, *, direct_too: bool) -> None:
+async def answered(
+    interaction: Interaction,
+    act: Callable[[Interaction], Awaitable[None]],
+    *,
+    direct_too: bool,
+    under_own_message: bool = True,
+) -> None:
+    """Does what a click or a form asks for; whatever happens, it is answered.
+
+    direct_too: also outside of servers. under_own_message: only under one of the bot's own messages.
+    """
+    if not await services_of(interaction).limiter.allows(interaction):
+        return
+    try:
+        services_of(interaction).interactions.begin(interaction)
+        if under_own_message:
+            _refuse_foreign(interaction, direct_too=direct_too)
+        await act(interaction)
+    except Exception as error:  # noqa: BLE001 - answered and logged there
+        await answer_error(interaction, error)
+
+
+def _refuse_foreign(interaction: Interaction, *, direct_too: bool) -> None:
     """Refuses a click that isn't on one of the bot's own messages. Raises: NotPossible."""
     if interaction.guild_id is None and not direct_too:
         raise NotPossible(Said(OUTSIDE))

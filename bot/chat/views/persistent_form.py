@@ -7,19 +7,21 @@ custom id, and everything else is read from what Discord sends.
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import discord
 
-from bot.chat.context import Interaction, services_of
-from bot.chat.replies import answer_error
-from bot.chat.views.persistent_button import refuse_foreign
+from bot.chat.context import Interaction
+from bot.chat.views.persistent_button import answered
 
 
 class PersistentForm(ABC):
     """A subclass gives the `template` of its custom id, whose groups are its arguments, and `act`."""
 
     template: ClassVar[re.Pattern[str]]
+    is_under_own_message: ClassVar[bool] = True
+    """Whether it was opened by a button of the bot's; else by a command, on anybody's message."""
 
     @abstractmethod
     async def act(self, interaction: Interaction, fields: Mapping[str, str]) -> None:
@@ -40,25 +42,21 @@ async def handle_submission(interaction: Interaction, kinds: Iterable[type[Persi
     for kind in kinds:
         if (match := kind.template.fullmatch(str(data["custom_id"]))) is not None:
             arguments: dict[str, Any] = match.groupdict()
-            await _submit(interaction, kind(**arguments), dict(_fields(data.get("components") or ())))
+            act = partial(kind(**arguments).act, fields=dict(_fields(data.get("components"))))
+            await answered(interaction, act, direct_too=True, under_own_message=kind.is_under_own_message)
 
 
-async def _submit(interaction: Interaction, form: PersistentForm, fields: Mapping[str, str]) -> None:
-    if not await services_of(interaction).limiter.allows(interaction):
-        return
-    try:
-        services_of(interaction).interactions.begin(interaction)
-        refuse_foreign(interaction, direct_too=True)
-        await form.act(interaction, fields)
-    except Exception as error:  # noqa: BLE001 - answered and logged there
-        await answer_error(interaction, error)
+def _fields(components: object) -> Iterator[tuple[str, str]]:
+    """What was entered or selected, by custom id, in whatever layout: a label has one component, a row several.
 
-
-def _fields(components: Iterable[Any]) -> Iterator[tuple[str, str]]:
-    """What was entered or selected, in whatever layout: a label has one component, a row several."""
-    for component in components:
-        yield from _fields(component.get("components") or ())
-        yield from _fields(filter(None, [component.get("component")]))
-        entered = component.get("value") or next(iter(component.get("values") or ()), "")
-        if isinstance(entered, str) and "custom_id" in component:
-            yield component["custom_id"], entered
+    Anybody can send anything as the answer to a form.
+    """
+    for component in components if isinstance(components, list) else []:
+        if not isinstance(component, dict):
+            continue
+        selected = component.get("values")
+        entered = selected[0] if isinstance(selected, list) and selected else component.get("value")
+        if isinstance(entered, str):
+            yield str(component.get("custom_id")), entered
+        yield from _fields([component.get("component")])
+        yield from _fields(component.get("components"))

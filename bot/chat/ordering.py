@@ -1,0 +1,32 @@
+"""Places an order: the one way of every command and form."""
+
+from typing import Unpack
+
+from bot.chat.authorization import may_manage, requester
+from bot.chat.context import Interaction, services_of
+from bot.chat.messages import member_texts
+from bot.chat.permissions.channel_permissions import refuse_where_unpostable
+from bot.chat.pictures import Picture
+from bot.services.videos import OrderOptions
+
+
+async def order(
+    interaction: Interaction, picture: Picture, *, variations: int = 1, **options: Unpack[OrderOptions]
+) -> None:
+    """Orders a video of the picture in the interaction's channel, and answers privately.
+
+    The interaction is deferred already. Raises: UserError for whatever refuses it.
+    """
+    refuse_where_unpostable(interaction)
+    services = services_of(interaction)
+    with services.limiter.picture(interaction.user.id):
+        result = await services.jobs.accept(
+            requester(interaction, admin=await may_manage(interaction, fresh=False)),
+            picture.read,
+            picture=picture.labels,
+            variations=variations,
+            **options,
+        )
+    services.upload_limits.state(result.job.channel_id, interaction.filesize_limit)
+    async with services.replies.answering(result.job.id, interaction, [job.id for job in result.others]):
+        await interaction.edit_original_response(content=member_texts.accepted(result))

@@ -1,0 +1,126 @@
+"""Orders a video from a message's picture: a choice of pictures if there are several, then a form for the prompt.
+
+Custom ids hold the key of what was offered (`bot.chat.offered_pictures`): `zoetrope:pick:<key>` of the choice,
+`zoetrope:animate:<key>:<place>` of the form.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import discord
+from discord import ui
+
+from bot.chat.context import Interaction, services_of
+from bot.chat.messages import picture_choice_texts as texts
+from bot.chat.messages.markdown import fitting, one_line
+from bot.chat.ordering import order
+from bot.chat.pictures import Picture
+from bot.chat.views.persistent_button import answered
+from bot.chat.views.persistent_form import PersistentForm
+from bot.domain.jobs import SPOILER, Resolution
+from bot.domain.orders import PROMPT_MAX
+
+_PROMPT, _RESOLUTION = "prompt", "resolution"
+_TITLE_MAX = 45
+_NAME_MAX = 100
+_ALT_TEXT_MAX = 256
+"""Discord's limits: of a form's title, an option's label, a gallery item's description."""
+
+
+class PictureSelect(ui.DynamicItem[ui.Select[Any]], template=r"zoetrope:pick:(?P<key>[A-Za-z0-9_-]{1,20})"):
+    """The choice of one of several pictures."""
+
+    def __init__(self, key: str, pictures: Sequence[Picture] = ()) -> None:
+        self.key = key
+        options = [
+            discord.SelectOption(label=_name(picture, place, _NAME_MAX), value=str(place))
+            for place, picture in enumerate(pictures)
+        ]
+        super().__init__(ui.Select(custom_id=f"zoetrope:pick:{key}", placeholder=texts.CHOOSE, options=options))
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """The choice that was made."""
+        del interaction, item
+        return cls(match["key"])
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Called by discord.py once a picture is chosen."""
+        await answered(interaction, self._open_form, direct_too=False)
+
+    async def _open_form(self, interaction: Interaction) -> None:
+        data: Any = interaction.data or {}
+        chosen = data.get("values")
+        value = chosen[0] if isinstance(chosen, list) and chosen else ""
+        place = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else -1
+        picture = services_of(interaction).pictures.find(self.key, place, interaction.user.id)
+        await interaction.response.send_modal(picture_form(self.key, place, picture))
+
+
+def picture_choice(key: str, pictures: Sequence[Picture]) -> ui.LayoutView:
+    """The pictures, and the choice of one of them. It holds nothing in memory."""
+    view = ui.LayoutView(timeout=None)
+    view.add_item(ui.TextDisplay(texts.QUESTION))
+    shown = [picture for picture in pictures if picture.is_displayable]
+    if shown:
+        gallery = ui.MediaGallery[ui.LayoutView]()
+        for picture in shown:
+            alt_text = picture.labels.alt_text or ""
+            gallery.add_item(
+                media=picture.url, description=alt_text[:_ALT_TEXT_MAX] or None, spoiler=_is_spoiler(picture)
+            )
+        view.add_item(gallery)
+    view.add_item(ui.ActionRow(PictureSelect(key, pictures)))
+    return view
+
+
+def picture_form(key: str, place: int, picture: Picture) -> ui.Modal:
+    """The form for the rest of an order. What it is answered with comes to `PictureForm`."""
+    title = fitting(texts.form_title(_name(picture, place, _NAME_MAX)), _TITLE_MAX, str)
+    form = ui.Modal(title=title, custom_id=f"zoetrope:animate:{key}:{place}")
+    prompt = ui.TextInput[ui.Modal](
+        custom_id=_PROMPT,
+        style=discord.TextStyle.paragraph,
+        max_length=PROMPT_MAX,
+        placeholder=texts.PROMPT_EXAMPLE,
+    )
+    resolution = ui.Select[ui.Modal](
+        custom_id=_RESOLUTION,
+        required=False,
+        min_values=0,
+        placeholder=texts.RESOLUTION_DEFAULT,
+        options=[discord.SelectOption(label=one, value=one) for one in reversed(Resolution)],
+    )
+    form.add_item(ui.Label(text=texts.PROMPT_LABEL, component=prompt))
+    form.add_item(ui.Label(text=texts.RESOLUTION_LABEL, component=resolution))
+    form.stop()  # so that discord.py doesn't keep it for an answer that may never come
+    return form
+
+
+class PictureForm(PersistentForm):
+    """Takes what was filled in, and orders the video."""
+
+    template = re.compile(r"zoetrope:animate:(?P<key>[A-Za-z0-9_-]{1,20}):(?P<place>[0-9]{1,2})")
+    is_under_own_message = False
+
+    def __init__(self, key: str, place: str) -> None:
+        self._key, self._place = key, int(place)
+
+    async def act(self, interaction: Interaction, fields: Mapping[str, str]) -> None:
+        """Orders a video of the picture."""
+        picture = services_of(interaction).pictures.find(self._key, self._place, interaction.user.id)
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        await order(interaction, picture, prompt=fields.get(_PROMPT, ""), resolution=fields.get(_RESOLUTION))
+
+
+def _is_spoiler(picture: Picture) -> bool:
+    return (picture.labels.name or "").startswith(SPOILER)
+
+
+def _name(picture: Picture, place: int, maximum: int) -> str:
+    """What a picture is called, in plain text."""
+    name = one_line((picture.labels.name or "").removeprefix(SPOILER)) or texts.unnamed(place)
+    return fitting(name, maximum, str)
