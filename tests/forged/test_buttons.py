@@ -41,6 +41,8 @@ OWN, ADMINS, MODERATED, OPERATORS, VISIBLE = (
 BUTTONS = {
     "zoetrope:cancel:{job}": OWN,
     "zoetrope:spend:{job}": OWN,
+    "zoetrope:cancelall:{job}": OWN,
+    "zoetrope:spendall:{job}": OWN,
     "zoetrope:status:{job}": MODERATED,
     "zoetrope:video:{job}": MODERATED,
     "zoetrope:note:{job}": MODERATED,
