@@ -6,8 +6,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
-from bot.domain.jobs import Job, Order
+from bot.domain.jobs import FailureCause, Job, JobState, Order
 from bot.domain.orders import SEED_MAX, check_order
+
+_MAY_PASS = frozenset(
+    {
+        FailureCause.TASK_FAILED,
+        FailureCause.TASK_UNKNOWN,
+        FailureCause.SERVICE_UNREACHABLE,
+        FailureCause.NOT_FINISHED,
+        FailureCause.NO_VIDEO,
+        FailureCause.VIDEO_UNUSABLE,
+        FailureCause.FAILED_REPEATEDLY,
+        FailureCause.EXPIRED,
+    }
+)
+"""What may go well another time. Not where a video may still come, and not where somebody refused this one."""
+
+
+def is_worth_another_try(job: Job) -> bool:
+    """Whether a job failed in a way that the same order may not."""
+    detail = job.failure_detail
+    return job.state is JobState.FAILED and detail is not None and detail.cause in _MAY_PASS
 
 
 @dataclass(frozen=True, slots=True)

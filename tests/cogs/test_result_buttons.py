@@ -14,6 +14,7 @@ from bot.domain.jobs import Job, JobState
 from bot.store.schema import first_frames, kept_pictures
 from tests.cogs.admins import admin, ask
 from tests.cogs.conftest import CogHarness, open_cog_harness, sample_picture
+from tests.faulty_gateway import Fault, Route
 
 
 def answer(result: InteractionResult) -> ResponseMessage:
@@ -284,6 +285,20 @@ async def test_delete_takes_the_message_the_picture_and_the_link(harness: CogHar
     [job] = await jobs_of(harness)
     assert not job.result_url
     assert await harness.app.store.frame(job.id) is None
+
+
+async def test_a_failure_that_may_pass_can_be_tried_again(harness: CogHarness) -> None:
+    harness.gateway.fault(Route.POLL, Fault(status=200, body={"id": "x", "status": "failed"}))
+    await harness.animate("a heron")
+    note = await harness.wait_for_message("didn't work")
+    assert labels(note) == ["Remove", "Try again"]
+
+    others = answer(await harness.click(note, "Try again", harness.another_member()))
+    own = answer(await harness.click(note, "Try again"))
+
+    assert "I don't know that video" in others.content
+    assert own.content.startswith("Got it!")
+    await another_video(harness, "a heron")
 
 
 async def test_the_command_offers_own_videos_with_a_picture_and_makes_one_again(harness: CogHarness) -> None:

@@ -17,9 +17,9 @@ from bot.chat.messages import alt_texts, member_texts
 from bot.chat.order_replies import OrderReplies
 from bot.chat.posting import NO_PINGS, find_by_button, own_messages, translated, unless_deleted
 from bot.chat.upload_limits import DEFAULT_BYTES, UploadLimits
-from bot.chat.views.member_buttons import ButtonKind, view
+from bot.chat.views.member_buttons import ButtonKind
 from bot.chat.views.persistent_button import job_custom_id
-from bot.chat.views.result_buttons import result_row
+from bot.chat.views.result_buttons import note_row, result_row
 from bot.domain.errors import TooLargeToPost, Undeliverable
 from bot.domain.jobs import Job
 from bot.domain.member_settings import MemberSettings, SettingsOf, settings_of_nobody
@@ -166,7 +166,7 @@ class Delivery:
         await channel.send(
             member_texts.failure(job),
             nonce=f"{job.id}f{occasion:x}"[-NONCE_MAX:],
-            view=view(ButtonKind.NOTE, job.id, occasion),
+            view=note_row(job, occasion),
             allowed_mentions=pings,
         )
 

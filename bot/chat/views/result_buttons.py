@@ -17,13 +17,13 @@ from bot.chat.context import Interaction, services_of
 from bot.chat.messages import member_texts, result_texts
 from bot.chat.messages.markdown import discord_length
 from bot.chat.messages.reason_texts import Said
-from bot.chat.views.member_buttons import ButtonKind, JobButton
+from bot.chat.views.member_buttons import ButtonKind, JobButton, view
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
 from bot.chat.views.persistent_form import PersistentForm, show_form
 from bot.domain.errors import NotPossible, OrderRefused, Problem, StoreError
 from bot.domain.jobs import Job, Resolution
 from bot.domain.orders import NEGATIVE_PROMPT_MAX, PROMPT_MAX, SEED_MAX
-from bot.domain.repeats import OrderChanges
+from bot.domain.repeats import OrderChanges, is_worth_another_try
 
 FORM_TIMEOUT_S = 1.5
 """How long looking up a video may take: a form can only be shown as the first answer, within three seconds."""
@@ -48,6 +48,14 @@ def result_row(job_id: str) -> discord.ui.View:
     return row_of(*buttons, JobButton(ButtonKind.VIDEO, job_id))
 
 
+def note_row(job: Job, component_id: int) -> discord.ui.View:
+    """The buttons under a note about a failure. component_id: that of the one by which the note is found."""
+    note = view(ButtonKind.NOTE, job.id, component_id)
+    if is_worth_another_try(job):
+        note.add_item(ResultButton(ResultKind.AGAIN, job.id, label="Try again"))
+    return note
+
+
 class ResultButton(
     PersistentButton,
     template=r"zoetrope:(?P<kind>again|edit|info):(?P<job>[A-Za-z0-9_-]{1,20})",
@@ -56,10 +64,10 @@ class ResultButton(
 
     works_in_direct_messages = True
 
-    def __init__(self, kind: str, job: str) -> None:
+    def __init__(self, kind: str, job: str, *, label: str | None = None) -> None:
         self.kind, self.job_id = ResultKind(kind), job
         style = discord.ButtonStyle.secondary
-        super().__init__(_LABELS[self.kind], job_custom_id(self.kind, job), style)
+        super().__init__(label or _LABELS[self.kind], job_custom_id(self.kind, job), style)
 
     async def act(self, interaction: Interaction) -> None:
         """Orders the video again, shows the form or the details."""
