@@ -120,7 +120,7 @@ async def test_the_filter_shows_the_videos_in_that_state(harness: CogHarness) ->
 
 async def test_another_page_keeps_the_filter(harness: CogHarness) -> None:
     await add(harness, TWELVE, JobState.FAILED)
-    await add(harness, ["ready"])
+    await add(harness, ["ready"] * 12)
     shown = await choose(harness, await listed(harness), "failed")
 
     await harness.click(shown, "Next ▶")
