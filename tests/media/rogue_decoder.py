@@ -89,19 +89,19 @@ MISBEHAVIORS: dict[bytes, Callable[[], None]] = {
     b"fork": fork,
     b"open a file": open_file,
     b"tell the environment": tell_environment,
-    b"half": writer_of(HEADER.pack(ResponseKind.PNG, 0, *SIZE, *UNKNOWN_SIZE, 100) + PNG),
+    b"half": writer_of(HEADER.pack(ResponseKind.PNG, 0, *SIZE, *UNKNOWN_SIZE, 100, 0) + PNG),
     b"huge frame": lambda: flood(
-        HEADER.pack(ResponseKind.PNG, 0, *SIZE, *UNKNOWN_SIZE, MAX_FRAME_BYTES + 1) + PNG
+        HEADER.pack(ResponseKind.PNG, 0, *SIZE, *UNKNOWN_SIZE, MAX_FRAME_BYTES + 1, 0) + PNG
     ),
-    b"unknown kind": writer_of(HEADER.pack(77, 0, *SIZE, *UNKNOWN_SIZE, 8) + PNG),
+    b"unknown kind": writer_of(HEADER.pack(77, 0, *SIZE, *UNKNOWN_SIZE, 8, 0) + PNG),
     b"unknown reason": writer_of(
-        HEADER.pack(ResponseKind.REFUSED, len(PROBLEMS), *UNKNOWN_SIZE, *UNKNOWN_SIZE, 0)
+        HEADER.pack(ResponseKind.REFUSED, len(PROBLEMS), *UNKNOWN_SIZE, *UNKNOWN_SIZE, 0, 0)
     ),
-    b"unknown change": writer_of(HEADER.pack(ResponseKind.PNG, 32, *SIZE, *UNKNOWN_SIZE, 8) + PNG),
-    b"impossible picture": writer_of(HEADER.pack(ResponseKind.PNG, 0, *SIZE, 1, MAX_PIXELS + 1, 8) + PNG),
-    b"too large": writer_of(HEADER.pack(ResponseKind.PNG, 0, 2001, 500, *UNKNOWN_SIZE, 8) + PNG),
-    b"too small": writer_of(HEADER.pack(ResponseKind.PNG, 0, 500, 359, *UNKNOWN_SIZE, 8) + PNG),
-    b"no frame": writer_of(HEADER.pack(ResponseKind.JPEG, 0, *SIZE, *UNKNOWN_SIZE, 8) + PNG),
+    b"unknown change": writer_of(HEADER.pack(ResponseKind.PNG, 32, *SIZE, *UNKNOWN_SIZE, 8, 0) + PNG),
+    b"impossible picture": writer_of(HEADER.pack(ResponseKind.PNG, 0, *SIZE, 1, MAX_PIXELS + 1, 8, 0) + PNG),
+    b"too large": writer_of(HEADER.pack(ResponseKind.PNG, 0, 2001, 500, *UNKNOWN_SIZE, 8, 0) + PNG),
+    b"too small": writer_of(HEADER.pack(ResponseKind.PNG, 0, 500, 359, *UNKNOWN_SIZE, 8, 0) + PNG),
+    b"no frame": writer_of(HEADER.pack(ResponseKind.JPEG, 0, *SIZE, *UNKNOWN_SIZE, 8, 0) + PNG),
 }
 
 
