@@ -76,13 +76,13 @@ async def make_postable(
     if await is_postable(source, limit_bytes):
         return source
     async with slots or nullcontext():
-        await _transcode(source, target, limit_bytes, timeout_s)
+        await run_worker("bot.media.transcode_worker", source, target, limit_bytes, timeout_s=timeout_s)
     return target
 
 
-async def _transcode(source: Path, target: Path, limit_bytes: int, timeout_s: float) -> None:
-    arguments = str(source), str(target), str(limit_bytes)
-    process = await sandbox.start("bot.media.transcode_worker", *arguments, stdin=DEVNULL, stdout=DEVNULL)
+async def run_worker(module: str, *arguments: object, timeout_s: float = WALL_S + _GRACE_S) -> None:
+    """Runs one of our modules that work on videos, and raises what its exit code means: see `make_postable`."""
+    process = await sandbox.start(module, *map(str, arguments), stdin=DEVNULL, stdout=DEVNULL)
     try:
         async with asyncio.timeout(timeout_s):
             _, stderr = await process.communicate()
