@@ -23,7 +23,7 @@ _PROCESS_VM_READV, _PTRACE_SEIZE = 310, 0x4206
 
 
 def _confine_encoder(parent_pid: int, folder: Path) -> None:
-    sandbox.confine(transcode_worker.limits(folder / "source", folder / "target", 1000), parent_pid)
+    sandbox.confine(transcode_worker.limits([folder / "source"], folder / "target", 1000), parent_pid)
 
 
 def _fork_decoder(parent_pid: int) -> None:
