@@ -23,6 +23,7 @@ from bot.chat.transport.client import Client, RestClient, ZoetropeBot, log_in
 from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.endpoints import redirect
+from bot.chat.transport.posted_videos import DiscordVideos
 from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
@@ -36,9 +37,11 @@ from bot.media.prepared_frame import MAX_INPUT_BYTES, PreparedFrame
 from bot.operations.clock import Clock, ReferenceClock, SteadyClock, utc_now
 from bot.operations.memory_watch import MemoryWatch
 from bot.operations.workdir import workdir
+from bot.providers.delivered_videos import DeliveredVideos
 from bot.providers.discord_files import DiscordFiles
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from bot.services.admin.service import AdminService
+from bot.services.extensions import ExtensionService
 from bot.services.member_settings import MemberSettingsService
 from bot.services.operator.service import OperatorService
 from bot.services.privacy import PrivacyService
@@ -47,6 +50,7 @@ from bot.settings import Settings
 from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
 from bot.store.jobs.approvals import ApprovalStore
+from bot.store.jobs.extensions import ExtensionStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.status_cards import StatusCardStore
 from bot.store.jobs.task_durations import TaskDurationStore
@@ -169,8 +173,11 @@ async def open_app(
             slots=settings.upstream_max_running,
             clock=clock,
         )
+        upstream = await stack.enter_async_context(provider(settings))
+        extensions = ExtensionStore(database)
+        delivered = DeliveredVideos(DiscordVideos(client), upstream.download, clock, task_lifetime)
         context = StageContext(
-            provider=await stack.enter_async_context(provider(settings)),
+            provider=upstream,
             messenger=Delivery(client, replies, upload_limits, settings_of),
             status_cards=status_cards,
             store=store,
@@ -186,6 +193,8 @@ async def open_app(
             started_at=clock(),
             workdir=stack.enter_context(workdir()),
             settings_of=settings_of,
+            extensions=extensions,
+            delivered=delivered,
         )
         config = WorkerConfig(
             max_running=settings.upstream_max_running,
@@ -237,6 +246,13 @@ async def open_app(
                 operator=operator,
                 settings=MemberSettingsService(member_settings, clock),
                 privacy=PrivacyService(member_data, policy, wake=wake, clock=clock),
+                extensions=ExtensionService(
+                    service,
+                    extensions,
+                    delivered,
+                    workdir=context.workdir,
+                    max_seconds=settings.extend_max_seconds,
+                ),
                 command_permissions=CommandPermissions(asking(client)),
                 discord_files=await stack.enter_async_context(DiscordFiles(MAX_INPUT_BYTES)),
                 replies=replies,

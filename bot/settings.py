@@ -203,6 +203,7 @@ class Settings(DatabaseSettings):
     server_budget_usd_per_month: _UsdOrNone = _usd(
         "20", "what one server's videos may cost per month", or_none=True
     )
+    extend_max_seconds: int = _number(30, 5, 60, "the longest clip that members may extend a video to", "seconds")
     queue_max: int = _number(1000, 1, 100_000, "how many videos may be queued")
     open_to_all_servers: bool = Field(
         default=True, description="`true`, or `false`: only servers that the operator allows may use the bot"

@@ -4,6 +4,7 @@ import io
 
 import discord
 from discord import app_commands
+from discord.app_commands import Range
 from discord.ext import commands
 
 from bot.chat.authorization import may_manage, requester
@@ -11,6 +12,7 @@ from bot.chat.autocomplete import a_sentence, matching, refuse_sentence
 from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.messages import member_texts, privacy_texts, video_list_texts
 from bot.chat.messages.markdown import CHOICES_MAX
+from bot.chat.views.extend_button import ExtendButton, ExtendForm, extend
 from bot.chat.views.member_buttons import EraseButton, JobButton, cancel
 from bot.chat.views.persistent_button import row_of
 from bot.chat.views.persistent_form import handle_submission
@@ -94,7 +96,21 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
     @commands.Cog.listener()
     async def on_interaction(self, interaction: Interaction) -> None:
         """Called by discord.py for each interaction: handles the forms of buttons."""
-        await handle_submission(interaction, (EditForm,))
+        await handle_submission(interaction, (EditForm, ExtendForm))
+
+    @app_commands.command(name="extend", description="Let one of your videos go on from its last picture")
+    @app_commands.describe(video="Which one", prompt="What happens next")
+    async def extend_video(self, interaction: Interaction, video: str, prompt: Range[str, 1, 800]) -> None:
+        """Orders a video that goes on from another one."""
+        await interaction.response.defer(ephemeral=True)
+        await extend(interaction, video, prompt)
+
+    @extend_video.autocomplete("video")
+    async def own_finished(self, interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
+        """The member's videos that are in their channel."""
+        who = requester(interaction)
+        jobs = await services_of(interaction).jobs.recent(who.guild_id, who.user_id, limit=CHOICES_MAX)
+        return matching([(video_list_texts.choice(job), job.id) for job in jobs if job.result_message_id], current)
 
     privacy = app_commands.Group(name="privacy", description="Your data in all servers")
 
@@ -137,6 +153,6 @@ def _quota_file(allowance: Allowance, picture: bytes) -> discord.File:
 
 async def setup(bot: ServiceBot) -> None:
     """Called by discord.py when the extension is loaded."""
-    bot.add_dynamic_items(JobButton, ResultButton, CancelAllButton, EraseButton)
+    bot.add_dynamic_items(JobButton, ResultButton, ExtendButton, CancelAllButton, EraseButton)
     bot.add_dynamic_items(PageButton, FilterSelect, SettingButton, ResolutionSelect)
     await bot.add_cog(Videos())

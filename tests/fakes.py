@@ -17,6 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from bot.domain.approvals import Decision
 from bot.domain.errors import TooLargeToPost, UpstreamRefused
+from bot.domain.extensions import Clip
 from bot.domain.jobs import Frame, Job, JobState, Order
 from bot.domain.status_cards import AnyCard, StatusCard, VariationsCard
 from bot.media.first_frame import prepare_first_frame
@@ -193,6 +194,7 @@ class FakeMessenger(Faulty):
         self.answers_live = False
         self.cards: dict[str, StatusCard] = {}  # as shown last, by job
         self.silent: set[str] = set()  # the jobs whose video pinged nobody
+        self.clips: dict[str, Clip | None] = {}  # what each posted video is, by job
 
     def posted(self, kind: str, job: Job) -> list[Message]:
         return [one for one in self.messages.values() if (one.kind, one.job_id) == (kind, job.id)]
@@ -240,21 +242,23 @@ class FakeMessenger(Faulty):
             if not check_existing or self._find("failure", job) is None:
                 self._post("failure", job)
 
-    async def post_video(self, job: Job, video: Path, *, pings: bool = True) -> int:
+    async def post_video(self, job: Job, video: Path, clip: Clip | None = None, *, pings: bool = True) -> int:
         async with self._call("post_video"):
             if not pings:
                 self.silent.add(job.id)
             content = video.read_bytes()  # noqa: ASYNC240 - a few bytes
             if len(content) > self.actual_limit_bytes:
                 raise TooLargeToPost("too large", limit_bytes=self.actual_limit_bytes)
+            self.clips[job.id] = clip
             return self._post("video", job, content)
 
     async def find_video(self, job: Job) -> int | None:
         async with self._call("find_video"):
             return self._find("video", job)
 
-    async def send_video(self, job: Job, video: Path) -> DirectMessage:
+    async def send_video(self, job: Job, video: Path, clip: Clip | None = None) -> DirectMessage:
         async with self._call("send_video"):
+            self.clips[job.id] = clip
             return DirectMessage(DIRECT_CHANNEL, self._post("sent video", job, video.read_bytes()))  # noqa: ASYNC240 - a few bytes
 
     async def send_link(self, job: Job, expires_at: datetime) -> DirectMessage:

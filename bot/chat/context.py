@@ -13,6 +13,7 @@ from bot.chat.permissions.user_rate_limiter import UserRateLimiter
 from bot.chat.upload_limits import UploadLimits
 from bot.providers.discord_files import DiscordFiles
 from bot.services.admin.service import AdminService
+from bot.services.extensions import ExtensionService
 from bot.services.member_settings import MemberSettingsService
 from bot.services.operator.service import OperatorService
 from bot.services.privacy import PrivacyService
@@ -33,6 +34,7 @@ class Services:
     operator: OperatorService | None
     privacy: PrivacyService
     settings: MemberSettingsService
+    extensions: ExtensionService
     command_permissions: CommandPermissions
     discord_files: DiscordFiles
     limiter: UserRateLimiter = field(default_factory=UserRateLimiter)

@@ -46,11 +46,15 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """A job, the upstream's last response about it, and its place among those that were ordered with it."""
+    """A job, the upstream's last response about it, and its place among those that were ordered with it.
+
+    extends: the id of the job whose video it goes on from.
+    """
 
     job: Job
     answer: Any
     variation: Variation | None = None
+    extends: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +213,7 @@ def _job(stored: StoredJob) -> dict[str, Any]:
         "variations": None if variation is None else variation.size,
         "picture_name": job.picture_name,
         "picture_alt_text": job.picture_alt_text,
+        "extends": stored.extends,
         "asked_at": _time(job.created_at),
         "state_since": _time(job.state_changed_at),
         "submitted_at": _time(job.submitted_at),

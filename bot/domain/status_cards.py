@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from bot.domain.extensions import ParentMessage
 from bot.domain.jobs import Job, JobState
 from bot.domain.waiting import NOTHING_KNOWN, Wait
 
@@ -28,7 +29,7 @@ class StatusCard:
 
     state: the job's. wait: how much longer it takes. service_closed: the video service takes no orders at the
     moment. is_cancelled: its member has cancelled it, and the task that was paid for ends by itself.
-    has_thumbnail: whether its message carries the picture.
+    has_thumbnail: whether its message carries the picture. parent: the video that the job goes on from.
     """
 
     state: JobState
@@ -36,6 +37,7 @@ class StatusCard:
     service_closed: bool = False
     is_cancelled: bool = False
     has_thumbnail: bool = False
+    parent: ParentMessage | None = None
 
     @property
     def is_held_up(self) -> bool:

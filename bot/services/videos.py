@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Required, TypedDict, TypeVar, Unpack
 
 from bot.domain.errors import CommitUnknown, NotPossible, Problem, QuotaRefused, Reason, RuleRefused, StoreError
+from bot.domain.extensions import Extension
 from bot.domain.jobs import (
     UNLABELLED,
     CancelResult,
@@ -162,12 +163,14 @@ class VideoService:
         *,
         picture: PictureLabels = UNLABELLED,
         variations: int = 1,
+        extends: Extension | None = None,
         **options: Unpack[OrderOptions],
     ) -> AcceptedOrder:
         """Accepts an order: checks policy and quota, prepares the first frame and adds the job, all or nothing.
 
         read_picture: fetches the attachment's bytes; called only if everything else is valid. picture: what the
-        member called it. variations: how many videos, each a job with a seed of its own.
+        member called it. variations: how many videos, each a job with a seed of its own. extends: what the video
+        goes on from.
         Raises: OrderRefused, RuleRefused, QuotaRefused, PictureRefused, NotPossible (it can't be stored).
         """
         settings = await self._settings(requester)
@@ -183,7 +186,7 @@ class VideoService:
                     prepared = await self._prepare_first_frame(data)
             return prepared.frame, prepared.changes
 
-        return await self._accept(news, requester, settings, prepare)
+        return await self._accept(news, requester, settings, prepare, extends)
 
     async def order_again(
         self, job_id: str, requester: Requester, changes: OrderChanges, *, interaction_id: int
@@ -211,6 +214,7 @@ class VideoService:
         requester: Requester,
         settings: MemberSettings,
         prepare: Callable[[], Awaitable[tuple[Frame | KeptFrame, PictureChanges]]],
+        extends: Extension | None = None,
     ) -> AcceptedOrder:
         """Accepts all jobs of a valid order. prepare: makes its first frame, once it is known to be allowed."""
         order, count = news[0].order, len(news)
@@ -220,7 +224,7 @@ class VideoService:
                 await self._store.check(requester, order, self._clock(), arriving=others, count=count)
                 frame, changes = await prepare()
             service_closed = await self.is_service_closed()
-            job, *rest = await self._store.add_together(news, frame, requester, self._clock())
+            job, *rest = await self._store.add_together(news, frame, requester, self._clock(), extends=extends)
         except (QuotaRefused, RuleRefused) as refused:
             consequence = await self._report(refused, requester, order)
             if not isinstance(refused.reason, PromptBlocked):

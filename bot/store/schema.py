@@ -185,6 +185,16 @@ variations = Table(
 )
 Index("ix_variations_group_id", variations.c.group_id)
 
+# Jobs that go on from the video of another one, see `bot.domain.extensions.Extension`. `parent_id`: not a foreign
+# key, as the other job's row may go first.
+extensions = Table(
+    "extensions",
+    metadata,
+    Column("job_id", StorableText, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    *required(StorableText, "parent_id"),
+    *required(Integer, "pieces"),
+)
+
 # `erasure_requested_at`: when the member asked for their data to be erased.
 members = Table(
     "members",

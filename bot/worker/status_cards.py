@@ -307,7 +307,8 @@ def _card(known: JobsInProgress, job_id: str, state: JobState, wait: Wait, now: 
     shown = known.shown.get(job_id)
     told = shown is not None and shown.card.service_closed
     closed = known.gate.is_worth_telling(now, told=told)
-    return StatusCard(state, wait, service_closed=closed, is_cancelled=job_id in known.cancelled)
+    cancelled, parent = job_id in known.cancelled, known.parents.get(job_id)
+    return StatusCard(state, wait, service_closed=closed, is_cancelled=cancelled, parent=parent)
 
 
 def _one_per_channel(due: Iterator[_Edit]) -> list[_Edit]:

@@ -28,6 +28,7 @@ POSTED = [
     "zoetrope:set:pings:off:1234567890123456789",
     "zoetrope:set:prompt_extend:on:42",
     "zoetrope:set:resolution:1234567890123456789",
+    "zoetrope:extend:s3cq1bXw-9_ZkQ0A",
     "zoetrope-admin:pause",
     "zoetrope-admin:resume",
     "zoetrope-admin:give-up:s3cq1bXw-9_ZkQ0A",

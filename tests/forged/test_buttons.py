@@ -49,6 +49,7 @@ BUTTONS = {
     "zoetrope:again:{job}": VISIBLE,
     "zoetrope:edit:{job}": VISIBLE,
     "zoetrope:info:{job}": VISIBLE,
+    "zoetrope:extend:{job}": VISIBLE,
     "zoetrope:erase:{user}": OWN,
     "zoetrope:list:previous:{shows}:{number}:{user}": OWN,
     "zoetrope:list:next:{shows}:{number}:{user}": OWN,

@@ -2,6 +2,7 @@
 
 from bot.chat.messages import (
     admin_texts,
+    extension_texts,
     job_overview_texts,
     operator_texts,
     picture_texts,
@@ -11,6 +12,7 @@ from bot.chat.messages import (
 # Every reason has its words registered, whichever module of this package is imported first.
 __all__ = [
     "admin_texts",
+    "extension_texts",
     "job_overview_texts",
     "operator_texts",
     "picture_texts",

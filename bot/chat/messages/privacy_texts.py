@@ -6,9 +6,9 @@ from bot.services.privacy import DataExport
 
 _TERMS = (
     "**What I keep about you**, in all servers where you use me\n"
-    "- **Your videos**: prompt, options and what you called the picture, where and when you asked, how it went "
-    "and what it cost, so I can make, post and list them. {span} after a video is over, I forget who asked, where "
-    "and for what; the server's totals stay.\n"
+    "- **Your videos**: prompt, options, what you called the picture or which video it goes on from, where and "
+    "when you asked, how it went and what it cost, so I can make, post and list them. {span} after a video is "
+    "over, I forget who asked, where and for what; the server's totals stay.\n"
     "- **Your settings**, until {span} after your last video.\n"
     "- **What the limits need**: which videos count, your credits and your own limits. After {span} your name is "
     "removed from these records, unless a limit still needs it.\n"

@@ -38,7 +38,7 @@ def _heading(card: StatusCard) -> tuple[str, int]:
 
 def card_text(job: Job, card: StatusCard) -> str:
     """What the card says above its button."""
-    lines = [f"### {_heading(card)[0]}", f"A video for {mention(job.user_id)}"]
+    lines = [f"### {_heading(card)[0]}", f"A video for {mention(job.user_id)}{_from_where(card)}"]
     if (
         job.submitted_at is not None or card.state is not JobState.AWAITING
     ):  # what a moderator may not have approved
@@ -52,6 +52,13 @@ def card_text(job: Job, card: StatusCard) -> str:
 def bar_of(filled: int) -> str:
     """A bar with so many of its steps filled."""
     return "▰" * filled + "▱" * (BAR_STEPS - filled)
+
+
+def _from_where(card: StatusCard) -> str:
+    if card.parent is None:
+        return ""
+    where = f"{card.parent.guild_id}/{card.parent.channel_id}/{card.parent.message_id}"
+    return f", going on from https://discord.com/channels/{where}"
 
 
 def _what_it_waits_for(job: Job, card: StatusCard) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 import discord
 
 from bot.chat.messages import alt_texts, member_texts
+from bot.chat.messages.extension_texts import with_clip
 from bot.chat.order_replies import OrderReplies
 from bot.chat.posting import NO_PINGS, find_by_button, own_messages, translated, unless_deleted
 from bot.chat.upload_limits import DEFAULT_BYTES, UploadLimits
@@ -21,6 +22,7 @@ from bot.chat.views.member_buttons import ButtonKind
 from bot.chat.views.persistent_button import job_custom_id
 from bot.chat.views.result_buttons import note_row, result_row
 from bot.domain.errors import TooLargeToPost, Undeliverable
+from bot.domain.extensions import Clip
 from bot.domain.jobs import Job
 from bot.domain.member_settings import MemberSettings, SettingsOf, settings_of_nobody
 from bot.worker.stages.context import DirectMessage
@@ -71,18 +73,18 @@ class Delivery:
         """See `bot.worker.stages.Messenger`."""
         return await self._replies.change(job.id, member_texts.failure(job))
 
-    async def post_video(self, job: Job, video: Path, *, pings: bool = True) -> int:
+    async def post_video(self, job: Job, video: Path, clip: Clip | None = None, *, pings: bool = True) -> int:
         """See `bot.worker.stages.Messenger`."""
         settings = await self._settings_of(job.user_id)
+        text = with_clip(member_texts.video(job), clip)
         with translated():
-            text = member_texts.video(job)
             channel = self._channel(job)
             return (await self._send_video(job, channel, text, video, job.id, settings, pings=pings)).id
 
-    async def send_video(self, job: Job, video: Path) -> DirectMessage:
+    async def send_video(self, job: Job, video: Path, clip: Clip | None = None) -> DirectMessage:
         """See `bot.worker.stages.Messenger`."""
         settings = await self._settings_of(job.user_id)
-        text = member_texts.sent_video(job, chosen=settings.direct)
+        text = with_clip(member_texts.sent_video(job, chosen=settings.direct), clip)
         with translated():
             channel = await self._direct_channel(job)
             sent = await self._send_video(job, channel, text, video, _direct_nonce(job), settings)
@@ -152,7 +154,7 @@ class Delivery:
                     text,
                     files=[] if video is None else [video_file(job, video)],
                     nonce=nonce,
-                    view=result_row(job.id),
+                    view=result_row(job.id, in_server=not isinstance(channel, discord.DMChannel)),
                     allowed_mentions=_pings(job, settings) if pings else NO_PINGS,
                     silent=not settings.pings and isinstance(channel, discord.DMChannel),
                 )

@@ -17,6 +17,7 @@ from bot.chat.context import Interaction, services_of
 from bot.chat.messages import member_texts, result_texts
 from bot.chat.messages.markdown import discord_length
 from bot.chat.messages.reason_texts import Said
+from bot.chat.views.extend_button import ExtendButton
 from bot.chat.views.member_buttons import ButtonKind, JobButton, view
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
 from bot.chat.views.persistent_form import PersistentForm, show_form
@@ -42,9 +43,14 @@ class ResultKind(StrEnum):
 _LABELS = {ResultKind.AGAIN: "Again", ResultKind.EDIT: "Edit", ResultKind.INFO: "Info"}
 
 
-def result_row(job_id: str) -> discord.ui.View:
-    """All buttons under a video. A row has five at most; discord.py begins the next by itself."""
-    buttons = [ResultButton(kind, job_id) for kind in ResultKind]
+def result_row(job_id: str, *, in_server: bool = True) -> discord.ui.View:
+    """All buttons under a video. A row has five at most; discord.py begins the next by itself.
+
+    in_server: a video in a direct message can't be extended.
+    """
+    buttons: list[PersistentButton] = [ResultButton(kind, job_id) for kind in ResultKind]
+    if in_server:
+        buttons.append(ExtendButton(job_id))
     return row_of(*buttons, JobButton(ButtonKind.VIDEO, job_id))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from bot.domain.errors import CommitUnknown, QuotaRefused, RuleRefused, StoreError
+from bot.domain.extensions import Extension
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import (
     ENDED,
@@ -42,6 +43,7 @@ from bot.store.guilds import guild_settings, violations
 from bot.store.jobs import (
     admission,
     budget_alerts,
+    extensions,
     leasing,
     pictures,
     recovery,
@@ -73,7 +75,15 @@ class JobStore:
         self._uncertain_claims: list[Job] = []
         self.history = MemberHistory(db)
 
-    async def add(self, new: NewJob, frame: Frame | KeptFrame, requester: Requester, now: datetime) -> Job:
+    async def add(
+        self,
+        new: NewJob,
+        frame: Frame | KeptFrame,
+        requester: Requester,
+        now: datetime,
+        *,
+        extends: Extension | None = None,
+    ) -> Job:
         """Accepts a job with its first frame and its reservation, if policy and limits allow it.
 
         Simultaneous calls take turns, so they can't pass a limit together. A job with a kept picture is accepted
@@ -81,16 +91,22 @@ class JobStore:
         Raises: RuleRefused, QuotaRefused; NotPossible if its picture is not kept any more; StoreError if it was
         not accepted, CommitUnknown if that is unknown.
         """
-        return (await self.add_together([new], frame, requester, now))[0]
+        return (await self.add_together([new], frame, requester, now, extends=extends))[0]
 
     async def add_together(
-        self, news: Sequence[NewJob], frame: Frame | KeptFrame, requester: Requester, now: datetime
+        self,
+        news: Sequence[NewJob],
+        frame: Frame | KeptFrame,
+        requester: Requester,
+        now: datetime,
+        *,
+        extends: Extension | None = None,
     ) -> list[Job]:
-        """Like `add`, for variations of one order: accepts all of them or none."""
+        """Like `add`, for variations of one order: accepts all of them or none. extends: what they go on from."""
         # Again, as the terms may have changed while the picture was prepared; quick, as the search is cached.
         await admission.refuse_blocked_prompt(self._db, requester, news[0].order.prompt)
         try:
-            return await self._add(news, frame, requester, now)
+            return await self._add(news, frame, requester, now, extends)
         except CommitUnknown as error:
             written = await self._written(news[0].id)
             if written is None:
@@ -98,7 +114,12 @@ class JobStore:
             return [written, *[job for new in news[1:] if (job := await self.get(new.id)) is not None]]
 
     async def _add(
-        self, news: Sequence[NewJob], frame: Frame | KeptFrame, requester: Requester, now: datetime
+        self,
+        news: Sequence[NewJob],
+        frame: Frame | KeptFrame,
+        requester: Requester,
+        now: datetime,
+        extends: Extension | None,
     ) -> list[Job]:
         order, added = news[0].order, list[Job]()
         async with self._db.write() as connection:
@@ -115,6 +136,8 @@ class JobStore:
                 row = _new_row(new, admitted, grant_id, now + timedelta(microseconds=number))
                 await connection.execute(insert(jobs).values(row))
                 await pictures.add(connection, new.id, frame, keep=self._operator_defaults.keeps_pictures)
+                if extends is not None:
+                    await extensions.add(connection, new.id, extends)
                 job = await read_job(connection, new.id)
                 reserved = Amounts(1, 0 if grant_id is None else -1, admitted.estimate)
                 entry = ledger.job_entry(job, EntryKind.RESERVE, reserved, "accepted", now, new.user_id)

@@ -3,20 +3,22 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, delete, exists, insert, select, update
 
+from bot.domain.extensions import ParentMessage
 from bot.domain.jobs import ENDED, Job, JobState, Resolution
 from bot.domain.status_cards import ShownCard, StatusCard
 from bot.domain.waiting import InProgress, Wait
 from bot.store.engine import Connection, Database
-from bot.store.jobs import submission_gate, variations
+from bot.store.jobs import extensions, submission_gate, variations
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.jobs.submission_gate import Gate
 from bot.store.schema import IS_ACTIVE, first_frames, jobs, status_cards
+from bot.store.schema import extensions as extended
 from bot.store.schema import variations as places
 
 _CARD_STATES = (JobState.QUEUED, JobState.SUBMITTING, JobState.RUNNING, JobState.DELIVERING)
@@ -29,9 +31,11 @@ _FLAGS = ("service_closed", "is_cancelled", "has_thumbnail")
 
 @dataclass(frozen=True, slots=True)
 class JobsInProgress:
-    """All jobs in progress. cancelled: the ids of those that their members cancelled. shown: the cards, by id.
+    """All jobs in progress.
 
-    together: the jobs that share a card, in their order: the state of each by its id, of ended ones too.
+    cancelled: the ids of those that their members cancelled. shown: the cards, by id. together: the jobs that
+    share a card, in their order: the state of each by its id, of ended ones too. parents: the videos that jobs go
+    on from, by the job's id.
     """
 
     jobs: list[InProgress]
@@ -39,6 +43,7 @@ class JobsInProgress:
     shown: Mapping[str, ShownCard]
     gate: Gate
     together: list[dict[str, JobState]]
+    parents: Mapping[str, ParentMessage] = field(default_factory=dict)
 
 
 class StatusCardStore:
@@ -51,8 +56,11 @@ class StatusCardStore:
         """What all cards depend on."""
         columns = [jobs.c[name] for name in (*_JOB_COLUMNS, "channel_id", "cancel_requested")]
         cards_of_jobs = select(*columns, *status_cards.c)
-        query = cards_of_jobs.outerjoin(status_cards, status_cards.c.job_id == jobs.c.id).where(
-            IS_ACTIVE, jobs.c.state.in_(_CARD_STATES)
+        query = (
+            cards_of_jobs.add_columns(extended.c.parent_id)
+            .outerjoin(status_cards, status_cards.c.job_id == jobs.c.id)
+            .outerjoin(extended, extended.c.job_id == jobs.c.id)
+            .where(IS_ACTIVE, jobs.c.state.in_(_CARD_STATES))
         )
         # Of an ended job, only a card that it shares is still shown.
         ended = cards_of_jobs.join_from(status_cards, jobs, jobs.c.id == status_cards.c.job_id).where(
@@ -63,6 +71,8 @@ class StatusCardStore:
             shared = any(row.group_id is not None for row in rows)
             also = (await connection.execute(variations.with_place(ended))).all() if shared else []
             gate = await submission_gate.get_gate(connection, lock=False)
+            parent_ids = {row.id: row.parent_id for row in rows if row.parent_id is not None}
+            messages = await extensions.parent_messages(connection, parent_ids.values()) if parent_ids else {}
         return JobsInProgress(
             [_in_progress(row) for row in rows],
             frozenset(row.id for row in rows if row.cancel_requested),
@@ -73,6 +83,7 @@ class StatusCardStore:
             },
             gate,
             _together(rows, also),
+            {job_id: messages[parent_id] for job_id, parent_id in parent_ids.items() if parent_id in messages},
         )
 
     async def jobs(self, ids: Iterable[str]) -> list[Job]:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Table, and_, case, delete, exists, func, n
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import ENDED
 from bot.store.engine import Connection, Database
-from bot.store.jobs import pictures
+from bot.store.jobs import extensions, pictures
 from bot.store.schema import IS_ACTIVE, NOBODY, credit_grants, guilds, jobs, ledger, limit_overrides, variations
 
 BATCH = 500
@@ -77,6 +77,7 @@ async def anonymise_batch(database: Database, table: Table, *where: ColumnElemen
         await connection.execute(update(table).where(table.c.id.in_(held)).values(_ANONYMOUS[table] | also))
         if table is jobs:
             await pictures.delete_with_copies(connection, held)
+            await extensions.forget(connection, held)
             # Nor does anything say any more which were one member's.
             await connection.execute(delete(variations).where(variations.c.job_id.in_(held)))
     return len(held)

@@ -29,7 +29,7 @@ from bot.store.guilds.audit_log import audit_entry_of
 from bot.store.guilds.bans import ban_of
 from bot.store.guilds.limit_overrides import LimitTarget
 from bot.store.guilds.violations import WITHIN
-from bot.store.jobs import pictures, transitions, variations
+from bot.store.jobs import extensions, pictures, transitions, variations
 from bot.store.jobs.rows import entry_of, job_of, select_jobs
 from bot.store.money.credit_grants import write_off
 from bot.store.privacy import anonymise
@@ -232,11 +232,12 @@ class _Reader:
 
     async def read(self) -> MemberData:
         """All of the member's data."""
+        parents = await extensions.parents_of_member(self._connection, self._user_id)
         own_limits = await self._rows("own_limits", limit_overrides.c.target_id, limit_overrides.c.guild_id)
         return MemberData(
             user_id=self._user_id,
             jobs=tuple(
-                StoredJob(job_of(row), row.upstream_response, variations.place_in(row))
+                StoredJob(job_of(row), row.upstream_response, variations.place_in(row), parents.get(row.id))
                 for row in await self._rows(
                     "videos",
                     jobs.c.user_id,

@@ -10,12 +10,15 @@ from typing import Protocol
 
 from bot.domain.approvals import Decision
 from bot.domain.errors import UpstreamBusy
+from bot.domain.extensions import Clip
 from bot.domain.jobs import Frame, Job, Outcome, Reschedule
 from bot.domain.member_settings import SettingsOf, settings_of_nobody
 from bot.domain.schedule import Backoff, PollSchedule
 from bot.operations.clock import Clock
 from bot.providers.base import Provider
+from bot.providers.delivered_videos import DeliveredVideos
 from bot.store.jobs.approvals import ApprovalStore
+from bot.store.jobs.extensions import ExtensionStore
 from bot.store.jobs.job_store import JobStore
 from bot.worker.status_cards import StatusCards
 
@@ -41,10 +44,10 @@ class Messenger(Protocol):
         """Tells the member, with a ping, that the job failed and why."""
         ...
 
-    async def post_video(self, job: Job, video: Path, *, pings: bool = True) -> int:
+    async def post_video(self, job: Job, video: Path, clip: Clip | None = None, *, pings: bool = True) -> int:
         """Posts the finished video; returns the message's id. Also raises TooLargeToPost.
 
-        pings: whether its member is notified.
+        clip: what it is, if the job extends another one's video. pings: whether its member is notified.
         """
         ...
 
@@ -60,8 +63,8 @@ class Messenger(Protocol):
         """The largest file that the job's channel accepts, as far as is known."""
         ...
 
-    async def send_video(self, job: Job, video: Path) -> DirectMessage:
-        """Sends the finished video to its member. Also raises TooLargeToPost."""
+    async def send_video(self, job: Job, video: Path, clip: Clip | None = None) -> DirectMessage:
+        """Sends the finished video to its member; see `post_video`. Also raises TooLargeToPost."""
         ...
 
     async def send_link(self, job: Job, expires_at: datetime) -> DirectMessage:
@@ -124,7 +127,8 @@ class StageContext:
     status_timeout_s: how long the first status card may take. started_at: when this process started; before,
     nobody watched the jobs, and the clock may have been changed. encoder_slots: limits concurrent encoding.
     no_result_since: by job id, when the first of the downloads in a row was refused or ended early. settings_of:
-    reads a member's settings.
+    reads a member's settings. extensions, delivered: what jobs go on from, and how to fetch that; None where no
+    job extends another.
     """
 
     provider: Provider
@@ -143,6 +147,8 @@ class StageContext:
     encoder_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_ENCODERS))
     no_result_since: dict[str, datetime] = field(default_factory=dict)
     settings_of: SettingsOf = settings_of_nobody
+    extensions: ExtensionStore | None = None
+    delivered: DeliveredVideos | None = None
 
     def observed_for(self, since: datetime) -> timedelta:
         """How much of the time since then this process has been running."""

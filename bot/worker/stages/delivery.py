@@ -1,13 +1,12 @@
 """The stages of a finished video and of every ended job: post the video, show how the job ended."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from bot.domain.errors import (
@@ -26,6 +25,7 @@ from bot.domain.errors import (
     UpstreamIll,
     UpstreamUnreached,
 )
+from bot.domain.extensions import Clip
 from bot.domain.jobs import (
     ENDED,
     NOTHING_NEW,
@@ -42,8 +42,8 @@ from bot.domain.jobs import (
     Reschedule,
 )
 from bot.media import transcode
-from bot.media.video_layout import VideoIncomplete
 from bot.worker.stages.acceptance import close_approval_request
+from bot.worker.stages.clips import DownloadedVideo, download_folder
 from bot.worker.stages.context import DirectMessage, StageContext, tried_before
 
 log = logging.getLogger(__name__)
@@ -262,12 +262,12 @@ async def _deliver_to_channel(job: Job, url: str, context: StageContext, *, perh
                 return sent
     if job.cancel_requested:
         return MoveTo(JobState.CANCELLED)
-    with _download_folder(context) as folder:
-        video = folder / "video.mp4"
-        await context.provider.download(url, video)
-        fitted = await _fit(video, await context.messenger.upload_limit_bytes(job), context)
+    with download_folder(context) as folder:
+        video = DownloadedVideo(job, folder, context)
+        await video.download(url)
+        limit_bytes = await context.messenger.upload_limit_bytes(job)
         post = partial(context.messenger.post_video, pings=await _is_first(job, context))
-        return _delivered(await _post_fitting(job, post, video, fitted, context))
+        return _delivered(await _post_fitting(job, post, video, limit_bytes, context))
 
 
 async def _is_first(job: Job, context: StageContext) -> bool:
@@ -293,20 +293,20 @@ async def _send_once(job: Job, url: str, context: StageContext, *, shrink: bool 
             return sent
     if job.cancel_requested:
         return MoveTo(JobState.CANCELLED)
-    with _download_folder(context) as folder:
-        video = folder / "video.mp4"
-        await context.provider.download(url, video)
+    with download_folder(context) as folder:
+        video = DownloadedVideo(job, folder, context)
+        await video.download(url)
         return _delivered(await _send(job, video, context, shrink=shrink))
 
 
-async def _send(job: Job, video: Path, context: StageContext, *, shrink: bool) -> DirectMessage:
+async def _send(job: Job, video: DownloadedVideo, context: StageContext, *, shrink: bool) -> DirectMessage:
     """Sends the video, or a link to it. shrink: not after all smaller sizes were tried in the channel."""
     try:
-        fitted = await _fit(video, _DIRECT_LIMIT_BYTES, context)
         if shrink:
-            return await _post_fitting(job, context.messenger.send_video, video, fitted, context)
+            return await _post_fitting(job, context.messenger.send_video, video, _DIRECT_LIMIT_BYTES, context)
+        fitted = await video.fit(_DIRECT_LIMIT_BYTES)
         await _check_wanted(job, context)
-        return await context.messenger.send_video(job, fitted)
+        return await context.messenger.send_video(job, fitted, video.clip)
     except (TooLargeToPost, transcode.VideoUnusable) as error:
         log.info("job %s: the video is too large for a direct message: %s", job.id, error)
     expires_at = (job.submitted_at or job.state_changed_at) + context.config.task_lifetime
@@ -330,13 +330,6 @@ def _delivered(message: int | DirectMessage) -> MoveTo:
     else:
         update = JobUpdate(result_message_id=message)
     return MoveTo(JobState.DELIVERED, update)
-
-
-@contextmanager
-def _download_folder(context: StageContext) -> Iterator[Path]:
-    context.workdir.mkdir(mode=0o700, exist_ok=True)  # the system may have deleted it while the bot was idle
-    with TemporaryDirectory(dir=context.workdir) as folder:
-        yield Path(folder)
 
 
 async def _check_wanted(job: Job, context: StageContext) -> None:
@@ -364,29 +357,23 @@ def _might_be_posted(job: Job, context: StageContext) -> bool:
 
 
 async def _post_fitting(
-    job: Job, post: Callable[[Job, Path], Awaitable[_Message]], video: Path, fitted: Path, context: StageContext
+    job: Job,
+    post: Callable[[Job, Path, Clip | None], Awaitable[_Message]],
+    video: DownloadedVideo,
+    limit_bytes: int,
+    context: StageContext,
 ) -> _Message:
-    """Posts the fitted video, and a smaller one each time that Discord refuses its size."""
+    """Posts the video within the limit, and a smaller one each time that Discord refuses its size."""
+    fitted = await video.fit(limit_bytes)
     while True:
         await _check_wanted(job, context)
         try:
-            return await post(job, fitted)
+            return await post(job, fitted, video.clip)
         except TooLargeToPost as error:
             if not error.limit_bytes or await transcode.is_postable(fitted, error.limit_bytes):
                 raise  # nothing smaller is left to try
             log.info("job %s: Discord accepts less than expected, %d bytes", job.id, error.limit_bytes)
-            fitted = await _fit(video, error.limit_bytes, context)
-
-
-async def _fit(video: Path, limit_bytes: int, context: StageContext) -> Path:
-    """The video as the channel can show it. Raises: ResultIncomplete, TooLargeToPost, VideoUnusable."""
-    fitted = video.with_name("fitted.mp4")
-    try:
-        return await transcode.make_postable(video, fitted, limit_bytes, slots=context.encoder_slots)
-    except VideoIncomplete as error:
-        raise ResultIncomplete(str(error)) from error
-    except transcode.VideoTooLarge as error:
-        raise TooLargeToPost(str(error), limit_bytes=0) from error
+            fitted = await video.fit(error.limit_bytes)
 
 
 def _retry_delivery(job: Job, context: StageContext, error: Exception) -> Reschedule:

@@ -13,6 +13,7 @@ from bot.chat.messages.markdown import discord_length
 from bot.chat.messages.reason_texts import Said, text_of
 from bot.domain.approvals import AlreadyDecided, ApprovalProblem, Decision, Verdict
 from bot.domain.errors import Problem, Reason, Remedy
+from bot.domain.extensions import ClipTooLong, ExtensionProblem
 from bot.domain.guilds import BLOCKED_PROMPTS, Ban
 from bot.domain.jobs import FailureCause, FailureDetail, Resolution
 from bot.domain.orders import TextTooLong
@@ -99,6 +100,8 @@ OTHERS: list[Reason] = [
     *(AlreadyDecided(Decision(verdict, 9, NOW)) for verdict in Verdict),
     *(UnusableTerm(problem, "*" * 5000, "*" * 5000) for problem in TermProblem),
     *Problem,
+    *ExtensionProblem,
+    ClipTooLong(30, 30),
     TextTooLong("negative_prompt", 501, 500),
     Said("It's closed."),
 ]

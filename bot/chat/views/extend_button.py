@@ -1,0 +1,84 @@
+"""The button that extends a video: it asks for a prompt, and orders a video that goes on from the last frame."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Mapping
+
+import discord
+
+from bot.chat.authorization import may_manage, requester
+from bot.chat.context import Interaction, services_of
+from bot.chat.messages import extension_texts
+from bot.chat.permissions.channel_permissions import refuse_where_unpostable
+from bot.chat.views.persistent_button import PersistentButton, job_custom_id
+from bot.chat.views.persistent_form import PersistentForm, show_form
+from bot.domain.errors import StoreError
+from bot.domain.orders import PROMPT_MAX
+
+_READ_S = 1.5
+"""How long looking up the old prompt may take: Discord waits three seconds for a form, which can't be deferred."""
+
+_PROMPT = "prompt"
+
+
+class ExtendButton(PersistentButton, template=r"zoetrope:extend:(?P<job>[A-Za-z0-9_-]{1,20})"):
+    """Extends the video that it is under."""
+
+    def __init__(self, job: str) -> None:
+        self.job_id = job
+        super().__init__("Extend", job_custom_id("extend", job), discord.ButtonStyle.secondary)
+
+    async def act(self, interaction: Interaction) -> None:
+        """Asks for the prompt. What can't be extended is refused here, or else once the form comes back."""
+        who, prompt = requester(interaction), ""
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(_READ_S):
+                extensions = services_of(interaction).extensions
+                parent, _ = await extensions.extendable(self.job_id, who, message_id=_message_id(interaction))
+                prompt = parent.order.prompt
+        await show_form(interaction, extend_form(self.job_id, prompt, interaction.id))
+
+
+def extend_form(job_id: str, prompt: str, click_id: int) -> discord.ui.Modal:
+    """Asks what happens next. click_id: of the click that shows it, as each form needs its own custom id."""
+    form = discord.ui.Modal(title="Extend this video", custom_id=f"{job_custom_id('extend', job_id)}:{click_id}")
+    entry = discord.ui.TextInput[discord.ui.Modal](
+        custom_id=_PROMPT, style=discord.TextStyle.paragraph, max_length=PROMPT_MAX, default=prompt or None
+    )
+    hint = "Another 5 seconds, from the last picture on. They count like a new video."
+    form.add_item(discord.ui.Label(text="What happens next?", description=hint, component=entry))
+    return form
+
+
+class ExtendForm(PersistentForm):
+    """Takes what happens next, and orders the video."""
+
+    template = re.compile(r"zoetrope:extend:(?P<job>[A-Za-z0-9_-]{1,20}):[0-9]{1,20}")
+
+    def __init__(self, job: str) -> None:
+        self._job_id = job
+
+    async def act(self, interaction: Interaction, fields: Mapping[str, str]) -> None:
+        """Orders the video and answers privately."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        await extend(interaction, self._job_id, fields.get(_PROMPT, ""))
+
+
+async def extend(interaction: Interaction, job_id: str, prompt: str) -> None:
+    """Orders a video that goes on from this job's. The interaction is already deferred."""
+    refuse_where_unpostable(interaction)
+    services = services_of(interaction)
+    who = requester(interaction, admin=await may_manage(interaction, fresh=False))
+    with services.limiter.picture(interaction.user.id):
+        accepted = await services.extensions.extend(job_id, who, prompt, message_id=_message_id(interaction))
+    job = accepted.order.job
+    services.upload_limits.state(job.channel_id, interaction.filesize_limit)
+    text = extension_texts.accepted(accepted.order, accepted.parent, accepted.extension)
+    async with services.replies.answering(job.id, interaction):
+        await interaction.edit_original_response(content=text)
+
+
+def _message_id(interaction: Interaction) -> int | None:
+    """The message that was clicked; the form that this showed knows it too. None for a command."""
+    return None if interaction.message is None else interaction.message.id
