@@ -1,4 +1,4 @@
-"""What members' commands do: order, list and cancel videos.
+"""What members' commands do: order and cancel videos.
 
 The methods write to the store and wake the worker; they never talk to the upstream or Discord.
 """
@@ -10,15 +10,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Required, TypedDict, TypeVar, Unpack
 
-from bot.domain.errors import CommitUnknown, NotPossible, Problem, QuotaRefused, Reason, RuleRefused, StoreError
+from bot.domain.errors import CommitUnknown, NotPossible, Problem, QuotaRefused, RuleRefused, StoreError
 from bot.domain.extensions import Extension
 from bot.domain.jobs import (
     UNLABELLED,
     CancelResult,
-    FailureReason,
     Frame,
     Job,
     JobState,
@@ -33,10 +32,10 @@ from bot.domain.orders import check_order
 from bot.domain.policy import Consequence, PromptBlocked, Requester
 from bot.domain.repeats import KeptFrame, OrderChanges, repeated_job_id, repeated_order
 from bot.domain.variations import variations_of
-from bot.domain.video_list import VideoFilter, VideoPage
 from bot.media import charts
 from bot.media.prepared_frame import PictureChanges, PreparedFrame
 from bot.operations.clock import Clock
+from bot.services.video_reader import VideoReader
 from bot.store.jobs.job_store import JobStore
 
 log = logging.getLogger(__name__)
@@ -45,9 +44,6 @@ _T = TypeVar("_T")
 
 MAX_DECODERS = 2
 """How many pictures are decoded at the same time; each takes a core and up to some hundred megabytes."""
-
-_DRAWING_S = 5.0
-"""How long a member waits for a picture of their quota."""
 
 MAX_PICTURES = 6
 """How many pictures are in memory at the same time, each up to 25 MB."""
@@ -95,40 +91,11 @@ class CancelledTogether:
     paid: int
 
 
-@dataclass(frozen=True, slots=True)
-class VideoDetails:
-    """One video for its member. thumbnail: its picture, small; None if that isn't kept.
-
-    download_until: until when the video service keeps it, if it couldn't be posted.
-    """
-
-    job: Job
-    thumbnail: bytes | None = None
-    download_until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """Whether a member can order a video at a place now. refusal: why not; None if they can.
-
-    service_closed: the video service takes no orders now, so one would wait.
-    """
-
-    allowance: Allowance
-    refusal: Reason | None = None
-    service_closed: bool = False
-
-
-_WAIT_FOR_SERVICE = frozenset({JobState.QUEUED, JobState.SUBMITTING})
-"""States in which a job waits as long as the service takes no orders."""
-
-
-class VideoService:
-    """What members may do. wake: tells the worker that something may be due.
+class VideoService(VideoReader):
+    """What members may do with their videos. wake: tells the worker that something may be due.
 
     prepare_first_frame: turns a member's file into a first frame. expect_picture: called before a file is fetched.
-    task_lifetime: how long the upstream keeps a video. settings_of: reads a member's settings. draw_quota: makes a
-    picture of what a member has left; raises OSError if that fails.
+    The others: see `VideoReader`.
     """
 
     def __init__(
@@ -143,15 +110,12 @@ class VideoService:
         settings_of: SettingsOf = settings_of_nobody,
         draw_quota: Callable[[Allowance], Awaitable[bytes]] = charts.draw_quota,
     ) -> None:
-        self._store = store
+        super().__init__(
+            store, clock=clock, task_lifetime=task_lifetime, settings_of=settings_of, draw_quota=draw_quota
+        )
         self._wake = wake
-        self._clock = clock
-        self._task_lifetime = task_lifetime
-        self._settings_of = settings_of
         self._prepare_first_frame = prepare_first_frame
         self._expect_picture = expect_picture
-        self._draw_quota = draw_quota
-        self._drawing = asyncio.Semaphore(1)
         self._decoder_slots = asyncio.Semaphore(MAX_DECODERS)
         self._picture_slots = asyncio.Semaphore(MAX_PICTURES)
         self._arriving: Counter[tuple[int, int]] = Counter()
@@ -247,73 +211,6 @@ class VideoService:
             log.warning("what a member has left can't be read: %s", error)
             return None
 
-    async def allowance(self, requester: Requester) -> Allowance:
-        """What the member may have and has used in this server."""
-        return await self._store.allowance(requester, self._clock())
-
-    async def outlook(self, requester: Requester) -> Outlook:
-        """Whether the member could order a video here now. Nothing is counted or reported."""
-        wanted = (await self._settings_of(requester.user_id)).resolution
-        usual = Order("", resolution=await self._store.best_resolution(requester.guild_id, wanted))
-        refusal = None
-        try:
-            await self._store.check(requester, usual, self._clock(), arriving=0)
-        except (QuotaRefused, RuleRefused) as refused:
-            refusal = refused.reason
-        return Outlook(await self.allowance(requester), refusal, await self.is_service_closed())
-
-    async def quota_picture(self, allowance: Allowance) -> bytes | None:
-        """What the member has left and when more unlocks, as a PNG; None without a limit, or if drawing fails."""
-        if allowance.limits.exempt or not allowance.limits.videos_per_window.value:
-            return None
-        try:
-            async with asyncio.timeout(_DRAWING_S), self._drawing:  # one at a time: it takes a core
-                return await self._draw_quota(allowance)
-        except OSError as error:  # also a timeout; the text says the same
-            log.warning("a picture of a quota could not be drawn: %r", error)
-            return None
-
-    async def recent(self, guild_id: int, user_id: int, limit: int = 10) -> list[Job]:
-        """The member's latest jobs in this server, newest first."""
-        return await self._store.recent(guild_id, user_id, limit)
-
-    async def page(self, guild_id: int, user_id: int, shows: VideoFilter, number: int = 0) -> VideoPage:
-        """A page of the member's videos in this server, with their pictures."""
-        page = await self._store.history.page(guild_id, user_id, shows, number)
-        waits = any(job.state in _WAIT_FOR_SERVICE for job in page.jobs)
-        closed = waits and await self.is_service_closed()
-        return replace(page, downloads=self.downloads(page.jobs), service_closed=closed)
-
-    async def newest(self, guild_id: int, user_id: int, shows: VideoFilter, limit: int) -> list[Job]:
-        """The member's newest videos in this server."""
-        return await self._store.history.newest(guild_id, user_id, shows, limit)
-
-    async def details(self, job_id: str, requester: Requester) -> VideoDetails:
-        """Everything about one of the member's own videos. Raises: NotPossible for all others."""
-        job = await self.own_job(job_id, requester)
-        thumbnail = await self._store.history.thumbnail(job.id)
-        return VideoDetails(job, thumbnail, self.downloads([job]).get(job.id))
-
-    async def is_service_closed(self) -> bool:
-        """Whether the video service takes no orders at the moment, so that all wait."""
-        return (await self._store.gate()).keeps_orders_waiting(self._clock())
-
-    def downloads(self, jobs: Iterable[Job]) -> dict[str, datetime]:
-        """The jobs whose video couldn't be posted but is still kept upstream: until when, by job id."""
-        now = self._clock()
-        ends = {
-            job.id: (job.submitted_at or job.state_changed_at) + self._task_lifetime
-            for job in jobs
-            if job.failure_reason is FailureReason.UNDELIVERABLE
-            and job.result_url is not None
-            and not job.is_removed
-        }
-        return {job_id: ends_at for job_id, ends_at in ends.items() if ends_at > now}
-
-    async def find(self, job_id: str) -> Job | None:
-        """The job, whoever's it is."""
-        return await self._store.get(job_id)
-
     async def visible(self, job_id: str, requester: Requester) -> Job:
         """The member's own job in this server, or one whose video was posted in the channel where they ask.
 
@@ -336,13 +233,6 @@ class VideoService:
         candidates = [job for job in jobs if not job.is_removed]
         ids = await self._reading(self._store.with_pictures([job.id for job in candidates]))
         return [job for job in candidates if job.id in ids]
-
-    async def own_job(self, job_id: str, requester: Requester) -> Job:
-        """The member's own job. Raises: NotPossible for all others."""
-        job = await self._store.get(job_id)
-        if job is None or (job.guild_id, job.user_id) != (requester.guild_id, requester.user_id):
-            raise NotPossible(Problem.NOT_YOUR_VIDEO)
-        return job
 
     async def cancel(self, job_id: str, requester: Requester, *, even_if_paid: bool) -> CancelResult:
         """Cancels the member's own job.

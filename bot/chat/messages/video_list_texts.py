@@ -9,7 +9,7 @@ from bot.chat.messages.member_texts import STAGES, message_link, video_link
 from bot.chat.messages.status_texts import SERVICE_CLOSED
 from bot.domain.jobs import ENDED, FailureReason, Job, JobState
 from bot.domain.video_list import VideoFilter, VideoPage
-from bot.services.videos import VideoDetails
+from bot.services.video_reader import VideoDetails
 
 TEXT_MAX = 4000
 """Characters in all texts of a message of components (Discord's documentation of components)."""

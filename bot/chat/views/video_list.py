@@ -18,7 +18,7 @@ from bot.chat.views.persistent_button import PersistentButton, PersistentSelect
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import ENDED, Job
 from bot.domain.video_list import VideoFilter, VideoPage
-from bot.services.videos import VideoDetails
+from bot.services.video_reader import VideoDetails
 
 _LABELS = {"previous": "◀ Previous", "next": "Next ▶"}
 

@@ -38,6 +38,7 @@ from bot.domain.limits import Allowance
 from bot.domain.notifications import AnswerLost
 from bot.domain.policy import Consequence, Requester, best_resolution
 from bot.domain.repeats import KeptFrame
+from bot.domain.video_list import VideoFilter
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings, violations
 from bot.store.jobs import (
@@ -56,7 +57,7 @@ from bot.store.jobs import (
 from bot.store.jobs.admission import Admitted
 from bot.store.jobs.due import ANYTHING, DueFor, Times
 from bot.store.jobs.history import MemberHistory
-from bot.store.jobs.rows import fetch_job, job_of, read_job, select_jobs, state_columns
+from bot.store.jobs.rows import fetch_job, read_job, state_columns
 from bot.store.jobs.submission_gate import Gate
 from bot.store.money import ledger
 from bot.store.outbox import notifications
@@ -232,14 +233,7 @@ class JobStore:
 
     async def recent(self, guild_id: int, user_id: int, limit: int) -> list[Job]:
         """A member's latest jobs in a server, newest first."""
-        query = (
-            select_jobs()
-            .where(jobs.c.guild_id == guild_id, jobs.c.user_id == user_id)
-            .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
-            .limit(limit)
-        )
-        async with self._db.read() as connection:
-            return [job_of(row) for row in await connection.execute(query)]
+        return await self.history.newest(guild_id, user_id, VideoFilter.ALL, limit)
 
     async def claim_due(
         self,

@@ -9,7 +9,7 @@ from bot.chat.messages import video_list_texts as texts
 from bot.chat.messages.markdown import discord_length
 from bot.domain.jobs import REMOVED, FailureCause, FailureDetail, FailureReason, Job, JobState, Order, Resolution
 from bot.domain.video_list import VideoFilter, VideoPage
-from bot.services.videos import VideoDetails
+from bot.services.video_reader import VideoDetails
 from tests.chat.messages.jobs import LARGEST, LONG_PROMPTS, NOW, job
 
 LONG_LINK = "https://example.com/" + "x" * 1600
