@@ -165,6 +165,13 @@ COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
         lambda app: background_service(app, RetentionWorker)._policy.days_after_leaving,
         6,
     ),
+    (
+        "pictures_kept_days",
+        7,
+        lambda app: background_service(app, RetentionWorker)._policy.days_of_pictures,
+        7,
+    ),
+    ("extend_max_seconds", 15, lambda app: app.client.services.extensions._max_seconds, 15),
     ("operator_user_ids", (1, 2), lambda app: app.client.services.operator.user_ids, {1, 2}),
 ]
 OPERATOR = {"operator_guild_id": 5, "operator_user_ids": (11,)}

@@ -60,6 +60,8 @@ def _shown(frame: VideoFrame, facts: VideoFacts) -> VideoFrame:
         graph.add("scale", **options),
         *(graph.add(*step.split("=")) for step in facts.turn),
         graph.add("format", "rgb24"),
+        # Or the PNG would say that it has the video's transfer function, which players treat as sRGB's.
+        graph.add("setparams", color_primaries="unknown", color_trc="unknown"),
         graph.add("buffersink"),
     ]
     graph.link_nodes(*steps).configure()

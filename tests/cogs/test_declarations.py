@@ -49,13 +49,14 @@ async def test_the_options_of_animate_have_the_models_limits(declared: dict[str,
 async def test_videos_has_these_commands_and_those_about_one_video_take_it(declared: dict[str, Any]) -> None:
     commands = {command["name"]: command["options"] for command in declared["videos"]["options"]}
 
-    assert commands.keys() == {"quota", "list", "show", "cancel", "again", "settings", "privacy"}
+    assert commands.keys() == {"quota", "list", "show", "cancel", "again", "extend", "settings", "privacy"}
     assert [command["name"] for command in commands["privacy"]] == ["show", "export", "delete"]
     assert commands["quota"] == commands["list"] == commands["settings"] == []
-    for name in ("cancel", "again", "show"):
-        (video,) = commands[name]
+    for name, others in {"cancel": [], "again": [], "show": [], "extend": ["prompt"]}.items():
+        video, *more = commands[name]
         described = (video["name"], video["type"], video["required"], video["autocomplete"])
         assert described == ("video", TEXT, True, True)
+        assert [option["name"] for option in more] == others
 
 
 async def test_commands_are_limited_to_servers_that_installed_the_bot(declared: dict[str, Any]) -> None:

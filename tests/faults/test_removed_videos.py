@@ -20,7 +20,7 @@ def lose_answers(harness: DiscordHarness, times: int = 1) -> None:
 
 async def remove(harness: DiscordHarness, video: Message) -> None:
     """What the button does: first the record, then the message."""
-    [custom_id] = video.custom_ids
+    [custom_id] = [one for one in video.custom_ids if one.startswith("zoetrope:video:")]
     assert await harness.store.mark_removed(custom_id.split(":")[2], video.id, harness.clock())
     harness.discord.state.delete(video)
     harness.discord.state.forget_nonces()

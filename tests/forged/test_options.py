@@ -36,6 +36,7 @@ TYPED_BY_HAND = {
     "video-admin words remove": ("word",),
     "videos again": ("video",),
     "videos cancel": ("video",),
+    "videos extend": ("video",),
     "videos show": ("video",),
 }
 """Every option with autocomplete; members may type other values."""

@@ -73,7 +73,8 @@ UNSEEN = {"Cc", "Cs", "Zl", "Zp"}
 
 
 def active_markup(text: str) -> Counter[str]:
-    """Counts the unescaped markup characters and the line breaks of a message."""
+    """Counts the unescaped markup characters and the line breaks of a message, job ids left out."""
+    text = re.sub(r"`[A-Za-z0-9_-]{16}`", "``", text)
     return Counter(re.findall(r"[*_~`|>#\[\]()<:@\n]", re.sub(r"\\[^\n]", "", text)))
 
 

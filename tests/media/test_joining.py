@@ -16,6 +16,7 @@ from av.video.reformatter import Colorspace
 from PIL import Image
 
 from bot.media import joining, video_join
+from bot.media.first_frame import prepare_first_frame
 from bot.media.join_worker import join, main, take_last_frame
 from bot.media.transcode import ExitCode, VideoTooLarge, VideoUnusable
 from bot.media.video_layout import plays_inline
@@ -113,19 +114,36 @@ def test_the_last_frame_has_the_colours_that_players_show(
         assert_near(pixel(picture, at), wanted, 3)
 
 
-def test_colours_that_no_tag_names_are_guessed_as_browsers_do(tmp_path: Path) -> None:
-    """From 720 lines on, H.264 without tags counts as BT.709."""
+def write_red(path: Path, colours: tuple[int, int, int]) -> Path:
+    """A red video of 720 lines, encoded as BT.709. colours: the tags of primaries, transfer and matrix."""
     picture = Image.new("RGB", (1280, 720), RED)
-    with av.open(str(tmp_path / "first.mp4"), "w") as out:
+    with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=10, options={"preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = *picture.size, "yuv420p"
+        context = stream.codec_context
+        context.color_primaries, context.color_trc, context.colorspace = colours
         for _ in range(3):
             frame: VideoFrame = VideoFrame.from_image(picture)  # type: ignore[no-untyped-call]  # PyAV
             out.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)))
         out.mux(stream.encode(None))
-    assert_near(pixel(last_frame_of(tmp_path / "first.mp4"), (0, 0)), RED)
+    return path
+
+
+@pytest.mark.parametrize("tags", [(1, 1, 1), UNTAGGED[1:]])
+def test_the_last_frame_keeps_its_colours_as_a_first_frame(tmp_path: Path, tags: tuple[int, int, int]) -> None:
+    """A PNG that names the video's transfer function would be converted to sRGB, and the next part look darker."""
+    last_frame_of(write_red(tmp_path / "video.mp4", tags))
+    prepared = prepare_first_frame((tmp_path / "video.png").read_bytes())
+    assert not prepared.changes
+    assert_near(pixel(Image.open(io.BytesIO(prepared.frame.data)), (20, 20)), RED)
+
+
+def test_colours_that_no_tag_names_are_guessed_as_browsers_do(tmp_path: Path) -> None:
+    """From 720 lines on, H.264 without tags counts as BT.709."""
+    first = write_red(tmp_path / "first.mp4", UNTAGGED[1:])
+    assert_near(pixel(last_frame_of(first), (0, 0)), RED)
     second = write_video(tmp_path / "second.mp4", colours=(1, 6, 6, 6), ticks=range(2))
-    for videos in ((tmp_path / "first.mp4", second), (second, tmp_path / "first.mp4")):
+    for videos in ((first, second), (second, first)):
         joined(*videos)
         assert_near(pixel(last_frame_of(tmp_path / "joined.mp4"), (20, 20)), RED, 5)
 

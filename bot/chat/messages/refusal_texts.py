@@ -141,7 +141,7 @@ def _(reached: quotas.VideoLimitReached) -> str:
 def _(reached: quotas.FewerFit) -> str:
     fits = reached.fits
     instead = "Leave `variations` out to make one video" if fits == 1 else f"Ask for `variations: {fits}`"
-    return f"{_room(reached)} {instead}. Nothing was charged. {REMEDIES[reached.remedy]}"
+    return f"{_room(reached)} {instead}. {REMEDIES[reached.remedy]}"
 
 
 def _room(fewer: quotas.FewerFit) -> str:

@@ -99,7 +99,6 @@ async def test_jobs_in_progress_are_never_started_again(
         assert job is not None
         assert (job.state, job.failure_reason) == (JobState.FAILED, FailureReason.OUTCOME_UNKNOWN)
         assert job.failure_detail == FailureDetail(FailureCause.RESTORED)
-        assert await store.frame(job_id) is None
     assert (await store.allowance(Requester(10, 100, 1), LATER)).usage.charged_at == ()
 
 
