@@ -12,13 +12,15 @@ from bot.chat.autocomplete import a_sentence, matching, refuse_sentence
 from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.messages import member_texts, privacy_texts, video_list_texts
 from bot.chat.messages.markdown import CHOICES_MAX
+from bot.chat.repeated_orders import order_again
 from bot.chat.views.extend_button import ExtendButton, ExtendForm, extend
 from bot.chat.views.member_buttons import EraseButton, JobButton, cancel
 from bot.chat.views.persistent_button import row_of
 from bot.chat.views.persistent_form import handle_submission
-from bot.chat.views.result_buttons import EditForm, ResultButton, order_again
+from bot.chat.views.result_buttons import EditForm, ResultButton
 from bot.chat.views.settings_panel import ResolutionSelect, SettingButton, panel
 from bot.chat.views.variation_buttons import CancelAllButton
+from bot.chat.views.variations_button import NumberButton, VariationsButton
 from bot.chat.views.video_list import FilterSelect, PageButton, show_details, show_page
 from bot.domain.limits import Allowance
 from bot.domain.video_list import VideoFilter
@@ -153,6 +155,7 @@ def _quota_file(allowance: Allowance, picture: bytes) -> discord.File:
 
 async def setup(bot: ServiceBot) -> None:
     """Called by discord.py when the extension is loaded."""
-    bot.add_dynamic_items(JobButton, ResultButton, ExtendButton, CancelAllButton, EraseButton)
+    bot.add_dynamic_items(JobButton, ResultButton, ExtendButton, VariationsButton, NumberButton)
+    bot.add_dynamic_items(CancelAllButton, EraseButton)
     bot.add_dynamic_items(PageButton, FilterSelect, SettingButton, ResolutionSelect)
     await bot.add_cog(Videos())

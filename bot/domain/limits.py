@@ -3,6 +3,7 @@
 `bot.domain.quotas` decides whether they may have one more video.
 """
 
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -98,6 +99,17 @@ class Allowance:
     usage: Usage
     at: datetime
     refusal: Reason | None = None
+
+    @property
+    def room(self) -> int:
+        """How many videos the member's own limits have room for now, credits included; many without limits."""
+        if self.refusal is not None:
+            return 0
+        left = self.usage.left(self.limits)
+        if left is None:
+            return sys.maxsize
+        left += sum(credit.left for credit in self.usage.credits)
+        return max(min(left, self.limits.max_active.value - self.usage.running), 0)
 
 
 def limits_for(

@@ -61,10 +61,11 @@ def repeated_order(earlier: Order, changes: OrderChanges, draw: Callable[[int], 
     )
 
 
-def repeated_job_id(earlier: Job, user_id: int, interaction_id: int) -> str:
+def repeated_job_id(earlier: Job, user_id: int, interaction_id: int, number: int = 0) -> str:
     """The id of the job that an interaction orders: one interaction orders once, even if it arrives twice.
 
-    As long as other ids, and not guessable without the earlier one's.
+    As long as other ids, and not guessable without the earlier one's. number: of which variation.
     """
-    digest = hashlib.sha256(f"{earlier.id}/{user_id}/{interaction_id}".encode()).digest()
+    variation = f"/{number}" if number else ""
+    digest = hashlib.sha256(f"{earlier.id}/{user_id}/{interaction_id}{variation}".encode()).digest()
     return base64.urlsafe_b64encode(digest[:12]).decode()

@@ -153,24 +153,28 @@ class VideoService(VideoReader):
         return await self._accept(news, requester, settings, prepare, extends)
 
     async def order_again(
-        self, job_id: str, requester: Requester, changes: OrderChanges, *, interaction_id: int
+        self, job_id: str, requester: Requester, changes: OrderChanges, *, interaction_id: int, variations: int = 1
     ) -> AcceptedOrder:
         """Accepts an order of an earlier video with changes, as the requester's own, by all rules.
 
-        interaction_id: what asks for it; the same one gives the same job, however often.
+        interaction_id: what asks for it; the same one gives the same job, however often. variations: see `accept`.
         Raises: like `accept`, and like `repeatable`.
         """
         settings, earlier = await self._settings(requester), await self.repeatable(job_id, requester)
         order = repeated_order(earlier.order, changes, secrets.randbelow)
         labels = settings.labels(PictureLabels(earlier.picture_name, earlier.picture_alt_text))
-        new = _new_job(repeated_job_id(earlier, requester.user_id, interaction_id), requester, order, labels)
-        if (known := await self._reading(self._store.get(new.id))) is not None:
-            return AcceptedOrder(known, PictureChanges(), settings=settings)
+        news = [
+            _new_job(repeated_job_id(earlier, requester.user_id, interaction_id, number), requester, each, labels)
+            for number, each in enumerate(variations_of(order, variations))
+        ]
+        if (known := await self._reading(self._store.get(news[0].id))) is not None:
+            others = (await self._reading(self._store.ordered_with(known.id)))[1:]
+            return AcceptedOrder(known, PictureChanges(), settings=settings, others=tuple(others))
 
         async def keep() -> tuple[KeptFrame, PictureChanges]:
             return KeptFrame(earlier.id), PictureChanges()
 
-        return await self._accept([new], requester, settings, keep)
+        return await self._accept(news, requester, settings, keep)
 
     async def _accept(
         self,

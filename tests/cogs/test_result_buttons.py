@@ -60,7 +60,7 @@ async def delete_rows(harness: CogHarness) -> None:
 async def test_a_video_has_its_buttons(harness: CogHarness) -> None:
     video = await a_video(harness)
 
-    assert labels(video) == ["Again", "Edit", "Info", "Delete"]
+    assert labels(video) == ["Again", "Edit", "Variations", "Info", "Delete"]
 
 
 async def test_again_makes_the_same_video_with_another_seed(harness: CogHarness) -> None:

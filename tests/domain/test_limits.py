@@ -1,11 +1,14 @@
 """Whose limits apply to a member, and what a member's usage leaves."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from bot.domain.errors import Problem
 from bot.domain.guilds import GuildSettings, LimitOverrides, OperatorDefaults
 from bot.domain.limits import (
+    Allowance,
     Credit,
     Limit,
     Origin,
@@ -128,3 +131,15 @@ def test_usage_says_when_the_cooldown_ends_while_it_lasts() -> None:
     assert asked.cooldown_ends_at(limits(cooldown_s=60), NOW + timedelta(seconds=60)) is None
     assert asked.cooldown_ends_at(limits(), NOW) is None
     assert asked.cooldown_ends_at(limits(cooldown_s=60, exempt=True), NOW) is None
+
+
+def test_there_is_room_for_what_fits_the_window_with_credits_and_the_videos_in_progress() -> None:
+    credit = Credit(7, 2, None)
+    three_used = usage(3, 2, 1, running=1)
+
+    assert Allowance(limits(max_active=9), three_used, NOW).room == 2
+    assert Allowance(limits(max_active=9), replace(three_used, credits=(credit,)), NOW).room == 4
+    assert Allowance(limits(max_active=2), three_used, NOW).room == 1
+    assert Allowance(limits(max_active=1), replace(three_used, running=3), NOW).room == 0
+    assert Allowance(limits(exempt=True), three_used, NOW).room > 100
+    assert Allowance(limits(), usage(), NOW, Problem.ORDER_NOT_STORED).room == 0

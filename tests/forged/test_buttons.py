@@ -50,6 +50,10 @@ BUTTONS = {
     "zoetrope:edit:{job}": VISIBLE,
     "zoetrope:info:{job}": VISIBLE,
     "zoetrope:extend:{job}": VISIBLE,
+    "zoetrope:vary:{job}": VISIBLE,
+    "zoetrope:vary2:{job}:1": VISIBLE,
+    "zoetrope:vary3:{job}:1": VISIBLE,
+    "zoetrope:vary4:{job}:1": VISIBLE,
     "zoetrope:erase:{user}": OWN,
     "zoetrope:list:previous:{shows}:{number}:{user}": OWN,
     "zoetrope:list:next:{shows}:{number}:{user}": OWN,
@@ -79,7 +83,7 @@ CHOICES = {"zoetrope:pick:{key}"}
 """Those of choices, which change nothing; tests/chat/test_pictures.py shows who gets an answer."""
 
 ABOUT_JOBS = [form for form in BUTTONS if "{job}" in form]
-TEMPLATES_LISTED = re.compile(r"\(\?P<\w+>([a-z_-]+(?:\|[a-z_-]+)+)\)")
+TEMPLATES_LISTED = re.compile(r"\(\?P<\w+>([a-z0-9_-]+(?:\|[a-z0-9_-]+)+)\)")
 
 
 def our_subclasses(base: type) -> set[type]:
@@ -95,6 +99,7 @@ def our_subclasses(base: type) -> set[type]:
 def expand_template(template: str) -> set[str]:
     """The custom ids that a template matches, with placeholders for ids."""
     template = re.sub(r"\(\?P<(job|user|key|shows|number|value)>[^)]*\)", r"{\1}", template)
+    template = re.sub(r"\(\?P<click>[^)]*\)", "1", template)
     listed = TEMPLATES_LISTED.search(template)
     if listed is None:
         return {template}

@@ -4,9 +4,12 @@ from collections.abc import Mapping
 
 from bot.chat.messages.markdown import escaped, mention, relative, several
 from bot.chat.messages.member_texts import video_link
+from bot.chat.messages.reason_texts import text_of
 from bot.chat.messages.status_texts import CARD_PROMPT_MAX, SERVICE_CLOSED, bar_of, color
 from bot.domain.approvals import APPROVAL_TIMEOUT
+from bot.domain.durations import window_text
 from bot.domain.jobs import FailureReason, Job, JobState
+from bot.domain.limits import Allowance
 from bot.domain.status_cards import StatusCard, VariationsCard
 
 _STAGES = {
@@ -89,6 +92,21 @@ def _line(job: Job, card: StatusCard) -> list[str]:
     if card.state is JobState.RUNNING and card.bar is not None:
         said.append(bar_of(card.bar))
     return said
+
+
+def how_many(allowance: Allowance) -> str:
+    """Asks how many variations of a video to make, and says what the member has left."""
+    lines = ["How many variations of this video? Each has another seed, and each counts."]
+    limits, usage = allowance.limits, allowance.usage
+    if allowance.refusal is not None:
+        lines.append(f"🛑 {text_of(allowance.refusal)}")
+    elif (left := usage.left(limits)) is not None:
+        credits_left = sum(credit.left for credit in usage.credits)
+        also = f" and {several(credits_left, 'credit')}" if credits_left else ""
+        window = window_text(limits.window)
+        lines.append(f"You have **{left} of {limits.videos_per_window.value}** videos left in {window}{also}.")
+        lines.append(f"In progress: **{usage.running} of {limits.max_active.value}** at a time.")
+    return "\n".join(lines)
 
 
 def cancelled(free: int, paid: int, *, asks: bool) -> str:

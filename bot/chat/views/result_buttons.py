@@ -12,15 +12,17 @@ from enum import StrEnum
 
 import discord
 
-from bot.chat.authorization import buyer, manages, requester
+from bot.chat.authorization import manages, requester
 from bot.chat.context import Interaction, services_of
-from bot.chat.messages import member_texts, result_texts
+from bot.chat.messages import result_texts
 from bot.chat.messages.markdown import discord_length
 from bot.chat.messages.reason_texts import Said
+from bot.chat.repeated_orders import order_again
 from bot.chat.views.extend_button import ExtendButton
 from bot.chat.views.member_buttons import ButtonKind, JobButton, view
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
 from bot.chat.views.persistent_form import PersistentForm, show_form
+from bot.chat.views.variations_button import VariationsButton
 from bot.domain.errors import NotPossible, OrderRefused, Problem, StoreError
 from bot.domain.jobs import Job, Resolution
 from bot.domain.orders import NEGATIVE_PROMPT_MAX, PROMPT_MAX, SEED_MAX
@@ -48,10 +50,9 @@ def result_row(job_id: str, *, in_server: bool = True) -> discord.ui.View:
 
     in_server: a video in a direct message can't be extended.
     """
-    buttons: list[PersistentButton] = [ResultButton(kind, job_id) for kind in ResultKind]
-    if in_server:
-        buttons.append(ExtendButton(job_id))
-    return row_of(*buttons, JobButton(ButtonKind.VIDEO, job_id))
+    again, edit, info = (ResultButton(kind, job_id) for kind in ResultKind)
+    extend = [ExtendButton(job_id)] if in_server else []
+    return row_of(again, edit, VariationsButton(job_id), *extend, info, JobButton(ButtonKind.VIDEO, job_id))
 
 
 def note_row(job: Job, component_id: int) -> discord.ui.View:
@@ -89,22 +90,6 @@ class ResultButton(
                 job = await _seen_job(interaction, self.job_id)
                 embed = result_texts.details(job, with_cost=await manages(interaction))
                 await interaction.edit_original_response(embed=embed)
-
-
-async def order_again(
-    interaction: Interaction, job_id: str, changes: OrderChanges, *, interaction_id: int
-) -> None:
-    """Orders a video again and answers privately. The interaction is already deferred.
-
-    No picture is decoded, so unusable ones that the member sent before don't matter. Raises: UserError.
-    """
-    services, who = services_of(interaction), await buyer(interaction, job_id)
-    result = await services.jobs.order_again(job_id, who, changes, interaction_id=interaction_id)
-    is_here = result.job.channel_id == interaction.channel_id
-    if is_here:
-        services.upload_limits.state(result.job.channel_id, interaction.filesize_limit)
-    async with services.replies.answering(result.job.id, interaction):
-        await interaction.edit_original_response(content=member_texts.accepted(result, here=is_here))
 
 
 async def _repeatable_in_time(interaction: Interaction, job_id: str) -> Job:

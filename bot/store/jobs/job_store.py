@@ -7,11 +7,9 @@ by its state and, for workers, by the lease token: a worker that lost its lease 
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from bot.domain.errors import CommitUnknown, QuotaRefused, RuleRefused, StoreError
 from bot.domain.extensions import Extension
@@ -33,7 +31,6 @@ from bot.domain.jobs import (
     Resolution,
     may_become,
 )
-from bot.domain.ledger import Amounts, EntryKind
 from bot.domain.limits import Allowance
 from bot.domain.notifications import AnswerLost
 from bot.domain.policy import Consequence, Requester, best_resolution
@@ -42,9 +39,8 @@ from bot.domain.video_list import VideoFilter
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings, violations
 from bot.store.jobs import (
+    acceptance,
     admission,
-    budget_alerts,
-    extensions,
     leasing,
     pictures,
     recovery,
@@ -54,12 +50,10 @@ from bot.store.jobs import (
     transitions,
     variations,
 )
-from bot.store.jobs.admission import Admitted
 from bot.store.jobs.due import ANYTHING, DueFor, Times
 from bot.store.jobs.history import MemberHistory
-from bot.store.jobs.rows import fetch_job, read_job, state_columns
+from bot.store.jobs.rows import fetch_job
 from bot.store.jobs.submission_gate import Gate
-from bot.store.money import ledger
 from bot.store.outbox import notifications
 from bot.store.schema import first_frames, jobs
 
@@ -122,32 +116,16 @@ class JobStore:
         now: datetime,
         extends: Extension | None,
     ) -> list[Job]:
-        order, added = news[0].order, list[Job]()
         async with self._db.write() as connection:
             if isinstance(frame, KeptFrame):
                 await guild_settings.lock_operator_state(connection)
-                earlier = [await fetch_job(connection, jobs.c.id == new.id) for new in news]
-                if known := [job for job in earlier if job is not None]:
-                    return known
+                if (earlier := await fetch_job(connection, jobs.c.id == news[0].id)) is not None:
+                    return await variations.ordered_with(connection, earlier.id) or [earlier]
+            rules = self._operator_defaults
             admitted = await admission.admit(
-                connection, self._operator_defaults, requester, order, now, lock=True, count=len(news)
+                connection, rules, requester, news[0].order, now, lock=True, count=len(news)
             )
-            for number, (new, grant_id) in enumerate(zip(news, admitted.grant_ids, strict=True)):
-                # A moment later each, so that they take their turns in order.
-                row = _new_row(new, admitted, grant_id, now + timedelta(microseconds=number))
-                await connection.execute(insert(jobs).values(row))
-                await pictures.add(connection, new.id, frame, keep=self._operator_defaults.keeps_pictures)
-                if extends is not None:
-                    await extensions.add(connection, new.id, extends)
-                job = await read_job(connection, new.id)
-                reserved = Amounts(1, 0 if grant_id is None else -1, admitted.estimate)
-                entry = ledger.job_entry(job, EntryKind.RESERVE, reserved, "accepted", now, new.user_id)
-                await ledger.write(connection, entry)
-                await budget_alerts.after_acceptance(connection, self._operator_defaults, admitted.estimate, now)
-                added.append(job)
-            if len(news) > 1:
-                await variations.record(connection, [new.id for new in news])
-        return added
+            return await acceptance.write(connection, news, frame, admitted, rules, now, extends)
 
     async def _written(self, job_id: str) -> Job | None:
         """The job, if a transaction without a reply wrote it. Raises CommitUnknown."""
@@ -405,22 +383,3 @@ class JobStore:
             return
         async with self._db.write() as connection:
             await submission_gate.reopen(connection, now)
-
-
-def _new_row(new: NewJob, admitted: Admitted, grant_id: int | None, now: datetime) -> dict[str, Any]:
-    """The columns of a newly accepted job: due at once, and charged to its member."""
-    return {
-        **state_columns(admitted.state, now),
-        "id": new.id,
-        "guild_id": new.guild_id,
-        "channel_id": new.channel_id,
-        "user_id": new.user_id,
-        **asdict(new.order),
-        "created_at": now,
-        "charged": True,
-        "cancel_requested": False,
-        "estimated_cost_usd": admitted.estimate,
-        "credit_grant_id": grant_id,
-        "picture_name": new.picture.name,
-        "picture_alt_text": new.picture.alt_text,
-    }

@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.chat.messages.variation_texts import FAILURES, cancelled, card_color, card_text
+from bot.chat.messages.variation_texts import FAILURES, cancelled, card_color, card_text, how_many
+from bot.domain.errors import Problem
 from bot.domain.jobs import ENDED, REMOVED, FailureReason, Job, JobState, Order
+from bot.domain.limits import Allowance, Credit
 from bot.domain.orders import PROMPT_MAX
 from bot.domain.status_cards import StatusCard, VariationsCard
 from bot.domain.waiting import Wait
+from tests.domain.limit_factories import limits, usage
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SOON = NOW + timedelta(minutes=1)
@@ -160,3 +163,18 @@ def test_the_longest_card_fits_a_message(
 )
 def test_the_answer_to_who_cancels_all(free: int, paid: int, asks: bool, answer: str) -> None:  # noqa: FBT001
     assert cancelled(free, paid, asks=asks) == answer
+
+
+def test_the_question_how_many_says_what_is_left() -> None:
+    left = how_many(Allowance(limits(), replace(usage(3, 2), credits=(Credit(7, 1, None),)), NOW))
+    assert left.splitlines() == [
+        "How many variations of this video? Each has another seed, and each counts.",
+        "You have **3 of 5** videos left in 24 hours and 1 credit.",
+        "In progress: **0 of 2** at a time.",
+    ]
+    assert how_many(Allowance(limits(exempt=True), usage(), NOW)).splitlines() == left.splitlines()[:1]
+
+
+def test_the_question_how_many_says_why_none_can_be_made_now() -> None:
+    refused = Allowance(limits(), usage(), NOW, Problem.ORDER_NOT_STORED)
+    assert "🛑 I can't save anything right now" in how_many(refused)

@@ -1,5 +1,6 @@
 """Making a video again: whose it is, what is the same, and by which rules."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -180,3 +181,42 @@ async def test_only_videos_with_a_picture_are_offered(service: VideoService, sto
     await service.video_removed(first.id, MESSAGE)
 
     assert await service.with_pictures([first, second]) == [second]
+
+
+async def test_variations_of_a_video_are_ordered_once_however_often_one_answers(
+    service: VideoService, store: JobStore
+) -> None:
+    source = await posted(service, store)
+
+    first = await service.order_again(source.id, OTHER, {}, interaction_id=CLICK, variations=2)
+    again = await service.order_again(source.id, OTHER, {}, interaction_id=CLICK, variations=2)
+
+    assert [job.id for job in again.jobs] == [job.id for job in first.jobs]
+    assert len({job.order.seed for job in (source, *first.jobs)}) == 3
+    assert [await store.frame(job.id) for job in first.jobs] == [await store.frame(source.id)] * 2
+    assert len(await store.recent(10, OTHER.user_id, 10)) == 2
+
+
+async def test_variations_that_are_ordered_at_the_same_time_by_one_click_are_ordered_once(
+    service: VideoService, store: JobStore
+) -> None:
+    source = await posted(service, store)
+
+    both = await asyncio.gather(
+        *(service.order_again(source.id, OTHER, {}, interaction_id=CLICK, variations=2) for _ in range(2)),
+        return_exceptions=True,
+    )
+
+    assert any(not isinstance(one, BaseException) for one in both)
+    assert len(await store.recent(10, OTHER.user_id, 10)) == 2
+
+
+async def test_more_variations_of_a_video_than_fit_are_refused_as_a_whole(
+    service: VideoService, store: JobStore
+) -> None:
+    source = await posted(service, store)
+
+    with pytest.raises(QuotaRefused):
+        await service.order_again(source.id, OTHER, {}, interaction_id=CLICK, variations=3)
+
+    assert await store.recent(10, OTHER.user_id, 10) == []
