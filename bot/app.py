@@ -28,7 +28,7 @@ from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.errors import DeliveryDelayed, OutOfMemory, StoreError
-from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
+from bot.domain.guilds import Budget, DirectOrders, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
 from bot.domain.member_data import RetentionPolicy
 from bot.domain.schedule import PollSchedule
@@ -128,6 +128,11 @@ def operator_defaults(settings: Settings) -> OperatorDefaults:
         prices={Resolution.P480: settings.price_usd_480p, Resolution.P720: settings.price_usd_720p},
         budget=Budget(settings.budget_usd_per_day, settings.budget_usd_per_month),
         guild_budget=Budget(settings.server_budget_usd_per_day, settings.server_budget_usd_per_month),
+        direct=DirectOrders(
+            settings.direct_orders,
+            settings.direct_videos_per_day,
+            Budget(settings.direct_budget_usd_per_day, settings.direct_budget_usd_per_month),
+        ),
         max_queued=settings.queue_max,
         open_to_all=settings.open_to_all_servers,
         unknown_cost_held_for=timedelta(days=1, seconds=settings.upstream_task_lifetime_seconds),
@@ -255,6 +260,7 @@ async def open_app(
                 ),
                 command_permissions=CommandPermissions(asking(client)),
                 discord_files=await stack.enter_async_context(DiscordFiles(MAX_INPUT_BYTES)),
+                direct_orders=settings.direct_orders,
                 replies=replies,
                 upload_limits=upload_limits,
             )

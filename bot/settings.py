@@ -204,6 +204,16 @@ class Settings(DatabaseSettings):
         "20", "what one server's videos may cost per month", or_none=True
     )
     extend_max_seconds: int = _number(30, 5, 60, "the longest clip that members may extend a video to", "seconds")
+    direct_orders: bool = Field(
+        default=False, description="`true`, or `false`: videos can be ordered in servers only"
+    )
+    direct_videos_per_day: int = _number(3, 0, 10_000, "videos per member outside servers in the rolling window")
+    direct_budget_usd_per_day: _UsdOrNone = _usd(
+        "1", "what all videos ordered outside servers may cost per day", or_none=True
+    )
+    direct_budget_usd_per_month: _UsdOrNone = _usd(
+        "10", "what all videos ordered outside servers may cost per month", or_none=True
+    )
     queue_max: int = _number(1000, 1, 100_000, "how many videos may be queued")
     open_to_all_servers: bool = Field(
         default=True, description="`true`, or `false`: only servers that the operator allows may use the bot"

@@ -14,6 +14,7 @@ from bot.chat.permissions.channel_permissions import missing_permissions, refuse
 from bot.chat.permissions.command_permissions import Overrides, decide, decide_open
 from bot.chat.permissions.option_validation import OUTSIDE
 from bot.domain.errors import NotPossible, Problem
+from bot.domain.guilds import OUTSIDE_SERVERS
 from bot.domain.jobs import Job
 from bot.domain.policy import Requester
 from bot.services.admin.audited import Admin
@@ -45,10 +46,12 @@ _CLICKS = frozenset({discord.InteractionType.component, discord.InteractionType.
 def requester(interaction: Interaction, *, admin: bool = False) -> Requester:
     """Who is asking, and where. admin: whether they may manage the bot here, see `may_manage`.
 
-    Raises: NotPossible outside a server's channel, and in a server that isn't known yet.
+    Raises: NotPossible without a channel, and in a server that isn't known yet.
     """
-    if interaction.guild_id is None or interaction.channel_id is None:
+    if interaction.channel_id is None:
         raise NotPossible(Said(OUTSIDE))
+    if interaction.guild_id is None:
+        return Requester(OUTSIDE_SERVERS, interaction.channel_id, interaction.user.id)
     refuse_where_unknown(interaction)
     return _requester(
         interaction.guild_id, interaction.channel_id, interaction.channel, interaction.user, admin=admin

@@ -25,8 +25,9 @@ class Services:
     """The services for members, admins and the operator. operator: None without an operator's server.
 
     settings: members' own. command_permissions: who can use a guarded command. limiter: how often a user can act.
-    discord_files: reads files by their links. replies: the private answers to recent orders. upload_limits: the
-    largest file of each channel. interactions: those in progress. pictures: those that members are choosing from.
+    discord_files: reads files by their links. direct_orders: whether videos can be ordered in direct messages.
+    replies: the private answers to recent orders. upload_limits: the largest file of each channel. interactions:
+    those in progress. pictures: those that members are choosing from.
     """
 
     jobs: VideoService
@@ -37,6 +38,7 @@ class Services:
     extensions: ExtensionService
     command_permissions: CommandPermissions
     discord_files: DiscordFiles
+    direct_orders: bool = False
     limiter: UserRateLimiter = field(default_factory=UserRateLimiter)
     replies: OrderReplies = field(default_factory=OrderReplies)
     upload_limits: UploadLimits = field(default_factory=UploadLimits)

@@ -12,6 +12,7 @@ from discord import app_commands
 from bot.chat.messages import member_texts
 from bot.chat.messages.markdown import CONTENT_MAX, discord_length, joined_within
 from bot.chat.messages.reason_texts import refused_order, text_of
+from bot.chat.messages.refusal_texts import OutsideServers
 from bot.chat.posting import DISCORD_FAILED
 from bot.domain.errors import OrderRefused, PictureRefused, QuotaRefused, Reason, RuleRefused, UserError
 from bot.domain.policy import ChannelNotAllowed
@@ -27,6 +28,8 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
     cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
     if isinstance(cause, UserError):
         reason = without_hidden_channels(interaction, cause.reason)
+        if interaction.guild_id is None:
+            reason = OutsideServers(reason)
         text = refused_order(reason) if isinstance(cause, _REFUSED_ORDERS) else text_of(reason)
     elif isinstance(cause, app_commands.CheckFailure | app_commands.TransformerError):
         text = str(cause)

@@ -5,12 +5,15 @@ Pure. None means not set, and the next one applies: a role's, then the server's,
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
 from bot.domain.jobs import Resolution
+
+OUTSIDE_SERVERS = 1
+"""Stands for a server's id where an order comes from direct messages. No server has it, as ids carry a time."""
 
 WINDOW_HOURS_MAX = 720
 """The longest rolling window, in hours: 30 days."""
@@ -97,6 +100,18 @@ class Guild:
 
 
 @dataclass(frozen=True, slots=True)
+class DirectOrders:
+    """What the operator allows outside servers, where no admin sets anything.
+
+    enabled: whether orders are taken there at all. videos_per_window: each member's. budget: of all of them.
+    """
+
+    enabled: bool = False
+    videos_per_window: int = 3
+    budget: Budget = Budget()
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorDefaults:
     """What the operator has set for all servers, in settings; `OperatorState` holds what is changed by command.
 
@@ -105,7 +120,8 @@ class OperatorDefaults:
     budget: over everything. guild_budget: of each server, unless it has its own.
     max_queued: jobs that wait across all servers. open_to_all: whether a server can use the bot without being
     allowed first. unknown_cost_held_for: how long after its submission an ended job's reservation is held, where
-    the upstream may bill it. keeps_pictures: whether a picture is kept after its submission.
+    the upstream may bill it. keeps_pictures: whether a picture is kept after its submission. direct: what
+    is different outside servers.
     """
 
     limits: LimitOverrides = LimitOverrides(videos_per_window=5, max_active=2, cooldown_s=0)
@@ -119,6 +135,14 @@ class OperatorDefaults:
     open_to_all: bool = True
     unknown_cost_held_for: timedelta = timedelta(days=2)
     keeps_pictures: bool = True
+    direct: DirectOrders = DirectOrders()
+
+    def within(self, guild_id: int) -> "OperatorDefaults":
+        """What applies in this server, or outside servers."""
+        if guild_id != OUTSIDE_SERVERS:
+            return self
+        limits = replace(self.limits, videos_per_window=self.direct.videos_per_window)
+        return replace(self, limits=limits, guild_budget=self.direct.budget, open_to_all=self.direct.enabled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from bot.domain.errors import Reason, Remedy
 from bot.domain.guilds import (
+    OUTSIDE_SERVERS,
     Access,
     Ban,
     BlockedTerm,
@@ -30,6 +31,7 @@ class RuleName(StrEnum):
     """Which rule refused."""
 
     ACCESS = "access"
+    DIRECT_ORDERS = "direct_orders"
     DRAINING = "draining"
     PAUSED = "paused"
     BANNED = "banned"
@@ -78,7 +80,7 @@ class PolicyViolation(Reason):
     @property
     def remedy(self) -> Remedy:
         """Who can change that."""
-        by_operator = self.rule in {RuleName.ACCESS, RuleName.DRAINING}
+        by_operator = self.rule in {RuleName.ACCESS, RuleName.DIRECT_ORDERS, RuleName.DRAINING}
         return Remedy.ASK_OPERATOR if by_operator else Remedy.ASK_ADMINS
 
 
@@ -160,7 +162,8 @@ def blocks_all_orders(policy: AccessPolicy, now: datetime) -> PolicyViolation | 
 def _check_server(policy: AccessPolicy) -> PolicyViolation | None:
     access = policy.guild.access
     if access is Access.BLOCKED or (access is Access.OPEN and not policy.operator_defaults.open_to_all):
-        return PolicyViolation(RuleName.ACCESS)
+        switched_off = access is Access.OPEN and policy.guild.id == OUTSIDE_SERVERS
+        return PolicyViolation(RuleName.DIRECT_ORDERS if switched_off else RuleName.ACCESS)
     if policy.operator_state.draining:
         return PolicyViolation(RuleName.DRAINING)
     if policy.guild.settings.paused:

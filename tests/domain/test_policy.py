@@ -5,9 +5,11 @@ import pytest
 
 from bot.domain.guilds import (
     BLOCKED_PROMPTS,
+    OUTSIDE_SERVERS,
     Access,
     Ban,
     BlockedTerm,
+    DirectOrders,
     Guild,
     GuildSettings,
     OperatorDefaults,
@@ -27,6 +29,7 @@ from bot.domain.policy import (
     RoleNotAllowed,
     RuleName,
     best_resolution,
+    blocks_all_orders,
     evaluate_policy,
     find_violation,
 )
@@ -265,7 +268,8 @@ def test_the_first_violated_rule_is_reported() -> None:
         RuleName.AGE_RESTRICTED: {"age_restricted_only": True},
         RuleName.RESOLUTION: {"allowed_resolutions": frozenset({Resolution.P480})},
     }
-    names = [name for name in RuleName if name is not RuleName.MEMBER_PAUSED]  # a kind of ban
+    of_no_server = {RuleName.DIRECT_ORDERS, RuleName.MEMBER_PAUSED}  # the latter is a kind of ban
+    names = [name for name in RuleName if name not in of_no_server]
     assert [*hits, RuleName.BLOCKED_TERM] == names
     while hits:
         said = {key: value for hit in hits.values() for key, value in hit.items() if key != "entries"}
@@ -277,3 +281,30 @@ def test_the_first_violated_rule_is_reported() -> None:
         assert rule(policy(GuildSettings(**settings), entries=entries, **said)) is first
         del hits[first]
     assert rule(policy()) is None
+
+
+@pytest.mark.parametrize(
+    ("access", "enabled", "expected"),
+    [
+        (Access.OPEN, True, None),
+        (Access.OPEN, False, RuleName.DIRECT_ORDERS),
+        (Access.ALLOWED, False, None),
+        (Access.BLOCKED, True, RuleName.ACCESS),
+        (Access.BLOCKED, False, RuleName.ACCESS),
+    ],
+)
+def test_direct_messages_are_open_if_the_operator_says_so_and_until_they_are_blocked(
+    access: Access, *, enabled: bool, expected: RuleName | None
+) -> None:
+    defaults = OperatorDefaults(open_to_all=True, direct=DirectOrders(enabled=enabled)).within(OUTSIDE_SERVERS)
+    outside = AccessPolicy(Guild(OUTSIDE_SERVERS, access=access), OperatorState(), defaults)
+
+    violation = blocks_all_orders(outside, NOW)
+
+    assert (violation.rule if violation else None) is expected
+
+
+def test_servers_keep_their_own_limits_whatever_direct_messages_have() -> None:
+    defaults = OperatorDefaults(direct=DirectOrders(enabled=True, videos_per_window=9))
+
+    assert defaults.within(10**18) is defaults

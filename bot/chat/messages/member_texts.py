@@ -18,6 +18,7 @@ from bot.chat.messages.picture_texts import picture_changes
 from bot.chat.messages.reason_texts import text_of
 from bot.chat.messages.status_texts import SERVICE_CLOSED
 from bot.domain.durations import show_duration, window_text
+from bot.domain.guilds import OUTSIDE_SERVERS
 from bot.domain.jobs import FailureCause, FailureReason, Job, JobState
 from bot.domain.limits import Allowance, Credit, Limit, Origin
 from bot.domain.member_settings import MemberSettings
@@ -28,7 +29,8 @@ _GRANTS_MAX = 20
 
 def message_link(job: Job, message_id: int) -> str:
     """The address of a message in the job's channel."""
-    return f"https://discord.com/channels/{job.guild_id}/{job.channel_id}/{message_id}"
+    place = "@me" if job.guild_id == OUTSIDE_SERVERS else job.guild_id
+    return f"https://discord.com/channels/{place}/{job.channel_id}/{message_id}"
 
 
 def video_link(job: Job) -> str | None:

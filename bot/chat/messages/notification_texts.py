@@ -53,6 +53,7 @@ _REFUSALS: dict[str, str] = {
     LimitName.GUILD_QUEUE: "this server has as many videos in the queue as it's allowed",
     LimitName.UNDELIVERED: "too many of their videos couldn't be posted",
     RuleName.ACCESS: "the operator doesn't let this server make videos",
+    RuleName.DIRECT_ORDERS: "the operator takes no orders in direct messages",
     RuleName.DRAINING: "the operator isn't taking new videos right now",
     RuleName.PAUSED: "new videos are paused in this server",
     RuleName.BANNED: "they're banned from making videos",

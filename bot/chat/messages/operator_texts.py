@@ -42,6 +42,7 @@ from bot.store.schema import NOBODY
 ANNOUNCEMENT_MAX = 1500
 """The longest announcement, in characters."""
 
+OUTSIDE = "direct messages"
 _NAME_MAX = 60
 _ACCESS = {Access.OPEN: "", Access.ALLOWED: " · ✅ allowed", Access.BLOCKED: " · ⛔ blocked"}
 
@@ -128,7 +129,7 @@ def server(use: GuildUsage, rules: OperatorDefaults, names: Mapping[int, str]) -
     own = use.guild.budget
     return "\n".join([
         f"{name_of(use.guild.id, names)}{_ACCESS[use.guild.access]}",
-        *_budget(own, own.over(rules.guild_budget), use.usd_today, use.usd_month),
+        *_budget(own, own.over(rules.within(use.guild.id).guild_budget), use.usd_today, use.usd_month),
         f"Set by its admins: {_limits(use.guild.settings.budget)}",
     ])  # fmt: skip
 

@@ -1,13 +1,14 @@
 """Why an order was refused, by the policy or by a limit, and what the member can do about it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bot.chat.messages.audit_texts import NO_REASON
 from bot.chat.messages.markdown import escaped, exact, relative, sentence, several
 from bot.chat.messages.reason_texts import REMEDIES, text_of
 from bot.domain import policy, quotas
 from bot.domain.durations import show_duration, window_text
-from bot.domain.errors import Remedy
+from bot.domain.errors import Reason, Remedy
 from bot.domain.money import show_usd
 
 _NAMED_MAX = 10
@@ -16,6 +17,9 @@ _TERM_MAX = 200
 _PERIODS = {quotas.BudgetPeriod.DAY: "daily", quotas.BudgetPeriod.MONTH: "monthly"}
 _RULES = {
     policy.RuleName.ACCESS: "This server isn't allowed to use the bot right now. {remedy}",
+    policy.RuleName.DIRECT_ORDERS: (
+        "I take no orders in direct messages at the moment. {remedy} You can use me in a server instead."
+    ),
     policy.RuleName.DRAINING: (
         "The bot isn't taking new videos in any server right now. Videos you've already asked for will still be "
         "made. {remedy}"
@@ -28,6 +32,50 @@ _RULES = {
         "This server only allows videos in age-restricted channels. Please use one of those. {remedy}"
     ),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideServers(Reason):
+    """A refusal of an order in direct messages, where there is no admin to ask."""
+
+    reason: Reason
+
+
+@text_of.register
+def _(outside: OutsideServers) -> str:
+    reason = outside.reason
+    operator = REMEDIES[Remedy.ASK_OPERATOR]
+    match reason:
+        case quotas.VideoLimitReached(limit=quotas.LimitName.VIDEOS_PER_WINDOW, maximum=0):
+            return f"You can't make videos in direct messages right now: the limit is 0. {operator}"
+        case quotas.VideoLimitReached(limit=quotas.LimitName.VIDEOS_PER_WINDOW, available_at=at):
+            unlocks = "" if at is None else f" Your next one here unlocks {relative(at)}."
+            return (
+                f"You've used {reason.used} of {reason.maximum} videos in direct messages in the last "
+                f"{_window(reason)}.{unlocks} Servers that have me have limits of their own."
+            )
+        case quotas.VideoLimitReached(limit=quotas.LimitName.MAX_ACTIVE):
+            return (
+                f"You have {reason.used} of {reason.maximum} videos in progress here, including queued ones. You "
+                "can ask for another when one is done; `/videos list` shows them."
+            )
+        case quotas.VideoLimitReached(limit=quotas.LimitName.GUILD_QUEUE):
+            return "Too many videos from direct messages are waiting right now. Please try again in a few minutes."
+        case quotas.VideoLimitReached(limit=quotas.LimitName.UNDELIVERED, available_at=at):
+            unlocks = "" if at is None else f" You can ask again {relative(at)}."
+            videos = several(reason.used, "video")
+            return f"In the last {_window(reason)}, {videos} of yours couldn't be sent to you.{unlocks}"
+        case quotas.CooldownActive(available_at=at):
+            ends = "soon" if at is None else relative(at)
+            return f"You need to wait {show_duration(reason.cooldown)} between videos. You can ask again {ends}."
+        case quotas.BudgetReached(available_at=at):
+            resets = "Waiting won't help." if at is None else f"It resets {relative(at)}."
+            period = _PERIODS[reason.period]
+            return f"The {period} budget for videos in direct messages is used up. {resets} {operator}"
+        case policy.PolicyViolation(rule=policy.RuleName.ACCESS):
+            return f"I can't take orders in direct messages right now. {operator}"
+        case _:
+            return text_of(reason)
 
 
 @text_of.register

@@ -32,7 +32,12 @@ def missing_permissions(granted: discord.Permissions, *, thread: bool) -> list[s
 
 
 def refuse_where_unpostable(interaction: discord.Interaction[Any]) -> None:
-    """Refuses an order from a channel where the video couldn't be posted. Raises: NotPossible."""
+    """Refuses an order from a channel where the video couldn't be posted. Raises: NotPossible.
+
+    Direct messages need no permissions.
+    """
+    if interaction.guild_id is None:
+        return
     granted, channel = interaction.app_permissions, interaction.channel
     me = None if interaction.guild is None else interaction.guild.me
     # While moderators have timed the bot out it may only read; its permissions come back by themselves.

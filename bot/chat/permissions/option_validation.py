@@ -48,6 +48,7 @@ _TYPED_MAX = 6000
 """The most characters that Discord allows in a text option (its documentation of application commands)."""
 
 Sent = Mapping[str, Any]
+AnyCommand = app_commands.Command[Any, Any, Any] | app_commands.ContextMenu
 
 
 def check(interaction: discord.Interaction[Any]) -> None:
@@ -55,10 +56,10 @@ def check(interaction: discord.Interaction[Any]) -> None:
 
     Raises: NotPossible, naming the option that is wrong.
     """
-    if interaction.guild_id is None:
-        raise NotPossible(Said(OUTSIDE))
     data: Any = interaction.data
     command = interaction.command
+    if interaction.guild_id is None and not _works_outside(command):
+        raise NotPossible(Said(OUTSIDE))
     if isinstance(command, app_commands.ContextMenu):
         _check_target(command, data)
         return
@@ -78,6 +79,14 @@ def check(interaction: discord.Interaction[Any]) -> None:
     for name, sent in given.items():
         if not sent.get("focused") and (expected := _expected_instead(declared[name], sent, resolved)):
             raise _mismatch(f"`{name}` takes {expected}.")
+
+
+def _works_outside(command: AnyCommand | None) -> bool:
+    """Whether the command is declared for direct messages."""
+    if command is None:
+        return False
+    root = command if isinstance(command, app_commands.ContextMenu) else command.root_parent or command
+    return root.allowed_contexts is not None and bool(root.allowed_contexts.dm_channel)
 
 
 def _check_target(command: app_commands.ContextMenu, data: Any) -> None:

@@ -75,6 +75,16 @@ class Tree(app_commands.CommandTree[ServiceBot]):
         await answer_error(interaction, error)
 
 
+def offer_in_direct_messages(tree: app_commands.CommandTree[Any]) -> None:
+    """Offers the members' commands in direct messages with the bot too; those of admins and the operator never."""
+    for command in tree.get_commands():
+        if command.name not in GUARDED:
+            command.guild_only = False
+            command.allowed_contexts = app_commands.AppCommandContext(
+                guild=True, dm_channel=True, private_channel=False
+            )
+
+
 class CleanClose(discord.Client):
     """A client that leaves nothing running when it is closed.
 
@@ -122,6 +132,8 @@ class ZoetropeBot(CleanClose, ServiceBot):
         for extension in EXTENSIONS:
             if extension not in self.extensions:  # another attempt after Discord failed halfway
                 await self.load_extension(extension)
+        if self.services.direct_orders:
+            offer_in_direct_messages(self.tree)
         synced = await self._sync()
         self.services.command_permissions.command_ids = {command.name: command.id for command in synced}
         await self._sync_operator_commands()

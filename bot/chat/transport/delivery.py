@@ -23,6 +23,7 @@ from bot.chat.views.persistent_button import job_custom_id
 from bot.chat.views.result_buttons import note_row, result_row
 from bot.domain.errors import TooLargeToPost, Undeliverable
 from bot.domain.extensions import Clip
+from bot.domain.guilds import OUTSIDE_SERVERS
 from bot.domain.jobs import Job
 from bot.domain.member_settings import MemberSettings, SettingsOf, settings_of_nobody
 from bot.worker.stages.context import DirectMessage
@@ -125,6 +126,8 @@ class Delivery:
     async def upload_limit_bytes(self, job: Job) -> int:
         """See `bot.worker.stages.Messenger`. A server's boosts raise it."""
         limit_bytes = self._upload_limits.stated(job.channel_id)
+        if limit_bytes is None and job.guild_id == OUTSIDE_SERVERS:
+            limit_bytes = DEFAULT_BYTES
         if limit_bytes is None:
             with translated():
                 guild = self._client.get_guild(job.guild_id) or await self._client.fetch_guild(job.guild_id)
@@ -132,7 +135,7 @@ class Delivery:
         return self._upload_limits.limit(job.channel_id, limit_bytes)
 
     def _channel(self, job: Job) -> discord.PartialMessageable:
-        return self._client.get_partial_messageable(job.channel_id, guild_id=job.guild_id)
+        return self._client.get_partial_messageable(job.channel_id)
 
     async def _direct_channel(self, job: Job) -> discord.DMChannel:
         return await self._client.create_dm(discord.Object(job.user_id))

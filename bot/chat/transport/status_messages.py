@@ -86,7 +86,7 @@ class StatusMessages:
         return await find_by_button(self._client, channel, wanted, since=since, known_id=job.channel_id)
 
     def _channel(self, job: Job) -> discord.PartialMessageable:
-        return self._client.get_partial_messageable(job.channel_id, guild_id=job.guild_id)
+        return self._client.get_partial_messageable(job.channel_id)
 
 
 def _ids(job: Job, card: AnyCard) -> list[str]:

@@ -15,6 +15,7 @@ from bot.chat.messages.reason_texts import Said
 from bot.chat.posting import unless_deleted
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
 from bot.domain.errors import NotPossible, Problem
+from bot.domain.guilds import OUTSIDE_SERVERS
 from bot.domain.jobs import ENDED, CancelResult, Job, JobState
 
 
@@ -55,13 +56,14 @@ class JobButton(
 
     async def act(self, interaction: Interaction) -> None:
         """Cancels the job or removes the message."""
-        if interaction.guild_id is None:
+        cancels = self.kind in {ButtonKind.CANCEL, ButtonKind.CANCEL_PAID}
+        if interaction.guild_id is None and not cancels:
             await self._remove_direct(interaction)
             return
         paid_too = self.kind is ButtonKind.CANCEL_PAID
         # "Thinking" creates a new private reply; the question is already private, so the answer replaces it.
         await interaction.response.defer(ephemeral=True, thinking=not paid_too)
-        if paid_too or self.kind is ButtonKind.CANCEL:
+        if cancels:
             await cancel(interaction, self.job_id, even_if_paid=paid_too)
         else:
             await self._remove(interaction)
@@ -76,6 +78,8 @@ class JobButton(
 
     def _is_sent(self, job: Job, channel_id: int | None) -> bool:
         """Whether this button may be under a direct message; perhaps it isn't written yet what was sent."""
+        if (job.guild_id, job.channel_id) == (OUTSIDE_SERVERS, channel_id):
+            return True
         match self.kind:
             case ButtonKind.VIDEO if job.result_channel_id is None:
                 return job.state is JobState.DELIVERING or _failed_before(job)

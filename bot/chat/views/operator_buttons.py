@@ -8,6 +8,7 @@ from bot.chat.messages import operator_texts as texts
 from bot.chat.messages.reason_texts import Said
 from bot.chat.views.persistent_button import PersistentButton, row_of
 from bot.domain.errors import NotPossible
+from bot.domain.guilds import OUTSIDE_SERVERS
 
 
 class AnnounceButton(PersistentButton, template="zoetrope-operator:announce"):
@@ -36,8 +37,8 @@ def announcement(text: str) -> tuple[discord.Embed, discord.ui.View]:
 
 
 def names(client: discord.Client) -> dict[int, str]:
-    """The names of the bot's servers by id."""
-    return {guild.id: guild.name for guild in client.guilds}
+    """The names of the bot's servers by id, and what stands for them outside servers."""
+    return {OUTSIDE_SERVERS: texts.OUTSIDE, **{guild.id: guild.name for guild in client.guilds}}
 
 
 def system_channels(client: discord.Client) -> dict[int, int | None]:

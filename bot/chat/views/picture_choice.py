@@ -49,7 +49,7 @@ class PictureSelect(ui.DynamicItem[ui.Select[Any]], template=r"zoetrope:pick:(?P
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Called by discord.py once a picture is chosen."""
-        await answered(interaction, self._open_form, direct_too=False)
+        await answered(interaction, self._open_form, direct_too=True)
 
     async def _open_form(self, interaction: Interaction) -> None:
         data: Any = interaction.data or {}

@@ -218,7 +218,7 @@ class OperatorService:
             if guild_id is not None:
                 before, default = (
                     (await guild_settings.get(tx.connection, guild_id)).budget,
-                    self.rules.guild_budget,
+                    self.rules.within(guild_id).guild_budget,
                 )
                 after = operator_input.budget(before, default, usd_per_day, usd_per_month)
                 columns = {"granted_usd_per_day": after.usd_per_day, "granted_usd_per_month": after.usd_per_month}

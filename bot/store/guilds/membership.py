@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import case, or_, select, update
 
-from bot.domain.guilds import Guild
+from bot.domain.guilds import OUTSIDE_SERVERS, Guild
 from bot.domain.notifications import Welcome
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
@@ -46,7 +46,8 @@ class MembershipStore:
             known_before = or_(guilds.c.welcomed_at.is_not(None), guilds.c.left_at.is_not(None))
             if await connection.scalar(select(guilds.c.id).where(known_before).limit(1)) is None:
                 await _welcome_silently(connection, present, now)
-            for row in (await connection.execute(select(guilds.c.id, guilds.c.left_at))).all():
+            real = guilds.c.id != OUTSIDE_SERVERS
+            for row in (await connection.execute(select(guilds.c.id, guilds.c.left_at).where(real))).all():
                 is_here = row.id in present
                 if is_here is (row.left_at is not None):  # it left or came back unnoticed
                     columns = _back(now) if is_here else {"left_at": now}

@@ -55,6 +55,7 @@ async def admit(
     being accepted. Blocked terms are not searched for, see `refuse_blocked_prompt`.
     Raises: RuleRefused, QuotaRefused.
     """
+    operator_defaults = operator_defaults.within(requester.guild_id)
     access_policy = await _access_policy(connection, operator_defaults, requester, now, lock=lock)
     guild, operator_state = access_policy.guild, access_policy.operator_state
     if (forbidden := policy.evaluate_policy(access_policy, requester, order, now)) is not None:
@@ -106,6 +107,7 @@ async def allowance(
     connection: Connection, operator_defaults: OperatorDefaults, requester: Requester, now: datetime
 ) -> Allowance:
     """The member's limits and usage in the server, and why they can't order at all, if so."""
+    operator_defaults = operator_defaults.within(requester.guild_id)
     access_policy = await _access_policy(connection, operator_defaults, requester, now, lock=False)
     limits = await limits_of(connection, operator_defaults, access_policy.guild, requester)
     usage = await usage_of(connection, requester, limits, now)

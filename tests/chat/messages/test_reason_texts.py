@@ -11,6 +11,7 @@ import bot.chat.messages
 from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.markdown import discord_length
 from bot.chat.messages.reason_texts import Said, text_of
+from bot.chat.messages.refusal_texts import OutsideServers
 from bot.domain.approvals import AlreadyDecided, ApprovalProblem, Decision, Verdict
 from bot.domain.errors import Problem, Reason, Remedy
 from bot.domain.extensions import ClipTooLong, ExtensionProblem
@@ -79,7 +80,13 @@ LIMITS += [
 POLICY: list[PolicyViolation] = [
     *(
         PolicyViolation(rule)
-        for rule in (RuleName.ACCESS, RuleName.DRAINING, RuleName.PAUSED, RuleName.AGE_RESTRICTED)
+        for rule in (
+            RuleName.ACCESS,
+            RuleName.DIRECT_ORDERS,
+            RuleName.DRAINING,
+            RuleName.PAUSED,
+            RuleName.AGE_RESTRICTED,
+        )
     ),
     *(MemberBanned(RuleName.BANNED, Ban(10, 1, "*" * 2000, NOW, until, 9)) for until in (None, NOW)),
     MemberBanned(RuleName.MEMBER_PAUSED, PAUSED),
@@ -105,7 +112,8 @@ OTHERS: list[Reason] = [
     TextTooLong("negative_prompt", 501, 500),
     Said("It's closed."),
 ]
-EVERY_REASON = [*LIMITS, *POLICY, *OTHERS]
+OUTSIDE = [OutsideServers(reason) for reason in (*LIMITS, PolicyViolation(RuleName.ACCESS))]
+EVERY_REASON = [*LIMITS, *POLICY, *OTHERS, *OUTSIDE]
 FAILURES = [FailureDetail(cause, quote, minutes=20) for cause in FailureCause for quote in (None, "*" * 5000)]
 
 WORDED_ELSEWHERE = frozenset({"bot.services.admin", "bot.services.operator"})
@@ -147,6 +155,24 @@ def test_every_kind_of_reason_has_a_text() -> None:
 def test_the_examples_cover_every_limit_and_every_rule() -> None:
     assert {reached.limit for reached in LIMITS} == set(LimitName)
     assert {violation.rule for violation in POLICY} == set(RuleName)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *(reached for reached in LIMITS if isinstance(reached, BudgetReached)),
+        *(VideoLimitReached(name, NOW, 5, most, DAY) for name in VIDEO_LIMITS[:3] for most in (0, 5)),
+        CooldownActive(LimitName.COOLDOWN, NOW, DAY),
+        VideoLimitReached(LimitName.GUILD_QUEUE, NOW, 5, 5),
+        PolicyViolation(RuleName.ACCESS),
+        PolicyViolation(RuleName.DIRECT_ORDERS),
+    ],
+)
+def test_in_direct_messages_nobody_is_sent_to_admins_of_a_server(reason: Reason) -> None:
+    text = text_of(OutsideServers(reason))
+
+    assert "admin" not in text.lower()
+    assert "this server" not in text.lower()
 
 
 def text_about(it: Reason | FailureDetail) -> str:
