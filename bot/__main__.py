@@ -62,7 +62,7 @@ async def _run(options: argparse.Namespace) -> int:
     # What modules consist of stays for good. Searching it for garbage takes a sixth of the time of loading it, and
     # time again whenever the bot's own garbage is looked for.
     gc.disable()
-    from bot import app
+    from bot import process
     from bot.settings import Settings
     from bot.store.maintenance.file_watch import CHECK_INTERVAL_S
 
@@ -70,7 +70,7 @@ async def _run(options: argparse.Namespace) -> int:
     gc.enable()
     settings = Settings.load()
     _keep_secret(settings)
-    await app.run(settings, commands=options.command == "run", file_check_s=CHECK_INTERVAL_S)
+    await process.run(settings, commands=options.command == "run", file_check_s=CHECK_INTERVAL_S)
     return 0
 
 

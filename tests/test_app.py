@@ -15,13 +15,14 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
-from bot.app import SUBMIT_TIMEOUT_S, App, log_diagnostics, open_app, provider, run
+from bot.app import SUBMIT_TIMEOUT_S, App, open_app, provider
 from bot.chat.transport.client import RestClient, ZoetropeBot, log_in
 from bot.domain.errors import QuotaRefused, StoreError
 from bot.domain.jobs import FailureReason, Job, JobState, Resolution
 from bot.domain.policy import Requester
 from bot.domain.task_durations import TaskDuration
 from bot.operations.clock import utc_now
+from bot.process import log_diagnostics, run
 from bot.services.videos import VideoService
 from bot.settings import GivenSettings, Settings
 from bot.store.engine import Database

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import run
 from bot.domain.jobs import (
     FailureCause,
     FailureDetail,
@@ -23,6 +22,7 @@ from bot.domain.jobs import (
 )
 from bot.domain.policy import Requester
 from bot.operations.clock import utc_now
+from bot.process import run
 from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
 from bot.store.jobs.job_store import JobStore

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import run
+from bot.process import run
 from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
 from bot.store.maintenance.file_watch import CHECK_INTERVAL_S

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import run
 from bot.domain.errors import OutOfMemory
 from bot.operations.memory_watch import TIMES
+from bot.process import run
 from tests.discord_server import DiscordServer, FaultPhase, Reset
 from tests.faulty_gateway import Ending, Fault, FaultyGateway, Route
 from tests.test_app import KEY, LocalServices, sample_picture

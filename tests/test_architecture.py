@@ -198,7 +198,7 @@ def test_the_rules_are_applied_to_the_whole_program() -> None:
 
 START = """
 import importlib, sys
-import bot.app
+import bot.process
 from bot.chat.transport.client import EXTENSIONS
 for extension in EXTENSIONS:
     importlib.import_module(extension)

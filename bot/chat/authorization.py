@@ -86,6 +86,8 @@ async def buyer(interaction: Interaction, job_id: str) -> Requester:
         job = await services_of(interaction).jobs.find(job_id)
         if job is None or job.user_id != interaction.user.id:
             raise NotPossible(Problem.VIDEO_NOT_KNOWN)
+        if job.guild_id == OUTSIDE_SERVERS:
+            return requester(interaction)
         return await _buyer_from_outside(interaction, job)
     refuse_where_unpostable(interaction)
     who = requester(interaction, admin=await manages(interaction))

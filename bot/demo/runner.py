@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from bot.app import App, open_app, stop_signal
+from bot.app import App, open_app
 from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.reason_texts import text_of
 from bot.chat.transport.client import ZoetropeBot
@@ -31,6 +31,7 @@ from bot.domain.errors import OrderRefused, ZoetropeError
 from bot.domain.jobs import ENDED, Job, JobState, Order
 from bot.domain.orders import check_order
 from bot.operations import logs
+from bot.process import stop_signal
 from bot.settings import GivenSettings
 
 _TOKEN, _KEY = "demo-token-of-no-value", "demo-key-of-no-value"

@@ -25,7 +25,20 @@ from sqlalchemy import (
 )
 
 from bot.domain.jobs import ACTIVE, JobState
-from bot.store.types import Money, StorableJson, StorableText, Usd, UtcDateTime, optional, partial, required
+from bot.store.types import (
+    CONSTRAINT_NAMES,
+    BigSerial,
+    Money,
+    StorableJson,
+    StorableText,
+    Usd,
+    UtcDateTime,
+    keys,
+    only_row,
+    optional,
+    partial,
+    required,
+)
 
 GATE_ID = 1
 """The id of the only row in `submission_gate`."""
@@ -39,30 +52,8 @@ EVERYWHERE = 0
 NOBODY = 0
 """The user id in rows whose member was erased."""
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-    }
-)
+metadata = MetaData(naming_convention=CONSTRAINT_NAMES)
 
-
-def _keys(*names: str) -> list[Column[int]]:
-    """Columns of ids that are, or are part of, the primary key."""
-    return [Column(name, BigInteger, primary_key=True, autoincrement=False) for name in names]
-
-
-def _only_row(row_id: int) -> tuple[Column[int], CheckConstraint]:
-    """The primary key of a table that has a single row."""
-    single = CheckConstraint(f"id = {row_id}", name="single")
-    return Column("id", Integer, primary_key=True, autoincrement=False), single
-
-
-_BigSerial = BigInteger().with_variant(Integer, "sqlite")
-"""Increments by itself, which SQLite does only for its own type INTEGER."""
 
 _STATES = ", ".join(f"'{state}'" for state in JobState)
 
@@ -199,7 +190,7 @@ extensions = Table(
 members = Table(
     "members",
     metadata,
-    *_keys("guild_id", "user_id"),
+    *keys("guild_id", "user_id"),
     *required(UtcDateTime, "created_at"),
     *optional(UtcDateTime, "erasure_requested_at"),
 )
@@ -208,7 +199,7 @@ members = Table(
 member_settings = Table(
     "member_settings",
     metadata,
-    *_keys("user_id"),
+    *keys("user_id"),
     *required(Boolean, "pings", "direct", "spoilers"),
     *optional(StorableText, "resolution"),
     *required(Boolean, "prompt_extend", "watermark"),
@@ -218,7 +209,7 @@ member_settings = Table(
 submission_gate = Table(
     "submission_gate",
     metadata,
-    *_only_row(GATE_ID),
+    *only_row(GATE_ID),
     *optional(UtcDateTime, "opens_at"),
     *optional(StorableText, "reason"),
     *required(Integer, "consecutive_failures"),
@@ -228,7 +219,7 @@ submission_gate = Table(
 operator_state = Table(
     "operator_state",
     metadata,
-    *_only_row(OPERATOR_STATE_ID),
+    *only_row(OPERATOR_STATE_ID),
     *required(Boolean, "draining"),
     *optional(Usd, "usd_per_day", "usd_per_month"),
     *optional(Integer, "max_queued"),
@@ -243,7 +234,7 @@ ONLY_ROWS: tuple[tuple[Table, dict[str, object]], ...] = (
 guilds = Table(
     "guilds",
     metadata,
-    *_keys("id"),
+    *keys("id"),
     *required(StorableText, "access"),
     *optional(Usd, "granted_usd_per_day", "granted_usd_per_month"),
     *optional(UtcDateTime, "welcomed_at", "left_at"),
@@ -262,9 +253,9 @@ guilds = Table(
 limit_overrides = Table(
     "limit_overrides",
     metadata,
-    *_keys("guild_id"),
+    *keys("guild_id"),
     Column("kind", StorableText, primary_key=True),
-    *_keys("target_id"),
+    *keys("target_id"),
     *optional(Integer, "videos_per_window", "max_active", "cooldown_s"),
 )
 
@@ -272,16 +263,16 @@ limit_overrides = Table(
 policy_entries = Table(
     "policy_entries",
     metadata,
-    *_keys("guild_id"),
+    *keys("guild_id"),
     Column("kind", StorableText, primary_key=True),
-    *_keys("target_id"),
+    *keys("target_id"),
     *required(Boolean, "allowed"),
 )
 
 blocked_terms = Table(
     "blocked_terms",
     metadata,
-    *_keys("guild_id"),
+    *keys("guild_id"),
     Column("text", StorableText, primary_key=True),
     *required(Boolean, "is_pattern"),
 )
@@ -289,7 +280,7 @@ blocked_terms = Table(
 bans = Table(
     "bans",
     metadata,
-    *_keys("guild_id", "user_id"),
+    *keys("guild_id", "user_id"),
     *required(StorableText, "reason"),
     *required(UtcDateTime, "created_at"),
     *optional(UtcDateTime, "expires_at"),
@@ -299,7 +290,7 @@ bans = Table(
 violations = Table(
     "violations",
     metadata,
-    Column("id", _BigSerial, primary_key=True),
+    Column("id", BigSerial, primary_key=True),
     *required(BigInteger, "guild_id", "user_id"),
     *required(UtcDateTime, "created_at"),
 )
@@ -309,7 +300,7 @@ Index("ix_violations_member", violations.c.guild_id, violations.c.user_id, viola
 credit_grants = Table(
     "credit_grants",
     metadata,
-    Column("id", _BigSerial, primary_key=True),
+    Column("id", BigSerial, primary_key=True),
     *required(BigInteger, "guild_id", "user_id"),
     Column("credits_left", Integer, CheckConstraint("credits_left >= 0", name="not_overdrawn"), nullable=False),
     *optional(UtcDateTime, "expires_at"),
@@ -322,7 +313,7 @@ Index("ix_credit_grants_user", credit_grants.c.user_id)
 ledger = Table(
     "ledger",
     metadata,
-    Column("id", _BigSerial, primary_key=True),
+    Column("id", BigSerial, primary_key=True),
     *required(StorableText, "kind"),
     *required(BigInteger, "guild_id", "user_id"),
     *optional(StorableText, "job_id"),
@@ -342,7 +333,7 @@ Index("ix_ledger_user", ledger.c.user_id)
 daily_totals = Table(
     "daily_totals",
     metadata,
-    *_keys("guild_id"),
+    *keys("guild_id"),
     Column("day", Date, primary_key=True),
     *required(Integer, "videos"),
     *required(Usd, "usd"),
@@ -361,7 +352,7 @@ prices = Table(
 task_durations = Table(
     "task_durations",
     metadata,
-    Column("id", _BigSerial, primary_key=True),
+    Column("id", BigSerial, primary_key=True),
     *required(StorableText, "resolution"),
     *required(Double, "over_s"),
     *optional(Double, "within_s"),
@@ -373,7 +364,7 @@ Index("ix_task_durations_resolution", task_durations.c.resolution, task_duration
 audit_log = Table(
     "audit_log",
     metadata,
-    Column("id", _BigSerial, primary_key=True),
+    Column("id", BigSerial, primary_key=True),
     *required(BigInteger, "guild_id"),
     *required(UtcDateTime, "at"),
     *optional(BigInteger, "by"),

@@ -10,7 +10,20 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, DateTime, Dialect, Numeric, String, Text, TypeDecorator, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Integer,
+    Numeric,
+    String,
+    Text,
+    TypeDecorator,
+    text,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex
 from sqlalchemy.types import TypeEngine
@@ -176,3 +189,27 @@ class StorableJson(TypeDecorator[Any]):
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 - the base's
         """None stays None."""
         return None if value is None else storable_json(value)
+
+
+def keys(*names: str) -> list[Column[int]]:
+    """Columns of ids that are, or are part of, the primary key."""
+    return [Column(name, BigInteger, primary_key=True, autoincrement=False) for name in names]
+
+
+def only_row(row_id: int) -> tuple[Column[int], CheckConstraint]:
+    """The primary key of a table that has a single row."""
+    single = CheckConstraint(f"id = {row_id}", name="single")
+    return Column("id", Integer, primary_key=True, autoincrement=False), single
+
+
+BigSerial = BigInteger().with_variant(Integer, "sqlite")
+"""Increments by itself, which SQLite does only for its own type INTEGER."""
+
+CONSTRAINT_NAMES = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+}
+"""How constraints and indexes are called, so that migrations find them on both databases."""

@@ -4,8 +4,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from bot.app import stop_signal
 from bot.demo.gateway import LocalGateway
+from bot.process import stop_signal
 
 
 async def main(folder: Path) -> None:
