@@ -172,6 +172,20 @@ COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
         lambda app: background_service(app, RetentionWorker)._policy.days_of_pictures,
         7,
     ),
+    ("direct_orders", True, lambda app: app.store._operator_defaults.direct.enabled, True),
+    ("direct_videos_per_day", 4, lambda app: app.store._operator_defaults.direct.videos_per_window, 4),
+    (
+        "direct_budget_usd_per_day",
+        Decimal(9),
+        lambda app: app.store._operator_defaults.direct.budget.usd_per_day,
+        9,
+    ),
+    (
+        "direct_budget_usd_per_month",
+        Decimal(10),
+        lambda app: app.store._operator_defaults.direct.budget.usd_per_month,
+        10,
+    ),
     ("extend_max_seconds", 15, lambda app: app.client.services.extensions._max_seconds, 15),
     ("operator_user_ids", (1, 2), lambda app: app.client.services.operator.user_ids, {1, 2}),
 ]

@@ -74,6 +74,7 @@ async def opened(*, pool: RenderPool | None = None, manages: bool = False, **set
                 "poll_min_seconds": 0.5,
                 "poll_max_seconds": 2,
                 "quota_videos_per_day": 20,
+                "quota_running": 4,
                 "server_budget_usd_per_day": None,
                 "server_budget_usd_per_month": None,
             }
