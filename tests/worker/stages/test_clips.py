@@ -22,6 +22,7 @@ from bot.store.jobs.extensions import ExtensionStore
 from bot.worker.stages.context import StageContext
 from bot.worker.stages.delivery import deliver
 from tests.fakes import NOW, VIDEO, Faulty
+from tests.media.videos import write_video
 from tests.stage_harness import GONE, StageHarness, noisy_video, wait_s
 
 
@@ -177,8 +178,9 @@ async def test_a_part_whose_joining_may_have_killed_workers_is_posted_alone(clip
     assert await clips.deliver(claim_count=3) == Clip(1, NotJoined.NOT_JOINABLE)
 
 
-async def test_a_part_that_ended_early_is_downloaded_again(clips: ClipHarness) -> None:
-    clips.provider.video = VIDEO[:-20]
+async def test_a_part_that_ended_early_is_downloaded_again(clips: ClipHarness, tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "whole.mp4")
+    clips.provider.video = whole.read_bytes()[:-5]  # only its last frame is damaged
     assert wait_s(await deliver(clips.job(JobState.DELIVERING), clips.context)) > 0
     assert clips.messenger.clips == {}
 
