@@ -1,6 +1,7 @@
 """`/videos`: what members may see and do about their own videos and data. Always answered privately."""
 
 import io
+from collections.abc import Sequence
 
 import discord
 from discord import app_commands
@@ -22,6 +23,7 @@ from bot.chat.views.settings_panel import ResolutionSelect, SettingButton, panel
 from bot.chat.views.variation_buttons import CancelAllButton
 from bot.chat.views.variations_button import NumberButton, VariationsButton
 from bot.chat.views.video_list import FilterSelect, PageButton, show_details, show_page
+from bot.domain.jobs import Job
 from bot.domain.limits import Allowance
 from bot.domain.video_list import VideoFilter
 
@@ -85,6 +87,7 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
     async def again(self, interaction: Interaction, video: str) -> None:
         """Orders one of the member's videos again, to be posted in this channel."""
         await interaction.response.defer(ephemeral=True)
+        refuse_sentence(video, video_list_texts.NOTHING_TO_REPEAT)
         await services_of(interaction).jobs.own_job(video, requester(interaction))
         await order_again(interaction, video, {}, interaction_id=interaction.id)
 
@@ -93,7 +96,7 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         """The member's jobs whose picture is still there."""
         who, service = requester(interaction), services_of(interaction).jobs
         jobs = await service.with_pictures(await service.recent(who.guild_id, who.user_id, limit=CHOICES_MAX))
-        return matching([(video_list_texts.choice(job), job.id) for job in jobs], current)
+        return _choices(jobs, current, video_list_texts.NOTHING_TO_REPEAT)
 
     @commands.Cog.listener()
     async def on_interaction(self, interaction: Interaction) -> None:
@@ -105,14 +108,18 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
     async def extend_video(self, interaction: Interaction, video: str, prompt: Range[str, 1, 800]) -> None:
         """Orders a video that goes on from another one."""
         await interaction.response.defer(ephemeral=True)
+        refuse_sentence(video, video_list_texts.NOTHING_TO_EXTEND)
         await extend(interaction, video, prompt)
 
     @extend_video.autocomplete("video")
     async def own_finished(self, interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
         """The member's videos that are in their channel."""
         who = requester(interaction)
-        jobs = await services_of(interaction).jobs.recent(who.guild_id, who.user_id, limit=CHOICES_MAX)
-        return matching([(video_list_texts.choice(job), job.id) for job in jobs if job.result_message_id], current)
+        jobs = await services_of(interaction).jobs.newest(
+            who.guild_id, who.user_id, VideoFilter.READY, CHOICES_MAX
+        )
+        posted = [job for job in jobs if job.result_message_id]
+        return _choices(posted, current, video_list_texts.NOTHING_TO_EXTEND)
 
     privacy = app_commands.Group(name="privacy", description="Your data in all servers")
 
@@ -145,6 +152,11 @@ async def _own(
     """Those of the member's newest jobs that match, or a sentence that says that there are none."""
     who = requester(interaction)
     jobs = await services_of(interaction).jobs.newest(who.guild_id, who.user_id, shows, CHOICES_MAX)
+    return _choices(jobs, current, if_none)
+
+
+def _choices(jobs: Sequence[Job], current: str, if_none: str) -> list[app_commands.Choice[str]]:
+    """Those of the jobs that match, or a sentence that says that there are none."""
     found = matching([(video_list_texts.choice(job), job.id) for job in jobs], current)
     return found or a_sentence(video_list_texts.NO_MATCH if jobs else if_none)
 

@@ -157,7 +157,7 @@ async def test_a_new_part_is_posted_alone_if_the_video_before_is_deleted_meanwhi
     first = await a_video(harness)
     harness.gateway.task_seconds = 3600
     await extend(harness, first, "a ship appears")
-    await harness.click(first, "Remove")
+    await harness.click(first, "Delete")
     harness.gateway.task_seconds = 0
 
     clip = await posted(harness, "a ship appears")
@@ -176,14 +176,14 @@ async def test_a_failed_part_is_free_and_leaves_the_video_before_as_it_is(harnes
     note = await harness.wait_for_message("your video didn't work")
 
     assert "It doesn't count against the quota." in note.content
-    assert len([one for one in harness.public() if one.attachments]) == 1
+    assert len(harness.videos()) == 1
     assert [job.charged for job in await jobs(harness)] == [False, True]
 
 
 async def test_a_removed_video_cannot_be_extended(harness: CogHarness) -> None:
     first = await a_video(harness)
     job = await is_written(harness)
-    await harness.click(first, "Remove")
+    await harness.click(first, "Delete")
 
     answer = await harness.offline.command("videos extend", video=job.id, prompt="a ship appears")
 

@@ -9,6 +9,7 @@ import pytest
 from simcord import InteractionResult, ResponseMessage
 
 from bot.chat.messages.markdown import escaped
+from bot.chat.messages.video_list_texts import NOTHING_TO_REPEAT
 from bot.chat.views import result_buttons
 from bot.domain.jobs import Job, JobState
 from bot.store.schema import first_frames, kept_pictures
@@ -60,7 +61,7 @@ async def delete_rows(harness: CogHarness) -> None:
 async def test_a_video_has_its_buttons(harness: CogHarness) -> None:
     video = await a_video(harness)
 
-    assert labels(video) == ["Again", "Edit", "Variations", "Info", "Delete"]
+    assert labels(video) == ["Again", "Edit", "Variations", "Extend", "Info", "Delete"]
 
 
 async def test_again_makes_the_same_video_with_another_seed(harness: CogHarness) -> None:
@@ -307,14 +308,16 @@ async def test_the_command_offers_own_videos_with_a_picture_and_makes_one_again(
 
     offered = await harness.offline.viewer.autocomplete(channel, "videos again", "video", "waves")
     assert [choice["value"] for choice in offered] == [job.id]
-    assert await other.autocomplete(channel, "videos again", "video", "") == []
+    nothing = [choice["name"] for choice in await other.autocomplete(channel, "videos again", "video", "")]
+    assert nothing == [NOTHING_TO_REPEAT]
     assert "Got it!" in await harness.offline.command("videos again", video=job.id)
     refused = answer(await other.slash(channel, "videos again", video=job.id))
 
     assert "isn't one of your videos" in refused.content
     await another_video(harness, "waves roll in", after=video.id)
     await delete_rows(harness)
-    assert await harness.offline.viewer.autocomplete(channel, "videos again", "video", "") == []
+    left = await harness.offline.viewer.autocomplete(channel, "videos again", "video", "")
+    assert [choice["name"] for choice in left] == [NOTHING_TO_REPEAT]
 
 
 async def test_a_form_is_not_waited_for_longer_than_discord_does() -> None:

@@ -8,7 +8,13 @@ import pytest
 from simcord import InteractionResult
 from sqlalchemy import update
 
-from bot.chat.messages.video_list_texts import NO_MATCH, NO_VIDEOS, NOTHING_TO_CANCEL
+from bot.chat.messages.video_list_texts import (
+    NO_MATCH,
+    NO_VIDEOS,
+    NOTHING_TO_CANCEL,
+    NOTHING_TO_EXTEND,
+    NOTHING_TO_REPEAT,
+)
 from bot.chat.posting import components_within, shown_text
 from bot.domain.jobs import Frame, Job, JobState, NewJob, Order, PictureLabels, new_job_id
 from bot.domain.policy import Requester
@@ -195,7 +201,13 @@ async def test_show_offers_all_of_the_members_videos(harness: CogHarness) -> Non
 
 
 @pytest.mark.parametrize(
-    ("command", "sentence"), [("videos cancel", NOTHING_TO_CANCEL), ("videos show", NO_VIDEOS)]
+    ("command", "sentence"),
+    [
+        ("videos cancel", NOTHING_TO_CANCEL),
+        ("videos show", NO_VIDEOS),
+        ("videos again", NOTHING_TO_REPEAT),
+        ("videos extend", NOTHING_TO_EXTEND),
+    ],
 )
 async def test_with_nothing_to_choose_a_sentence_is_offered_and_answered(
     harness: CogHarness, command: str, sentence: str
@@ -203,7 +215,8 @@ async def test_with_nothing_to_choose_a_sentence_is_offered_and_answered(
     channel, viewer = harness.offline.channel, harness.offline.viewer
 
     [choice] = await viewer.autocomplete(channel, command, "video", "")
-    answer = text_of(await viewer.slash(channel, command, video=choice["value"]))
+    more = {"prompt": "it goes on"} if command == "videos extend" else {}
+    answer = text_of(await viewer.slash(channel, command, video=choice["value"], **more))
 
     assert choice["name"] == sentence
     assert answer.startswith(sentence)

@@ -28,6 +28,8 @@ _NONE: Mapping[VideoFilter, str] = {
 }
 NOT_YOURS = "That list is somebody else's. Use `/videos list` to see your own."
 NOTHING_TO_CANCEL = "Nothing to cancel: none of your videos here is in progress."
+NOTHING_TO_REPEAT = "Nothing to make again: I have no picture of yours here. Start with `/animate`."
+NOTHING_TO_EXTEND = "Nothing to extend: none of your videos is posted here. Start with `/animate`."
 NO_VIDEOS = "You haven't made any videos here yet."
 NO_MATCH = "None of your videos matches that"
 
