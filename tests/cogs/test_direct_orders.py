@@ -10,6 +10,7 @@ import discord
 import pytest
 from simcord import InteractionResult, SetupError
 
+from bot.chat.posting import shown_text
 from bot.domain.guilds import OUTSIDE_SERVERS, Access
 from bot.domain.jobs import Job, JobState
 from bot.domain.policy import PolicyViolation, Requester, RuleName
@@ -188,3 +189,16 @@ async def test_a_start_does_not_take_direct_messages_for_a_server_that_was_left(
     await members.reconcile([direct.offline.guild.id], utc_now() + timedelta(days=1))
 
     assert await direct.app.store.cancel_where_left_or_blocked(utc_now()) == 0
+
+
+async def test_the_list_and_the_settings_can_be_clicked_in_direct_messages(direct: CogHarness) -> None:
+    user = direct.offline.viewer.user
+    listed, settings = await user.slash("videos list"), await user.slash("videos settings")
+    assert listed.response is not None
+    assert settings.response is not None
+
+    await user.select(listed.response.message, ["ready"], custom_id=f"zoetrope:list:filter:{user.id}")
+    await user.click(settings.response.message, custom_id=f"zoetrope:set:watermark:on:{user.id}")
+
+    assert "None of your videos here is ready." in shown_text(listed.response.message.components)
+    assert (await direct.bot.services.settings.of(user.id)).watermark

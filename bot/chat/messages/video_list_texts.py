@@ -55,7 +55,7 @@ def choice(job: Job) -> str:
 def heading(page: VideoPage) -> str:
     """What stands above the videos, or instead of them."""
     pages = f" · page {page.number + 1} of {page.count}" if page.count > 1 else ""
-    lines = [f"### Your videos in this server\n-# {FILTERS[page.shows]}{pages}"]
+    lines = [f"### Your videos here\n-# {FILTERS[page.shows]}{pages}"]
     if page.service_closed:
         lines.append(f"⚠️ {SERVICE_CLOSED} Your orders are kept and start when the service is back.")
     if not page.jobs:

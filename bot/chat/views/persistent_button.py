@@ -97,6 +97,12 @@ def _refuse_foreign(interaction: Interaction, *, direct_too: bool) -> None:
         raise NotPossible(Said("That button isn't mine, so nothing was done."))
 
 
+def refuse_unless_offered(interaction: Interaction) -> None:
+    """Refuses a click in direct messages if the bot takes no orders there. Raises: NotPossible."""
+    if interaction.guild_id is None and not services_of(interaction).direct_orders:
+        raise NotPossible(Said(OUTSIDE))
+
+
 def job_custom_id(kind: str, job_id: str) -> str:
     """The custom id of the button of that kind for that job."""
     return f"zoetrope:{kind}:{job_id}"

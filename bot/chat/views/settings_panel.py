@@ -6,7 +6,7 @@ from discord import ui
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import settings_texts as texts
 from bot.chat.messages.reason_texts import Said
-from bot.chat.views.persistent_button import PersistentButton, PersistentSelect
+from bot.chat.views.persistent_button import PersistentButton, PersistentSelect, refuse_unless_offered
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import Resolution
 from bot.domain.member_settings import MemberSettings
@@ -20,6 +20,8 @@ class SettingButton(
     template=r"zoetrope:set:(?P<name>pings|direct|spoilers|prompt_extend|watermark):(?P<value>on|off):(?P<user>[0-9]{1,20})",
 ):
     """Switches a setting. The custom id says what to, so that a click that is repeated changes nothing."""
+
+    works_in_direct_messages = True
 
     def __init__(self, name: str, value: str, user: str | int) -> None:
         self.name, self.turns_on, self.user_id = name, value == "on", int(user)
@@ -40,6 +42,8 @@ class SettingButton(
 class ResolutionSelect(PersistentSelect, template=r"zoetrope:set:resolution:(?P<user>[0-9]{1,20})"):
     """Chooses the resolution of orders that name none."""
 
+    works_in_direct_messages = True
+
     def __init__(self, user: str | int, current: Resolution | None = None) -> None:
         options = [discord.SelectOption(label=texts.BEST, value=_BEST, default=current is None)]
         options += [
@@ -56,6 +60,7 @@ class ResolutionSelect(PersistentSelect, template=r"zoetrope:set:resolution:(?P<
 
 
 async def _change(interaction: Interaction, user_id: int, changes: SettingChanges) -> None:
+    refuse_unless_offered(interaction)
     await interaction.response.defer()
     if interaction.user.id != user_id:
         raise NotPossible(Said(texts.NOT_YOURS))

@@ -14,7 +14,7 @@ from bot.chat.messages import alt_texts
 from bot.chat.messages import video_list_texts as texts
 from bot.chat.messages.reason_texts import Said
 from bot.chat.views.member_buttons import ButtonKind, JobButton
-from bot.chat.views.persistent_button import PersistentButton, PersistentSelect
+from bot.chat.views.persistent_button import PersistentButton, PersistentSelect, refuse_unless_offered
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import ENDED, Job
 from bot.domain.video_list import VideoFilter, VideoPage
@@ -29,6 +29,8 @@ class PageButton(
     r"(?P<number>[0-9]{1,9}):(?P<user>[0-9]{1,20})",
 ):
     """Shows another page, whose number is in the custom id."""
+
+    works_in_direct_messages = True
 
     def __init__(
         self, way: str, shows: str, number: str | int, user: str | int, *, disabled: bool = False
@@ -45,6 +47,8 @@ class PageButton(
 class FilterSelect(PersistentSelect, template=r"zoetrope:list:filter:(?P<user>[0-9]{1,20})"):
     """Chooses which videos are listed."""
 
+    works_in_direct_messages = True
+
     def __init__(self, user: str | int, current: VideoFilter = VideoFilter.ALL) -> None:
         self.user_id = int(user)
         options = [
@@ -59,6 +63,7 @@ class FilterSelect(PersistentSelect, template=r"zoetrope:list:filter:(?P<user>[0
 
 
 async def _turn_to(interaction: Interaction, user_id: int, shows: VideoFilter, number: int) -> None:
+    refuse_unless_offered(interaction)
     await interaction.response.defer()
     if interaction.user.id != user_id:
         raise NotPossible(Said(texts.NOT_YOURS))

@@ -36,9 +36,11 @@ def test_an_empty_list_says_what_it_would_show(shows: VideoFilter) -> None:
 
 
 def test_an_entry_shows_state_progress_time_link_and_prompt() -> None:
-    running = job(JobState.RUNNING, prompt="a *fox*", progress=0.35, status_message_id=3, guild_id=1, channel_id=2)
+    running = job(
+        JobState.RUNNING, prompt="a *fox*", progress=0.35, status_message_id=3, guild_id=10, channel_id=2
+    )
     assert entry(running).splitlines() == [
-        f"**🎞️ being made · 35%** · ordered <t:{int(NOW.timestamp())}:R> · [go to it](https://discord.com/channels/1/2/3)",
+        f"**🎞️ being made · 35%** · ordered <t:{int(NOW.timestamp())}:R> · [go to it](https://discord.com/channels/10/2/3)",
         "> a \\*fox\\*",
     ]
 
