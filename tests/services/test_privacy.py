@@ -79,7 +79,7 @@ def test_the_export_has_these_keys() -> None:
     assert list(found["videos"][0]) == [
         "id", "state", "server_id", "channel_id", "prompt", "negative_prompt", "resolution", "seed",
         "prompt_extend", "watermark", "variation_of", "variation", "variations",
-        "picture_name", "picture_alt_text",
+        "picture_name", "picture_alt_text", "extends",
         "asked_at", "state_since", "submitted_at", "seen_running_at", "progress", "counted",
         "cancelled_by_request", "paid_with_credits", "estimate_usd", "cost_usd", "failure",
         "failure_cause", "failure_detail",
