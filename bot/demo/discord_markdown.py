@@ -1,8 +1,8 @@
 """Makes the demo's page read messages as Discord does.
 
 SimCord's page reads CommonMark, in which the line after a quote or a list still belongs to it; in Discord it
-doesn't. And it shows no mentions in an embed's fields, where Discord does. It has no settings for either, so
-`follow_discord` changes internals of SimCord 3.2.1.
+doesn't. And it shows no mentions in an embed's description and fields, and no small print in its description,
+where Discord does. It has no settings for any of this, so `follow_discord` changes internals of SimCord 3.2.1.
 """
 
 import re
@@ -43,4 +43,6 @@ def follow_discord() -> None:
     """Makes SimCord's pages in this process end quotes and lists, and show mentions, where Discord does."""
     expand = _markdown._discord_multiline_quotes  # noqa: SLF001
     _markdown._discord_multiline_quotes = lambda text: with_blocks_ended(expand(text))  # noqa: SLF001
-    _markdown._FIELD_POLICIES["embed_field_value"]["mentions"] = True  # noqa: SLF001
+    policies = _markdown._FIELD_POLICIES  # noqa: SLF001
+    policies["embed_field_value"]["mentions"] = True
+    policies["embed_description"] |= {"mentions": True, "subtext": True}

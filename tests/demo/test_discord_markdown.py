@@ -34,9 +34,16 @@ def test_other_text_stays_as_it_is(text: str) -> None:
     assert with_blocks_ended(text) == text
 
 
-def test_an_embeds_field_shows_the_name_of_a_channel() -> None:
+@pytest.mark.parametrize("part", ["embed_description", "embed_field_value"])
+def test_an_embed_shows_the_name_of_a_channel(part: str) -> None:
     follow_discord()
 
-    [block] = markdown_tokens("<#5>", "embed_field_value", context={"channels": {"5": "moderators"}})
+    [block] = markdown_tokens("<#5>", part, context={"channels": {"5": "moderators"}})
 
     assert "moderators" in str(block)
+
+
+def test_an_embeds_description_shows_small_print() -> None:
+    follow_discord()
+
+    assert markdown_tokens("-# small", "embed_description") == markdown_tokens("-# small", "message")
