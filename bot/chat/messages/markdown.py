@@ -6,8 +6,10 @@ ping, break out of their line or pose as the bot.
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from itertools import accumulate, cycle
 
 CONTENT_MAX = 2000
@@ -71,10 +73,15 @@ def fitting(line: str, maximum: int, show: Callable[[str], str]) -> str:
     """What `show` makes of the line, cut before it is shown: a cut escape would let the next character out."""
     if len(line) <= maximum and discord_length(shown := show(line)) <= maximum:
         return shown
-    cut = line[:maximum]
-    while cut and discord_length(show(cut)) >= maximum:
-        cut = cut[:-1].rstrip()
+    longest = line[:maximum]
+    # By bisection: a long text of nothing but markup, cut one character at a time, takes half a second.
+    is_too_long = partial(_is_cut_too_long, longest, maximum, show)
+    cut = longest[: bisect_left(range(len(longest) + 1), x=True, key=is_too_long) - 1].rstrip()
     return f"{show(cut).rstrip(chr(92))}…"  # what is shown as it is may be markdown: no escape is cut in two
+
+
+def _is_cut_too_long(line: str, maximum: int, show: Callable[[str], str], length: int) -> bool:
+    return discord_length(show(line[:length].rstrip())) >= max(maximum, 1)
 
 
 def joined_within(
