@@ -46,19 +46,22 @@ def failure(job: Job) -> str:
     """Tells the requester, with a ping, that it failed or that somebody else cancelled it.
 
     What happened, whether it counts, what to do now, the prompt and the job's id. Where that is too long, the
-    service's or Discord's own words are cut.
+    service's or Discord's own words are cut, then the prompt.
     """
     text = _failure(job, QUOTE_MAX)
     excess = discord_length(text) - CONTENT_MAX
-    if excess <= 0 or job.failure_detail is None:
-        return text
-    quoted = discord_length(escaped(before_web_page(job.failure_detail.quote or ""), QUOTE_MAX))
-    return _failure(job, max(quoted - excess, 1))
+    if excess > 0 and job.failure_detail is not None:
+        quoted = discord_length(escaped(before_web_page(job.failure_detail.quote or ""), QUOTE_MAX))
+        text = _failure(job, max(quoted - excess, 1))
+        excess = discord_length(text) - CONTENT_MAX
+    if excess > 0:
+        return _failure(job, 1, discord_length(escaped(job.order.prompt)) - excess)
+    return text
 
 
-def _failure(job: Job, quote_max: int) -> str:
+def _failure(job: Job, quote_max: int, prompt_max: int | None = None) -> str:
     text = _cancelled(job, quote_max) if job.state is JobState.CANCELLED else _failed(job, quote_max)
-    return f"{_with_prompt(f'{mention(job.user_id)}, {text}', job)}\n-# Job `{job.id}`"
+    return f"{_with_prompt(f'{mention(job.user_id)}, {text}', job, prompt_max)}\n-# Job `{job.id}`"
 
 
 def _cancelled(job: Job, quote_max: int) -> str:
@@ -69,8 +72,8 @@ def _cancelled(job: Job, quote_max: int) -> str:
     return f"your video was cancelled. {detail} {counts} {next_step(job.failure_detail)}"
 
 
-def _with_prompt(text: str, job: Job) -> str:
-    return text if _is_withheld(job) else f"{text}\n> {escaped(job.order.prompt)}"
+def _with_prompt(text: str, job: Job, maximum: int | None = None) -> str:
+    return text if _is_withheld(job) else f"{text}\n> {escaped(job.order.prompt, maximum)}"
 
 
 def _is_withheld(job: Job) -> bool:

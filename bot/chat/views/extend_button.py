@@ -10,6 +10,7 @@ import discord
 from bot.chat.authorization import may_manage, requester
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import extension_texts
+from bot.chat.messages.markdown import discord_length
 from bot.chat.permissions.channel_permissions import refuse_where_unpostable
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id
 from bot.chat.views.persistent_form import PersistentForm, show_form
@@ -43,8 +44,10 @@ class ExtendButton(PersistentButton, template=r"zoetrope:extend:(?P<job>[A-Za-z0
 def extend_form(job_id: str, prompt: str, click_id: int) -> discord.ui.Modal:
     """Asks what happens next. click_id: of the click that shows it, as each form needs its own custom id."""
     form = discord.ui.Modal(title="Extend this video", custom_id=f"{job_custom_id('extend', job_id)}:{click_id}")
+    # Discord may count an emoji as two characters, and would refuse a form whose own text is too long.
+    longest = max(PROMPT_MAX, discord_length(prompt))
     entry = discord.ui.TextInput[discord.ui.Modal](
-        custom_id=_PROMPT, style=discord.TextStyle.paragraph, max_length=PROMPT_MAX, default=prompt or None
+        custom_id=_PROMPT, style=discord.TextStyle.paragraph, max_length=longest, default=prompt or None
     )
     hint = "Another 5 seconds, from the last picture on. They count like a new video."
     form.add_item(discord.ui.Label(text="What happens next?", description=hint, component=entry))
