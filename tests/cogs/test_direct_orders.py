@@ -27,7 +27,10 @@ async def direct(tmp_path: Path) -> AsyncIterator[CogHarness]:
 
 
 def content(result: InteractionResult) -> str:
-    return "" if result.response is None else result.response.content
+    """The text of the answer, whether it is an ordinary one or one of components."""
+    if result.response is None:
+        return ""
+    return result.response.content or shown_text(result.response.message.components)
 
 
 async def order(harness: CogHarness, prompt: str = "waves roll in", **options: Any) -> str:
@@ -80,7 +83,7 @@ async def test_a_server_and_direct_messages_list_and_count_their_own(direct: Cog
     await direct.wait_for_message("here's your video")
     await message_where(direct, lambda message: "here's your video" in message.content)
 
-    here = await direct.offline.command("videos list")
+    here = content(await direct.offline.viewer.slash(direct.offline.channel, "videos list"))
     there = content(await direct.offline.viewer.user.slash("videos list"))
 
     assert ("a storm" in here, "a harbour" in here) == (True, False)
@@ -145,7 +148,7 @@ async def test_a_video_is_removed_by_its_button(direct: CogHarness) -> None:
     await order(direct)
     video = await message_where(direct, lambda message: "here's your video" in message.content)
 
-    await direct.offline.viewer.user.click(video, label="Remove")
+    await direct.offline.viewer.user.click(video, label="Delete")
 
     user = direct.offline.viewer.user
     assert video.id not in [message.id for message in user.dm_channel.history(viewer=user)]
@@ -161,8 +164,13 @@ async def test_without_the_setting_no_command_is_offered_in_direct_messages(harn
 async def test_admins_commands_are_never_offered_in_direct_messages(direct: CogHarness) -> None:
     assert set(direct.offline.viewer.user.available_commands()) == {
         "animate",
+        "help",
+        "videos again",
+        "videos extend",
         "videos quota",
         "videos list",
+        "videos settings",
+        "videos show",
         "videos cancel",
         "videos privacy show",
         "videos privacy export",

@@ -75,6 +75,7 @@ COMMANDS = {
     "help": EVERYBODY,
     "videos again": EVERYBODY,
     "videos cancel": EVERYBODY,
+    "videos extend": EVERYBODY,
     "videos list": EVERYBODY,
     "videos settings": EVERYBODY,
     "videos show": EVERYBODY,

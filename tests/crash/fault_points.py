@@ -103,7 +103,7 @@ class Target:
 
 
 OPERATIONS = (
-    Target(FaultPoint.ACCEPT, JobStore, JobStore.add),
+    Target(FaultPoint.ACCEPT, JobStore, JobStore.add_together),
     Target(FaultPoint.RELEASE, JobStore, JobStore.release),
     Target(FaultPoint.RESCHEDULE, JobStore, JobStore.reschedule),
     Target(FaultPoint.OPEN_GATE, JobStore, JobStore.open_gate),

@@ -3,7 +3,7 @@
 import discord
 
 from bot.chat.authorization import operator_of
-from bot.chat.context import Interaction
+from bot.chat.context import Interaction, ServiceBot
 from bot.chat.messages import operator_texts as texts
 from bot.chat.messages.reason_texts import Said
 from bot.chat.views.persistent_button import PersistentButton, row_of
@@ -36,9 +36,10 @@ def announcement(text: str) -> tuple[discord.Embed, discord.ui.View]:
     return discord.Embed(description=text), row_of(AnnounceButton())
 
 
-def names(client: discord.Client) -> dict[int, str]:
-    """The names of the bot's servers by id, and what stands for them outside servers."""
-    return {OUTSIDE_SERVERS: texts.OUTSIDE, **{guild.id: guild.name for guild in client.guilds}}
+def names(client: ServiceBot) -> dict[int, str]:
+    """The names of the bot's servers by id, and what stands for them where direct messages are taken as one."""
+    outside = {OUTSIDE_SERVERS: texts.OUTSIDE} if client.services.direct_orders else {}
+    return outside | {guild.id: guild.name for guild in client.guilds}
 
 
 def system_channels(client: discord.Client) -> dict[int, int | None]:

@@ -262,28 +262,28 @@ def fewer(reached: LimitReached, fits: int, by_credits: int = 0) -> FewerFit:
             fewer(video_limit(LimitName.VIDEOS_PER_WINDOW, 5, 5), fits=2),
             (
                 "You have 2 of 5 videos left in 24 hours, and you asked for 4. Ask for `variations: 2`. "
-                "Nothing was charged. Server admins can change this."
+                "Server admins can change this."
             ),
         ),
         (
             fewer(video_limit(LimitName.VIDEOS_PER_WINDOW, 5, 5), fits=3, by_credits=2),
             (
                 "You have 3 videos left, credits included, and you asked for 4. "
-                "Ask for `variations: 3`. Nothing was charged. Server admins can change this."
+                "Ask for `variations: 3`. Server admins can change this."
             ),
         ),
         (
             fewer(video_limit(LimitName.MAX_ACTIVE, 2, 2), fits=2),
             (
                 "You can have 2 videos in progress at a time, and each of the 4 variations counts. "
-                "Ask for `variations: 2`. Nothing was charged. Server admins can change this."
+                "Ask for `variations: 2`. Server admins can change this."
             ),
         ),
         (
             fewer(video_limit(LimitName.MAX_ACTIVE, 2, 2), fits=1),
             (
                 "You can have 2 videos in progress at a time, and each of the 4 variations counts; "
-                "1 is in progress now. Leave `variations` out to make one video. Nothing was charged. "
+                "1 is in progress now. Leave `variations` out to make one video. "
                 "Server admins can change this."
             ),
         ),
@@ -291,7 +291,7 @@ def fewer(reached: LimitReached, fits: int, by_credits: int = 0) -> FewerFit:
             fewer(BudgetReached(LimitName.GRANTED_USD_PER_DAY, NOW, USD(1), USD(1), USD("0.2")), fits=3),
             (
                 "The operator's daily budget for this server has room for 3 more, and you asked for 4. "
-                "Ask for `variations: 3`. Nothing was charged. Only the bot's operator can change this."
+                "Ask for `variations: 3`. Only the bot's operator can change this."
             ),
         ),
         (

@@ -45,6 +45,7 @@ class FakeInteraction:
     user: discord.Object
     type: Type
     response: Response = field(default_factory=Response)
+    guild_id: int = 10
 
 
 class LimiterHarness:

@@ -42,7 +42,9 @@ async def test_the_video_is_sent_to_its_member_with_a_button_and_no_pings(
     [message] = direct(server)
     assert sent == DirectMessage(message.channel.id, message.id)
     assert [held.upload.filename for held in message.attachments] == ["SPOILER_cat.mp4"]
-    assert message.custom_ids == [f"zoetrope:{kind}:{job.id}" for kind in ("again", "edit", "info", "video")]
+    assert message.custom_ids == [
+        f"zoetrope:{kind}:{job.id}" for kind in ("again", "edit", "vary", "info", "video")
+    ]
     assert "couldn't post it where you asked" in message.content
     assert not message.pings_everyone
     assert server.messages() == []
