@@ -16,15 +16,18 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bot.__main__ import main
+from bot.domain.status_cards import StatusCard
 from bot.media.first_frame import prepare_first_frame
 from bot.media.prepared_frame import PreparedFrame
 from bot.services.videos import VideoService
+from bot.worker.status_cards import StatusCards
 from tests.crash.fault_points import FaultPoint, FaultTiming, Hook, replaced, watched
 
 HITS, WAITING, GO, REACHED = "hits", "waiting", "go", "reached"
@@ -163,6 +166,9 @@ def _run(command: str, folder: Path, environment: dict[str, str], hook: Hook | N
             stack.enter_context(
                 replaced(VideoService, VideoService.__init__, _init_with_thread_decoder(VideoService.__init__))
             )
+            # A task is over before a card would be edited the first time.
+            stack.enter_context(replaced(StatusCards, StatusCards.__init__, _init_eager(StatusCards.__init__)))
+            stack.enter_context(replaced(StatusCard, StatusCard.replaces, _replaces_at_once))
         sys.exit(main([command]))
 
 
@@ -172,6 +178,18 @@ def _init_with_thread_decoder(init: Callable[..., None]) -> Callable[..., None]:
         init(*args, **kwargs | {"prepare_first_frame": _prepare_in_thread})
 
     return init_with_decoder
+
+
+def _init_eager(init: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(init)
+    def init_with_interval(*args: Any, **kwargs: Any) -> None:
+        init(*args, **kwargs | {"interval_s": 0.05})
+
+    return init_with_interval
+
+
+def _replaces_at_once(card: StatusCard, shown: StatusCard, _shown_for: timedelta) -> bool:
+    return card.is_news(shown)
 
 
 async def _prepare_in_thread(data: bytes) -> PreparedFrame:
