@@ -1,18 +1,17 @@
 """Counts a member's blocked prompts, and pauses the member after too many.
 
-Where a server wants it, what the video service's moderation refuses counts as well.
+Where a server wants it, what the video service's moderation refuses counts as well
+(`bot.store.jobs.refused_content`).
 
 Functions run in the caller's transaction and lock the `operator_state` row, so that prompts that arrive together
 are counted one by one. The pause is a ban without an actor.
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, insert, select
 
 from bot.domain.guilds import BLOCKED_PROMPTS, Ban, Guild
-from bot.domain.jobs import Fail, FailureCause, Job
 from bot.domain.notifications import MemberPaused
 from bot.store.engine import Connection
 from bot.store.guilds import bans, guild_settings
@@ -50,25 +49,6 @@ async def add(
     paused = MemberPaused(user_id, int(until.timestamp()), limit, prompt)
     await notifications.post(connection, guild.id, paused, now)
     return ban
-
-
-async def add_refused_content(connection: Connection, job: Job, failure: Fail, now: datetime) -> Fail:
-    """Counts a failure for its content, if the server wants that; returns the failure with what follows from it.
-
-    Each job counts once: one that was resumed is uncharged, and was counted when it first failed. The caller has
-    locked the job's row, and writes the failure in the same transaction.
-    """
-    if failure.detail.cause is not FailureCause.CONTENT_REFUSED or not job.charged:
-        return failure
-    guild = await guild_settings.get(connection, job.guild_id)
-    if not guild.settings.refused_content_counts:
-        return failure
-    ban = await add(connection, guild, job.user_id, now, prompt=job.order.prompt)
-    if ban is None:
-        left = await remaining(connection, guild, job.user_id, now)
-        return replace(failure, detail=replace(failure.detail, violations_left=left))
-    until = None if ban.expires_at is None else int(ban.expires_at.timestamp())
-    return replace(failure, detail=replace(failure.detail, paused_until=until))
 
 
 async def remaining(connection: Connection, guild: Guild, user_id: int, now: datetime) -> int | None:

@@ -27,8 +27,8 @@ from bot.domain.jobs import (
 )
 from bot.store.bulk import IDS, is_among
 from bot.store.engine import Connection, Database
-from bot.store.guilds import guild_settings, violations
-from bot.store.jobs import pictures, status_cards, task_durations
+from bot.store.guilds import guild_settings
+from bot.store.jobs import pictures, refused_content, status_cards, task_durations
 from bot.store.jobs.rows import RELEASED, fetch_job, read_job, state_columns, update_columns
 from bot.store.money import ledger
 from bot.store.outbox import notifications
@@ -72,7 +72,7 @@ async def move(connection: Connection, job: Job, outcome: MoveTo | Fail | PauseS
         return False
     if isinstance(outcome, Fail):
         # Before the ledger is settled: locks are taken in one order.
-        outcome = await violations.add_refused_content(connection, job, outcome, now)
+        outcome = await refused_content.count(connection, job, outcome, now)
     columns = _columns_of_move(job, outcome, now, cancel_requested=held[job.id])
     if columns["state"] == JobState.QUEUED and (why := await _no_longer_made(connection, job)) is not None:
         columns |= _columns_of_cancel(now) | _detail(why)

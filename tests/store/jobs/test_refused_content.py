@@ -2,19 +2,32 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from bot.domain.guilds import BLOCKED_PROMPTS, Guild, GuildSettings
-from bot.domain.jobs import Fail, FailureCause, FailureDetail, FailureReason, Job, JobState
+from bot.domain.jobs import Fail, FailureCause, FailureDetail, FailureReason, Job, JobState, Order, Reschedule
+from bot.domain.variations import variations_of
 from bot.store.engine import Database
 from bot.store.guilds import bans, guild_settings, violations
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import jobs
-from tests.store.factories import NOW, bring_to, claim, notified_texts, read, resume_failed_job
+from tests.store.factories import (
+    FRAME,
+    NOW,
+    SECOND,
+    bring_to,
+    claim,
+    new_job,
+    next_job,
+    notified_texts,
+    read,
+    requester_of,
+    resume_failed_job,
+)
 
 pytestmark = pytest.mark.both_databases
 
@@ -137,3 +150,26 @@ async def test_refused_content_of_many_jobs_at_once_is_counted_one_by_one(
 
     details = [(await read(store, job)).failure_detail for job in claimed]
     assert sorted(detail.violations_left or 0 for detail in details if detail) == [1, 2, 3, 4]
+
+
+async def test_one_prompt_that_is_refused_for_all_of_its_variations_counts_once(
+    store: JobStore, database: Database
+) -> None:
+    await set_up(database)
+    new = [new_job(order=order) for order in variations_of(Order("a fox"), 4)]
+    jobs = await store.add_together(new, FRAME, requester_of(new[0]), NOW)
+    later = NOW + SECOND
+    submitting = [await submitting_of(store, job, later) for job in jobs]
+
+    assert all(await asyncio.gather(*(store.apply(job, CONTENT, NOW) for job in submitting)))
+
+    assert await remaining(database) == 2
+    details = [(await read(store, job)).failure_detail for job in jobs]
+    assert details == [replace(CONTENT.detail, violations_left=2)] * 4
+
+
+async def submitting_of(store: JobStore, job: Job, now: datetime) -> Job:
+    assert await store.apply(await claim(store, job.id, now), Reschedule(None), now)
+    submitting = await next_job(store, now)
+    assert submitting is not None
+    return submitting
