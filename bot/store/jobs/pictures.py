@@ -67,7 +67,8 @@ async def those_with_one(connection: Connection, job_ids: Collection[str]) -> fr
 async def delete_with_copies(connection: Connection, job_ids: Collection[str]) -> int:
     """Deletes the pictures of these jobs, none of which needs one, and all copies; returns how many.
 
-    A copy whose job isn't submitted yet goes with its submission.
+    A copy whose job isn't submitted yet goes with its submission. Locks the operator state, and only then what is
+    kept: the caller must not have changed that before.
     """
     ids = list(job_ids)
     theirs = or_(kept_pictures.c.job_id.in_(ids), kept_pictures.c.origin_id.in_(ids))

@@ -149,8 +149,8 @@ async def mark_removed(connection: Connection, job_id: str, message_id: int, now
         columns["result_url"] = LINK_REMOVED
     match job:
         case Job(state=JobState.DELIVERING):
-            await write_state(connection, job_id, state_columns(JobState.DELIVERED, now) | columns, now)
             await pictures.delete_with_copies(connection, [job_id])
+            await write_state(connection, job_id, state_columns(JobState.DELIVERED, now) | columns, now)
             return True
         case Job(state=JobState.DELIVERED) if job.result_message_id == message_id:
             columns |= RELEASED | {"due_at": now}
@@ -191,9 +191,9 @@ async def write_state(
     """
     known_cost_usd = (await connection.execute(select(jobs.c.cost_usd).where(jobs.c.id == job_id))).scalar_one()
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
-    await pictures.follow(connection, job_id, columns["state"], now)
     if columns.get("failure_reason") is FailureReason.DECLINED:  # what a moderator turned down isn't kept
         await pictures.delete_with_copies(connection, [job_id])
+    await pictures.follow(connection, job_id, columns["state"], now)
     if columns["state"] in ENDED:
         await status_cards.forget(connection, job_id)
     job = await settle(connection, job_id, now, actor_id=actor_id)
