@@ -109,7 +109,7 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         """Orders a video that goes on from another one."""
         await interaction.response.defer(ephemeral=True)
         refuse_sentence(video, video_list_texts.NOTHING_TO_EXTEND)
-        await extend(interaction, video, prompt)
+        await extend(interaction, video, prompt, interaction_id=interaction.id)
 
     @extend_video.autocomplete("video")
     async def own_finished(self, interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:

@@ -22,7 +22,9 @@ from bot.domain.extensions import (
 )
 from bot.domain.jobs import Job, JobState, PictureLabels
 from bot.domain.policy import Requester
+from bot.domain.repeats import repeated_job_id
 from bot.media import joining
+from bot.media.prepared_frame import PictureChanges
 from bot.media.transcode import VideoUnusable
 from bot.providers.delivered_videos import DeliveredVideos
 from bot.services.videos import AcceptedOrder, VideoService
@@ -84,21 +86,31 @@ class ExtensionService:
         return parent, extension
 
     async def extend(
-        self, job_id: str, requester: Requester, prompt: str, *, message_id: int | None = None
+        self,
+        job_id: str,
+        requester: Requester,
+        prompt: str,
+        *,
+        interaction_id: int,
+        message_id: int | None = None,
     ) -> AcceptedExtension:
         """Orders a video that goes on from this job's, with the same options and a new prompt.
 
-        Anybody may extend what they see in their channel; it counts for them, not for who made it. message_id: see
-        `extendable`.
+        Anybody may extend what they see in their channel; it counts for them, not for who made it. interaction_id:
+        what asks for it; the same one gives the same job, however often. message_id: see `extendable`.
         Raises: NotPossible, and what `VideoService.accept` raises.
         """
         parent, extension = await self.extendable(job_id, requester, message_id=message_id)
+        new_id = repeated_job_id(parent, requester.user_id, interaction_id)
+        if (known := await self._videos.find(new_id)) is not None:
+            return AcceptedExtension(AcceptedOrder(known, PictureChanges()), parent, extension)
         order = parent.order
         accepted = await self._videos.accept(
             requester,
             lambda: self._last_frame(parent, extension),
             picture=PictureLabels(parent.picture_name, parent.picture_alt_text),
             extends=extension,
+            job_id=new_id,
             prompt=prompt,
             negative_prompt=order.negative_prompt,
             resolution=order.resolution,

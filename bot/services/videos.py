@@ -128,19 +128,22 @@ class VideoService(VideoReader):
         picture: PictureLabels = UNLABELLED,
         variations: int = 1,
         extends: Extension | None = None,
+        job_id: str | None = None,
         **options: Unpack[OrderOptions],
     ) -> AcceptedOrder:
         """Accepts an order: checks policy and quota, prepares the first frame and adds the job, all or nothing.
 
         read_picture: fetches the attachment's bytes; called only if everything else is valid. picture: what the
         member called it. variations: how many videos, each a job with a seed of its own. extends: what the video
-        goes on from.
+        goes on from. job_id: its job's, of which one is accepted however often it arrives; None for a new one.
         Raises: OrderRefused, RuleRefused, QuotaRefused, PictureRefused, NotPossible (it can't be stored).
         """
         settings = await self._settings(requester)
         order = check_order(**await self._with_defaults(options, requester, settings))
         labels = settings.labels(picture)
         news = [_new_job(new_job_id(), requester, each, labels) for each in variations_of(order, variations)]
+        if job_id is not None:
+            news[0] = replace(news[0], id=job_id)
 
         async def prepare() -> tuple[Frame, PictureChanges]:
             async with self._picture_slots:

@@ -134,6 +134,20 @@ async def test_what_others_made_is_extended_under_ones_own_quota(harness: CogHar
     assert len(await jobs(harness)) == len(await jobs(harness, other)) == 1
 
 
+async def test_extend_follows_the_servers_integration_settings(harness: CogHarness) -> None:
+    """Discord guards the command that orders videos with them, but neither buttons nor forms."""
+    video, channel = await a_video(harness), harness.offline.channel
+    muted = harness.offline.guild.create_role("Muted")
+    other = harness.another_member("muted", roles=[muted])
+    harness.offline.guild.set_command_permissions(
+        harness.bot.services.command_permissions.command_ids["animate"], {muted: False, channel: True}
+    )
+
+    assert "This server's settings don't let you make videos here" in await extend(harness, video, "a ship", other)
+    assert await jobs(harness, other) == []
+    assert "as one clip" in await extend(harness, video, "a ship", harness.another_member("free"))
+
+
 async def test_a_video_of_another_channel_cannot_be_extended_by_its_id(harness: CogHarness) -> None:
     await a_video(harness)
     job = await is_written(harness)

@@ -66,6 +66,17 @@ async def test_a_form_that_is_submitted_twice_orders_once(forgery: ForgeryHarnes
     assert sorted(job.order.prompt for job in await all_jobs(forgery)) == ["a heron", "a storm"]
 
 
+async def test_a_form_that_extends_a_video_and_is_submitted_twice_orders_once(forgery: ForgeryHarness) -> None:
+    job_id, video = await posted(forgery)
+    asked = await forgery.discord.click(video.id, f"zoetrope:extend:{job_id}")
+
+    for _ in range(2):
+        answer = await (await forgery.discord.submit(asked, {"prompt": "a storm"})).answer()
+        assert "as one clip of 10 s" in answer.content
+
+    assert sorted(job.order.prompt for job in await all_jobs(forgery)) == ["a heron", "a storm"]
+
+
 async def test_a_form_with_another_custom_id_is_not_ours(forgery: ForgeryHarness) -> None:
     job_id, video = await posted(forgery)
     asked = await forgery.discord.click(video.id, f"zoetrope:edit:{job_id}")

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 
 import discord
 
-from bot.chat.authorization import may_manage, requester
+from bot.chat.authorization import buyer, requester
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import extension_texts
 from bot.chat.messages.markdown import discord_length
-from bot.chat.permissions.channel_permissions import refuse_where_unpostable
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id
 from bot.chat.views.persistent_form import PersistentForm, show_form
 from bot.domain.errors import StoreError
@@ -57,24 +56,27 @@ def extend_form(job_id: str, prompt: str, click_id: int) -> discord.ui.Modal:
 class ExtendForm(PersistentForm):
     """Takes what happens next, and orders the video."""
 
-    template = re.compile(r"zoetrope:extend:(?P<job>[A-Za-z0-9_-]{1,20}):[0-9]{1,20}")
+    template = re.compile(r"zoetrope:extend:(?P<job>[A-Za-z0-9_-]{1,20}):(?P<click>[0-9]{1,20})")
 
-    def __init__(self, job: str) -> None:
-        self._job_id = job
+    def __init__(self, job: str, click: str) -> None:
+        self._job_id, self._click_id = job, int(click)
 
     async def act(self, interaction: Interaction, fields: Mapping[str, str]) -> None:
         """Orders the video and answers privately."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        await extend(interaction, self._job_id, fields.get(_PROMPT, ""))
+        await extend(interaction, self._job_id, fields.get(_PROMPT, ""), interaction_id=self._click_id)
 
 
-async def extend(interaction: Interaction, job_id: str, prompt: str) -> None:
-    """Orders a video that goes on from this job's. The interaction is already deferred."""
-    refuse_where_unpostable(interaction)
-    services = services_of(interaction)
-    who = requester(interaction, admin=await may_manage(interaction, fresh=False))
+async def extend(interaction: Interaction, job_id: str, prompt: str, *, interaction_id: int) -> None:
+    """Orders a video that goes on from this job's. The interaction is already deferred.
+
+    interaction_id: what asks for it; see `ExtensionService.extend`.
+    """
+    services, who = services_of(interaction), await buyer(interaction, job_id)
     with services.limiter.picture(interaction.user.id):
-        accepted = await services.extensions.extend(job_id, who, prompt, message_id=_message_id(interaction))
+        accepted = await services.extensions.extend(
+            job_id, who, prompt, interaction_id=interaction_id, message_id=_message_id(interaction)
+        )
     job = accepted.order.job
     services.upload_limits.state(job.channel_id, interaction.filesize_limit)
     text = extension_texts.accepted(accepted.order, accepted.parent, accepted.extension)

@@ -81,8 +81,8 @@ class JobStore:
     ) -> Job:
         """Accepts a job with its first frame and its reservation, if policy and limits allow it.
 
-        Simultaneous calls take turns, so they can't pass a limit together. A job with a kept picture is accepted
-        once, however often it is added.
+        Simultaneous calls take turns, so they can't pass a limit together. A job with a kept picture, or one
+        that extends another, is accepted once, however often it is added.
         Raises: RuleRefused, QuotaRefused; NotPossible if its picture is not kept any more; StoreError if it was
         not accepted, CommitUnknown if that is unknown.
         """
@@ -117,7 +117,7 @@ class JobStore:
         extends: Extension | None,
     ) -> list[Job]:
         async with self._db.write() as connection:
-            if isinstance(frame, KeptFrame):
+            if isinstance(frame, KeptFrame) or extends is not None:
                 await guild_settings.lock_operator_state(connection)
                 if (earlier := await fetch_job(connection, jobs.c.id == news[0].id)) is not None:
                     return await variations.ordered_with(connection, earlier.id) or [earlier]
