@@ -8,6 +8,7 @@ import errno
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,7 +33,6 @@ class DownloadedVideo:
         self._piece, self._parent, self._joined = (
             folder / f"{name}.mp4" for name in ("video", "parent", "joined")
         )
-        self._extension: Extension | None = None
         self.clip: Clip | None = None
 
     async def download(self, url: str) -> None:
@@ -44,10 +44,13 @@ class DownloadedVideo:
         await self._context.provider.download(url, self._piece)
         if self._context.extensions is None:
             return
-        self._extension = await self._context.extensions.of(self._job.id)
-        if self._extension is not None:
-            why = await self._fetch_parent(self._extension)
-            self.clip = Clip(self._extension.pieces) if why is None else Clip(1, why)
+        extension = await self._context.extensions.of(self._job.id)
+        if extension is not None:
+            # Not as recorded: an earlier attempt may have meant to post this part alone.
+            before = await self._context.extensions.of(extension.parent_id)
+            extension = replace(extension, pieces=1 + (1 if before is None else before.pieces))
+            why = await self._fetch_parent(extension)
+            self.clip = Clip(extension.pieces) if why is None else Clip(1, why)
 
     async def fit(self, limit_bytes: int) -> Path:
         """The file as the channel can show it.

@@ -51,7 +51,7 @@ class FakeExtensions(ExtensionStore):
         return self.known.get(job_id)
 
     async def record_pieces(self, job_id: str, pieces: int) -> None:
-        del job_id
+        self.known[job_id] = replace(self.known[job_id], pieces=pieces)
         self.recorded.append(pieces)
 
 
@@ -111,6 +111,15 @@ async def test_a_clip_is_made_smaller_when_discord_takes_less_than_expected(
     assert frames_in(message.content, tmp_path) == 19
 
 
+async def test_a_clip_that_is_joined_at_a_later_try_says_how_long_it_is(clips: ClipHarness) -> None:
+    clips.posted.data = VIDEO[:40] + b"no video" * 100
+    clips.messenger.fail("post_video", DeliveryDelayed("a hiccup"))
+    assert wait_s(await deliver(clips.job(JobState.DELIVERING), clips.context)) > 0
+    clips.posted.data = VIDEO
+    assert await clips.deliver(attempts=1) == Clip(2)
+    assert clips.extensions.recorded == [1, 2]
+
+
 async def test_a_video_that_extends_no_other_is_posted_as_it_is(clips: ClipHarness) -> None:
     clips.extensions.known = {}
     assert await clips.deliver() is None
@@ -143,7 +152,7 @@ async def test_the_video_before_comes_from_the_service_where_its_message_cannot_
 
 
 async def test_a_clip_of_several_parts_never_comes_from_the_service(clips: ClipHarness) -> None:
-    clips.extensions.known = {"job-1": Extension("parent", 3)}  # the service has the parent's last part only
+    clips.extensions.known |= {"parent": Extension("its parent", 2)}  # the service has its last part only
     clips.posted.fail_always("fetch", DeliveryDelayed("a hiccup"))
     job = clips.job(JobState.DELIVERING)
     assert wait_s(await deliver(job, clips.context)) > 0
