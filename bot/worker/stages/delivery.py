@@ -223,10 +223,10 @@ async def _deliver_once(job: Job, url: str, context: StageContext) -> Outcome:
         if sent is not None:
             return sent
     try:
-        # If the member has just changed their mind, an earlier attempt may have sent it to them.
-        return await _deliver_to_channel(
-            job, url, context, perhaps_sent=settings.was_changed_since(job.created_at)
-        )
+        # If the member has just changed their mind, an earlier attempt may have sent it to them; also if they had
+        # their data erased, which cancels their videos and forgets what they chose.
+        perhaps_sent = settings.was_changed_since(job.created_at) or job.cancel_requested
+        return await _deliver_to_channel(job, url, context, perhaps_sent=perhaps_sent)
     except DeliveryError as error:
         why = _why_unpostable(job, error, context)
         if why is None:

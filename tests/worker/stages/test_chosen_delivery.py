@@ -83,6 +83,19 @@ async def test_a_member_who_changes_their_mind_meanwhile_gets_it_once(
     assert outcome.update.result_message_id == message.id
 
 
+async def test_a_video_that_was_sent_is_known_after_an_erasure_that_took_the_choice(
+    stages: StageHarness, job: Job
+) -> None:
+    stages.messenger.fail("send_video", DeliveryDelayed("a response was lost"), response_lost=True)
+    await deliver(job, stages.context)
+    stages.settings = UNCHANGED
+
+    outcome = await deliver(replace(job, attempts=1, cancel_requested=True), stages.context)
+
+    [message] = stages.messenger.posted("sent video", job)
+    assert outcome == sent(message.id)
+
+
 async def test_a_cancelled_video_is_not_sent(stages: StageHarness, job: Job) -> None:
     outcome = await deliver(replace(job, cancel_requested=True), stages.context)
 
