@@ -14,7 +14,17 @@ from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import ENDED
 from bot.store.engine import Connection, Database
 from bot.store.jobs import extensions, pictures
-from bot.store.schema import IS_ACTIVE, NOBODY, credit_grants, guilds, jobs, ledger, limit_overrides, variations
+from bot.store.schema import (
+    IS_ACTIVE,
+    NOBODY,
+    credit_grants,
+    guilds,
+    jobs,
+    ledger,
+    limit_overrides,
+    status_cards,
+    variations,
+)
 
 BATCH = 500
 """How many rows one transaction changes at the most."""
@@ -80,6 +90,8 @@ async def anonymise_batch(database: Database, table: Table, *where: ColumnElemen
             await extensions.forget(connection, held)
             # Nor does anything say any more which were one member's.
             await connection.execute(delete(variations).where(variations.c.job_id.in_(held)))
+            # Left where Discord refused to remove the card of variations.
+            await connection.execute(delete(status_cards).where(status_cards.c.job_id.in_(held)))
     return len(held)
 
 

@@ -5,11 +5,13 @@ from sqlalchemy import select, update
 from bot.domain.jobs import JobState, NewJob, Order, new_job_id
 from bot.domain.member_data import export_document
 from bot.domain.policy import Requester
+from bot.domain.status_cards import StatusCard
 from bot.domain.variations import variations_of
 from bot.store.jobs.job_store import JobStore
+from bot.store.jobs.status_cards import StatusCardStore
 from bot.store.privacy import anonymise
 from bot.store.privacy.member_data import MemberDataStore
-from bot.store.schema import jobs, variations
+from bot.store.schema import jobs, status_cards, variations
 from tests.fakes import FRAME, NOW
 
 
@@ -39,3 +41,16 @@ async def test_an_anonymised_job_is_nobodys_variation(store: JobStore) -> None:
 
     async with store._db.read() as connection:
         assert list(await connection.scalars(select(variations.c.job_id))) == [second.id]
+
+
+async def test_an_anonymised_job_has_no_card_that_could_not_be_removed(store: JobStore) -> None:
+    news = [NewJob(new_job_id(), 10, 100, 1, order) for order in variations_of(Order("a fox"), 2)]
+    ids = [job.id for job in await store.add_together(news, FRAME, Requester(10, 100, 1), NOW)]
+    await StatusCardStore(store._db).show({job_id: StatusCard(JobState.QUEUED) for job_id in ids}, NOW)
+    async with store._db.write() as connection:
+        await connection.execute(update(jobs).values(state=JobState.DELIVERED, due_at=None))
+
+    assert await anonymise.anonymise_batch(store._db, jobs) == 2
+
+    async with store._db.read() as connection:
+        assert list(await connection.scalars(select(status_cards.c.job_id))) == []
