@@ -276,8 +276,15 @@ class VideoService(VideoReader):
             results[CancelResult.CANCELLED], results[CancelResult.FLAGGED], results[CancelResult.PAID]
         )
 
-    async def video_removed(self, job_id: str, message_id: int) -> None:
-        """Records that the message with the job's video was removed: its status must not link to it any more."""
+    async def video_removed(self, job_id: str, message_id: int, *, guild_id: int | None) -> None:
+        """Records that the message with the job's video was removed: its status must not link to it any more.
+
+        guild_id: where it was, so that a moderator's click says nothing about another server's video; None for a
+        direct message.
+        """
+        job = await self._store.get(job_id)
+        if job is None or guild_id not in {None, job.guild_id}:
+            return
         if await self._store.mark_removed(job_id, message_id, self._clock()):
             self._wake()
 

@@ -43,7 +43,7 @@ class Orders:
         )
         return AcceptedOrder(job, PictureChanges())
 
-    async def video_removed(self, job_id: str, message_id: int) -> None:
+    async def video_removed(self, job_id: str, message_id: int, *, guild_id: int | None) -> None:
         """It has no videos, so nothing follows."""
 
 

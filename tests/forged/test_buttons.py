@@ -284,6 +284,15 @@ async def test_a_malformed_custom_id_does_nothing(shared: tuple[ForgeryHarness, 
     assert errors == []
 
 
+async def test_a_moderator_removes_no_video_of_another_server(fresh: tuple[ForgeryHarness, Seed]) -> None:
+    harness, seed = fresh
+
+    click = harness.click(f"zoetrope:video:{seed.running_job}", seed.other_admin, seed.elsewhere)
+    await harness.private_reply(click)
+
+    assert (await harness.job(MIA_PROMPT)).result_message_id is None
+
+
 async def test_concurrent_identical_clicks_take_effect_once(fresh: tuple[ForgeryHarness, Seed]) -> None:
     harness, seed = fresh
     here, there = harness.discord.channel, seed.elsewhere

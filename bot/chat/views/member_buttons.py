@@ -99,7 +99,8 @@ class JobButton(
         if interaction.message is not None:
             # First: as long as the message is there, a click that was interrupted can be repeated.
             if self.kind is ButtonKind.VIDEO:
-                await services_of(interaction).jobs.video_removed(self.job_id, interaction.message.id)
+                jobs, message_id = services_of(interaction).jobs, interaction.message.id
+                await jobs.video_removed(self.job_id, message_id, guild_id=interaction.guild_id)
             with unless_deleted():  # clicked twice, or a moderator was quicker
                 await interaction.message.delete()
         text = member_texts.DELETED if self.kind is ButtonKind.VIDEO else member_texts.REMOVED

@@ -144,7 +144,7 @@ async def test_their_own_video_is_made_again_in_any_channel_of_its_server(
 
 async def test_a_video_whose_picture_is_gone_is_not_made_again(service: VideoService, store: JobStore) -> None:
     source = await posted(service, store)
-    await service.video_removed(source.id, MESSAGE)
+    await service.video_removed(source.id, MESSAGE, guild_id=source.guild_id)
 
     with pytest.raises(NotPossible) as refused:
         await service.order_again(source.id, MEMBER, {}, interaction_id=CLICK)
@@ -178,7 +178,7 @@ async def test_a_change_that_the_model_does_not_take_is_refused(
 
 async def test_only_videos_with_a_picture_are_offered(service: VideoService, store: JobStore) -> None:
     first, second = await posted(service, store), await posted(service, store, prompt="a wolf")
-    await service.video_removed(first.id, MESSAGE)
+    await service.video_removed(first.id, MESSAGE, guild_id=first.guild_id)
 
     assert await service.with_pictures([first, second]) == [second]
 
