@@ -9,8 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from bot.domain.errors import QuotaRefused
+from bot.domain.extensions import Extension
 from bot.domain.jobs import Job, JobState, NewJob, Order, Reschedule
 from bot.domain.quotas import FewerFit, LimitName
+from bot.domain.repeats import KeptFrame
 from bot.domain.variations import Variation, variations_of
 from bot.store.engine import Database
 from bot.store.jobs import variations
@@ -137,6 +139,36 @@ async def test_orders_that_arrive_together_never_pass_a_limit(database: Database
     assert [len(jobs) for jobs in accepted] == [1]
     assert {type(result) for result in results} == {list, QuotaRefused}
     assert await row_counts(store) == {table: number + 1 for table, number in before.items()}
+
+
+async def test_variations_repeats_and_extensions_at_once_never_pass_a_limit(
+    database: Database,
+) -> None:
+    rules = replace(UNLIMITED, limits=replace(UNLIMITED.limits, videos_per_window=6))
+    store = JobStore(database, rules)
+    await grant(store, 2)
+    source = await add(store)
+    by = requester_of(news(1)[0])
+
+    async def once(number: int) -> list[Job]:
+        match number % 3:
+            case 0:
+                return await order(store, 3)
+            case 1:
+                return await store.add_together(news(2), KeptFrame(source.id), by, NOW)
+            case _:
+                return await store.add_together(news(1), FRAME, by, NOW, extends=Extension(source.id, 2))
+
+    results = await asyncio.gather(*(once(number) for number in range(24)), return_exceptions=True)
+
+    accepted = [result for result in results if not isinstance(result, BaseException)]
+    assert {type(result) for result in results} == {list, QuotaRefused}
+    assert {len(jobs) for jobs in accepted} <= {1, 2, 3}
+    assert sum(len(jobs) for jobs in accepted) == 7, "five that were left, and two credits"
+    usage = (await store.allowance(by, NOW)).usage
+    assert (len(usage.charged_at), usage.credits) == (6, ())
+    async with database.read() as connection:
+        assert (await ledger.spent(connection, EVERYWHERE, NOW)).videos_today == 8
 
 
 async def test_if_one_can_not_be_written_none_is(store: JobStore) -> None:
