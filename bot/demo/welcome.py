@@ -18,12 +18,12 @@ stop the demo.
 
 **Make your first video**
 1. Type `/animate` in the box below and choose the command.
-2. Click **Use sample** next to `image` for the picture under this text, or choose a file of your own (on this \
-page up to 10 MB).
-3. Write a `prompt`, such as `the beam sweeps over the waves`, and press Enter.
+2. Write a `prompt`, such as `the beam sweeps over the waves`.
+3. Click **+… more** and choose `image`. Click **Use sample** for the picture under this text, or choose a file \
+of your own (on this page up to 10 MB). Then click the arrow on the right.
 
 Your video appears here within half a minute; a real model takes a minute or two. After that, \
-try `/videos quota` and `/videos list`.
+try the buttons under it, `/videos list` and `/help`.
 **The admin side:** switch to *Maya, #moderators* at the top of the page."""
 
 _MODERATORS = """\
