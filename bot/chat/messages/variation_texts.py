@@ -50,19 +50,26 @@ def card_color(card: VariationsCard) -> int | None:
     return color(min(active, key=lambda one: _FURTHEST_FIRST.index(one.state))) if active else None
 
 
-def card_text(card: VariationsCard) -> str:
-    """What the card says above its buttons."""
+def card_heading(card: VariationsCard) -> str:
+    """What the card says beside its picture: what was ordered."""
     first = card.jobs[0]
     lines = [f"### 🎲 {several(len(card.jobs), 'variation')}", f"Videos for {mention(first.user_id)}"]
     # What a moderator may not have approved, or somebody removed with a video, isn't shown.
     if not any(job.is_removed or job.state is JobState.AWAITING for job in card.jobs):
         lines.append(f"> {escaped(first.order.prompt, CARD_PROMPT_MAX)}")
-    for number, (job, one) in enumerate(zip(card.jobs, card.cards, strict=True), 1):
-        lines.append(f"**{number}.** {' · '.join(_line(job, one))}")
+    return "\n".join(lines)
+
+
+def card_text(card: VariationsCard) -> str:
+    """What the card says under that: how far each of them is."""
+    lines = [
+        f"**{number}.** {' · '.join(_line(job, one))}"
+        for number, (job, one) in enumerate(zip(card.jobs, card.cards, strict=True), 1)
+    ]
     if any(one.is_held_up for one in card.cards):
         lines.append(f"{SERVICE_CLOSED} They are kept and start when the service is back.")
     if any(one.state is JobState.AWAITING for one in card.cards):
-        expiry = relative(first.created_at + APPROVAL_TIMEOUT)
+        expiry = relative(card.jobs[0].created_at + APPROVAL_TIMEOUT)
         lines.append(f"Waiting is free. Without an answer they expire {expiry}.")
     return "\n".join(lines)
 

@@ -21,8 +21,11 @@ THUMBNAIL = "picture.jpg"
 
 def card_view(job: Job, card: AnyCard) -> ui.LayoutView:
     """The card. It holds nothing in memory: a click is routed by the button's custom id."""
+    more: list[ui.Item[Any]] = []
     if isinstance(card, VariationsCard):
-        said, color = variation_texts.card_text(card), variation_texts.card_color(card)
+        said, color = variation_texts.card_heading(card), variation_texts.card_color(card)
+        # Under the picture, as their lines are long and a phone is narrow.
+        more = [ui.TextDisplay(variation_texts.card_text(card))]
         buttons: list[ui.Item[Any]] = list(cancel_buttons(card))
     else:
         said, color = status_texts.card_text(job, card), status_texts.color(card)
@@ -36,6 +39,8 @@ def card_view(job: Job, card: AnyCard) -> ui.LayoutView:
         container.add_item(ui.Section(text, accessory=picture))
     else:
         container.add_item(text)
+    for item in more:
+        container.add_item(item)
     if buttons:
         container.add_item(ui.ActionRow(*buttons))
     view = ui.LayoutView(timeout=None)

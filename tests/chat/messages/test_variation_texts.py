@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.chat.messages.variation_texts import FAILURES, cancelled, card_color, card_text, how_many
+from bot.chat.messages.variation_texts import FAILURES, cancelled, card_color, card_heading, card_text, how_many
 from bot.domain.errors import Problem
 from bot.domain.jobs import ENDED, REMOVED, FailureReason, Job, JobState, Order
 from bot.domain.limits import Allowance, Credit
@@ -29,7 +29,8 @@ def job(state: JobState, **changes: object) -> Job:
 
 def text(*shown: tuple[Job, StatusCard]) -> str:
     jobs, cards = zip(*shown, strict=True)
-    return card_text(VariationsCard(jobs, cards))
+    card = VariationsCard(jobs, cards)
+    return f"{card_heading(card)}\n{card_text(card)}"
 
 
 def said(one: Job, **card: object) -> str:
