@@ -46,7 +46,7 @@ def _(reason: ClipTooLong) -> str:
 def accepted(order: AcceptedOrder, parent: Job, extension: Extension) -> str:
     """The private answer to an accepted order of a video that goes on from another."""
     link = member_texts.video_link(parent)
-    from_where = "your video" if link is None else link
+    from_where = "your video" if link is None else f"[this video]({link})"
     return (
         f"{member_texts.accepted(order)}\nIt goes on from {from_where} and comes back with it as one clip of "
         f"{extension.seconds} s. Only the new {extension.seconds // extension.pieces} s count."
