@@ -146,9 +146,11 @@ class VideoService(VideoReader):
             news[0] = replace(news[0], id=job_id)
 
         async def prepare() -> tuple[Frame, PictureChanges]:
+            # A video takes minutes to fetch, and only a few are fetched at a time: no picture waits for them.
+            fetched = None if extends is None else await read_picture()
             async with self._picture_slots:
                 self._expect_picture()
-                data = await read_picture()
+                data = await read_picture() if fetched is None else fetched
                 async with self._decoder_slots:
                     prepared = await self._prepare_first_frame(data)
             return prepared.frame, prepared.changes
