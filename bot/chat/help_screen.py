@@ -16,7 +16,7 @@ from bot.domain.errors import NotPossible, Reason
 _ORDER = "animate"
 _NOT_LISTED = {ADMIN_COMMAND, OPERATOR_COMMAND, "help"}
 _FOR_ADMINS = ("video-admin settings", "video-admin limits show", "video-admin jobs show", "video-admin usage")
-_FOR_OPERATOR = ("operator overview",)
+_FOR_OPERATOR = ("operator servers", "operator budgets", "operator costs")
 """Where to begin: from there on, their answers name the other commands."""
 
 
