@@ -23,7 +23,7 @@ def details(job: Job, *, with_cost: bool) -> discord.Embed:
     lines = [f"> {escaped(order.prompt)}"]
     if order.negative_prompt:
         lines.append(f"**Without:** {escaped(order.negative_prompt)}")
-    seed = "random, and the video service didn't say which" if order.seed is None else f"`{order.seed}`"
+    seed = "random" if order.seed is None else f"`{order.seed}`"
     lines += [
         f"**Resolution:** {order.resolution}",
         f"**Seed:** {seed}",

@@ -34,7 +34,7 @@ def test_they_say_how_long_it_took_once_it_is_known() -> None:
 
 
 def test_they_say_if_nobody_knows_the_seed() -> None:
-    assert "random, and the video service didn't say which" in text(replace(DELIVERED, order=Order("a fox")))
+    assert "**Seed:** random\n" in text(replace(DELIVERED, order=Order("a fox")))
     assert "`0`" in text(replace(DELIVERED, order=Order("a fox", seed=0)))
 
 
