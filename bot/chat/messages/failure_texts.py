@@ -65,6 +65,7 @@ _UNEXPLAINED_TEXTS: Mapping[FailureReason, str] = {
 _AGAIN = "Please ask for it again with `/animate`."
 _ANOTHER = "Try again with another picture or prompt."
 _OPERATOR_LOOKS = "You can ask for it again; the operator can look this one up by its job id."
+_AFTER_PAUSE = "After that, change the prompt or use another picture."
 _OTHER_CHANNEL = (
     "In a private thread, add me by mentioning me there. Elsewhere, ask an admin to let me post, or use another "
     "channel."
@@ -113,8 +114,8 @@ def failure_detail(
         return _UNEXPLAINED if reason is None else _UNEXPLAINED_TEXTS.get(reason, _UNEXPLAINED)
     return _TEXTS[detail.cause].format(
         because=_because(quote, detail.code),
-        words=f": “{quote}”." if quote else ".",
-        discord=f". Discord says: “{quote}”." if quote else ".",
+        words=f": {_quoted(quote)}" if quote else ".",
+        discord=f". Discord says: {_quoted(quote)}" if quote else ".",
         in_time="in time" if detail.minutes is None else f"after {detail.minutes} minutes",
         said=sentence(quote),
     )
@@ -124,13 +125,14 @@ def next_step(detail: FailureDetail | None, reason: FailureReason | None = None)
     """What the member can do now, and what else follows for them. reason: tells it where there is no detail."""
     if detail is None:
         return _OPERATOR_LOOKS if reason is FailureReason.OUTCOME_UNKNOWN else _NEXT[FailureCause.IN_WORDS]
-    return f"{_NEXT[detail.cause]}{_violation(detail)}"
-
-
-def _violation(detail: FailureDetail) -> str:
-    """What follows where the server counts it like a blocked prompt."""
     if detail.paused_until is not None:
-        return f" It counts like a blocked prompt here, so you're paused until <t:{detail.paused_until}:f>."
+        until = f"<t:{detail.paused_until}:f>"
+        return f"It counts like a blocked prompt here, so you're paused until {until}. {_AFTER_PAUSE}"
+    return f"{_NEXT[detail.cause]}{_violations_left(detail)}"
+
+
+def _violations_left(detail: FailureDetail) -> str:
+    """What follows where the server counts it like a blocked prompt."""
     match detail.violations_left:
         case None:
             return ""
@@ -140,9 +142,14 @@ def _violation(detail: FailureDetail) -> str:
             return f" It counts like a blocked prompt here: {left} more and you'll be paused."
 
 
+def _quoted(words: str) -> str:
+    """In quotation marks, with one full stop for both sentences."""
+    return f"“{words.removesuffix('.')}”."
+
+
 def _because(quote: str, code: str | None) -> str:
     """The service's message or, without one, its code."""
     if quote:
-        return f": “{quote}”."
+        return f": {_quoted(quote)}"
     shown = "" if code is None else f" (code {escaped(code, _CODE_MAX)})"
     return f" and gave no reason{shown}."

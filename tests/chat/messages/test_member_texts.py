@@ -298,7 +298,7 @@ def test_refused_content_is_blamed_on_the_picture_or_the_prompt_and_says_what_fo
     text = member_texts.failure(refused)
     assert text.splitlines()[0] == (
         f"{MENTION}, your video didn't work. The video service's moderation refused its picture or prompt: “Input "
-        "data may contain inappropriate content.”. It doesn't count against the quota. Change the prompt or use "
+        "data may contain inappropriate content”. It doesn't count against the quota. Change the prompt or use "
         "another picture, then try again."
     )
     for counted, follows in (
@@ -307,11 +307,13 @@ def test_refused_content_is_blamed_on_the_picture_or_the_prompt_and_says_what_fo
             replace(detail, violations_left=1),
             "It counts like a blocked prompt here: one more and you'll be paused.",
         ),
-        (replace(detail, paused_until=7), "It counts like a blocked prompt here, so you're paused until <t:7:f>."),
     ):
         assert member_texts.failure(replace(refused, failure_detail=counted)) == text.replace(
             "then try again.", f"then try again. {follows}"
         )
+    paused = member_texts.failure(replace(refused, failure_detail=replace(detail, paused_until=7)))
+    assert "so you're paused until <t:7:f>. After that, change the prompt" in paused
+    assert "try again" not in paused
 
 
 def test_a_video_message_shows_requester_prompt_and_settings() -> None:
