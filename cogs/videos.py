@@ -71,7 +71,7 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
 
     @cancel_job.autocomplete("video")
     async def own_active(self, interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
-        """The member's jobs that haven't ended."""
+        """The member's jobs that haven't ended and that they haven't cancelled yet."""
         return await _own(interaction, current, VideoFilter.IN_PROGRESS, video_list_texts.NOTHING_TO_CANCEL)
 
     @app_commands.command(description="Pings, direct messages, spoilers, and what /animate uses by default")

@@ -17,7 +17,7 @@ class VideoFilter(StrEnum):
     ALL = "all"
     IN_PROGRESS = "progress"
     READY = "ready"  # without those that somebody removed
-    WITHOUT_VIDEO = "failed"  # failed or cancelled
+    WITHOUT_VIDEO = "failed"  # failed or cancelled, also while one that was cancelled is still being made
 
     @property
     def states(self) -> frozenset[JobState]:

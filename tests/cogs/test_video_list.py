@@ -178,6 +178,24 @@ async def test_a_video_in_progress_can_be_cancelled_where_it_is_shown(harness: C
     assert "Cancel" in text_of(result) or "cancel" in text_of(result)
 
 
+async def test_a_video_that_was_cancelled_while_it_was_made_is_listed_as_cancelled(harness: CogHarness) -> None:
+    [job] = await add(harness, ["slow one"])
+    running = {"state": JobState.RUNNING, "upstream_id": "task", "result_message_id": None, "due_at": utc_now()}
+    async with harness.app.database.write() as connection:
+        await connection.execute(update(jobs).where(jobs.c.id == job.id).values(running))
+    await harness.app.store.cancel(job.id, utc_now(), even_if_paid=True)
+    channel, viewer = harness.offline.channel, harness.offline.viewer
+
+    shown = await listed(harness)
+    in_progress = shown_text((await choose(harness, shown, "progress")).components)
+    cancelled = shown_text((await choose(harness, shown, "failed")).components)
+    [choice] = await viewer.autocomplete(channel, "videos cancel", "video", "")
+
+    assert "None of your videos here is in progress" in in_progress
+    assert "🚫 cancelled" in cancelled
+    assert choice["name"] == NOTHING_TO_CANCEL
+
+
 @pytest.mark.parametrize("forged", ["", "no such job", "' OR 1=1 --"])
 async def test_a_video_that_is_not_ones_own_is_not_shown(harness: CogHarness, forged: str) -> None:
     [job] = await add(harness, ["mine alone"])

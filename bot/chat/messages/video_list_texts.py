@@ -35,6 +35,8 @@ NO_MATCH = "None of your videos matches that"
 
 PROMPT_MAX = 120
 _LINKS_MAX = 2000
+_NOT_DONE = 0.99
+"""The most that is shown of a video that is still being made."""
 _HAS_DOWNLOAD = "`/videos show` links to it"
 _OUTCOMES = {FailureReason.DECLINED: "🚫 declined", FailureReason.EXPIRED: "⌛ expired"}
 
@@ -43,6 +45,8 @@ def stage(job: Job) -> str:
     """How far the job is, or how it ended."""
     if job.is_removed:
         return "🗑️ removed"
+    if job.cancel_requested and job.state not in ENDED:  # paid for, and ends by itself
+        return STAGES[JobState.CANCELLED]
     known = STAGES[job.state]
     return known if job.failure_reason is None else _OUTCOMES.get(job.failure_reason, known)
 
@@ -82,8 +86,9 @@ def entries(page: VideoPage) -> list[str]:
 
 
 def _progress(job: Job) -> str:
-    is_known = job.state is JobState.RUNNING and job.progress is not None
-    return f"{stage(job)} · {job.progress:.0%}" if is_known else stage(job)
+    if job.state is not JobState.RUNNING or job.progress is None or job.cancel_requested:
+        return stage(job)
+    return f"{stage(job)} · {min(job.progress, _NOT_DONE):.0%}"
 
 
 def _download(job: Job, kept_until: datetime) -> str | None:

@@ -5,9 +5,9 @@ All is read by the index of a member's jobs, however many others there are.
 
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
-from bot.domain.jobs import REMOVED, Job
+from bot.domain.jobs import ACTIVE, REMOVED, Job
 from bot.domain.video_list import PAGE_SIZE, VideoFilter, VideoPage, page_count
 from bot.store.engine import Connection, Database
 from bot.store.jobs.rows import count_jobs, job_of, select_jobs
@@ -43,10 +43,17 @@ class MemberHistory:
 
 def _which(guild_id: int, user_id: int, shows: VideoFilter) -> list[ColumnElement[bool]]:
     which = [jobs.c.guild_id == guild_id, jobs.c.user_id == user_id]
-    if shows is not VideoFilter.ALL:
-        which.append(jobs.c.state.in_(sorted(shows.states)))
-    if shows is VideoFilter.READY:
-        which.append(func.coalesce(jobs.c.result_message_id, -1) != REMOVED)
+    in_state = jobs.c.state.in_(sorted(shows.states))
+    # One that was paid for before its member cancelled it is still made; to them it is cancelled.
+    match shows:
+        case VideoFilter.IN_PROGRESS:
+            which += [in_state, ~jobs.c.cancel_requested]
+        case VideoFilter.WITHOUT_VIDEO:
+            which.append(or_(in_state, and_(jobs.c.state.in_(sorted(ACTIVE)), jobs.c.cancel_requested)))
+        case VideoFilter.READY:
+            which += [in_state, func.coalesce(jobs.c.result_message_id, -1) != REMOVED]
+        case VideoFilter.ALL:
+            pass
     return which
 
 

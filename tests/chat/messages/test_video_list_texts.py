@@ -45,6 +45,16 @@ def test_an_entry_shows_state_progress_time_link_and_prompt() -> None:
     ]
 
 
+def test_a_video_that_is_still_being_made_is_never_at_100_percent() -> None:
+    assert "being made · 99%" in entry(job(JobState.RUNNING, progress=0.999))
+
+
+def test_a_video_that_its_member_cancelled_reads_as_cancelled_though_it_is_still_being_made() -> None:
+    assert entry(job(JobState.RUNNING, progress=0.5, cancel_requested=True)).startswith(
+        "**🚫 cancelled** · ordered"
+    )
+
+
 def test_an_entry_links_to_the_video_rather_than_to_its_card() -> None:
     assert entry(job(JobState.DELIVERED, status_message_id=3, result_message_id=4)).splitlines()[0].endswith("/4)")
 
