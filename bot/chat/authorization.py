@@ -36,6 +36,7 @@ _NOT_THERE = (
     "I can't post in the channel where you asked for this video, or you can't. Use `/animate` in another channel. "
     "Nothing was charged."
 )
+_DISABLED = "This server's settings don't let you make videos here. Its admins can change that."
 
 _VERDICT = "may_manage"
 
@@ -91,10 +92,20 @@ async def buyer(interaction: Interaction, job_id: str) -> Requester:
         return await _buyer_from_outside(interaction, job)
     refuse_where_unpostable(interaction)
     who = requester(interaction, admin=await manages(interaction))
+    await refuse_where_disabled(interaction, who)
+    return who
+
+
+async def refuse_where_disabled(interaction: Interaction, who: Requester) -> None:
+    """Refuses whom the server doesn't let order here. Raises: NotPossible.
+
+    Discord guards the command that orders, but neither buttons nor other ways to order.
+    """
+    if interaction.guild_id is None:
+        return
     channel = interaction.channel
     parent_id = channel.parent_id if isinstance(channel, discord.Thread) else who.channel_id
     await _refuse_where_disabled(interaction, who, parent_id, interaction.permissions)
-    return who
 
 
 async def manages(interaction: Interaction) -> bool:
@@ -130,7 +141,8 @@ async def _buyer_from_outside(interaction: Interaction, job: Job) -> Requester:
 async def _refuse_where_disabled(
     interaction: Interaction, who: Requester, channel_id: int, permissions: discord.Permissions
 ) -> None:
-    """Refuses whom the server's integration settings don't let order: Discord guards commands, but no buttons."""
+    if not permissions.use_application_commands:
+        raise NotPossible(Said(_DISABLED))
     command_permissions = services_of(interaction).command_permissions
     command_id = command_permissions.command_ids.get(ORDER_COMMAND)
     if command_id is None:
@@ -150,9 +162,7 @@ async def _refuse_where_disabled(
         of_command=of_command,
         of_app=of_app,
     ):
-        raise NotPossible(
-            Said("This server's settings don't let you make videos here. Its admins can change that.")
-        )
+        raise NotPossible(Said(_DISABLED))
 
 
 def refuse_where_unknown(interaction: Interaction) -> None:

@@ -49,6 +49,25 @@ async def test_without_a_resolution_it_is_the_best_that_the_server_allows(harnes
     await harness.wait_for_message("-# 720P")
 
 
+async def test_it_follows_the_integration_settings_of_animate(harness: CogHarness) -> None:
+    """A server that lets only some members order need not know of this command as well."""
+    muted, channel = harness.offline.guild.create_role("Muted"), harness.offline.channel
+    other, message = (
+        harness.another_member("muted", roles=[muted]),
+        await posted(harness, ("sea.png", sample_picture())),
+    )
+    harness.offline.guild.set_command_permissions(
+        harness.bot.services.command_permissions.command_ids["animate"], {muted: False, channel: True}
+    )
+
+    shown = await other.context_menu(channel, NAME, message)
+    answer = await other.submit_modal(shown, {"prompt": "waves roll in"})
+
+    assert answer.response is not None
+    assert "This server's settings don't let you make videos here" in answer.response.content
+    assert "Got it!" in await fill(harness, await start(harness, message), prompt="waves roll in")
+
+
 async def test_the_form_is_called_like_the_picture(harness: CogHarness) -> None:
     shown = await start(harness, await posted(harness, (f"{'a' * 80}.png", sample_picture())))
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from discord import Permissions
 from sqlalchemy import select
 
 from bot.domain.jobs import Job, JobState
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.schema import kept_pictures
-from tests.discord_server import DiscordServer, Message, server_error
+from tests.discord_server import DiscordServer, Message, Overwrite, server_error
 from tests.faulty_gateway import FaultyGateway
 from tests.forged.harness import KEY, WITHIN_S, ForgeryHarness, open_harness
 
@@ -135,6 +136,20 @@ async def test_who_left_the_server_makes_nothing_again_from_a_direct_message(for
     click = forgery.click(f"zoetrope:again:{job_id}", server.member, direct, outside=True)
 
     assert "I can't post in the channel where you asked" in await forgery.private_reply(click)
+    assert len(await all_jobs(forgery)) == 1
+
+
+async def test_who_may_use_no_commands_in_a_channel_orders_nothing_with_buttons_there(
+    forgery: ForgeryHarness,
+) -> None:
+    job_id, video = await posted(forgery)
+    denied = Overwrite(deny=Permissions(use_application_commands=True))
+    video.channel.overwrites[forgery.discord.member.id] = denied
+
+    for kind in ("again", "vary"):
+        answer = await (await forgery.discord.click(video.id, f"zoetrope:{kind}:{job_id}")).answer()
+        assert "This server's settings don't let you make videos here" in answer.content
+
     assert len(await all_jobs(forgery)) == 1
 
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 import discord
 from discord import ui
 
+from bot.chat.authorization import refuse_where_disabled, requester
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import picture_choice_texts as texts
 from bot.chat.messages.markdown import fitting, one_line
@@ -113,6 +114,7 @@ class PictureForm(PersistentForm):
         """Orders a video of the picture."""
         picture = services_of(interaction).pictures.find(self._key, self._place, interaction.user.id)
         await interaction.response.defer(ephemeral=True, thinking=True)
+        await refuse_where_disabled(interaction, requester(interaction))
         await order(interaction, picture, prompt=fields.get(_PROMPT, ""), resolution=fields.get(_RESOLUTION))
 
 
