@@ -129,14 +129,12 @@ def retried(job: Job) -> str:
 _NOTHING_TO_RETRY = {
     JobState.AWAITING: "That video is waiting for a moderator's approval, so there's nothing to retry.",
     JobState.DELIVERED: "That video is finished and posted, so there's nothing to retry.",
-    JobState.CANCELLED: "That video was cancelled and its picture wasn't kept. The member has to order it again.",
+    JobState.CANCELLED: "That video was cancelled. The member has to order it again.",
 }
 _IN_PROGRESS = "That video is in progress and nothing has failed, so there's nothing to retry."
 _ORDER_AGAIN = "The member has to order it again. It didn't count against their limits."
 _CANNOT_RETRY = {
-    RecoveryProblem.NO_TASK: (
-        f"That video failed before the video service accepted it, and its picture wasn't kept. {_ORDER_AGAIN}"
-    ),
+    RecoveryProblem.NO_TASK: f"That video failed before the video service accepted it. {_ORDER_AGAIN}",
     RecoveryProblem.TOO_OLD: (
         f"That video is too old: the video service only keeps videos for a while. {_ORDER_AGAIN}"
     ),
