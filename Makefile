@@ -36,7 +36,7 @@ test: $(VENV)/.installed-dev ## the tests in minutes; SEED=... repeats the order
 test-all: $(VENV)/.installed-dev ## what `make test` leaves out: long tests, all crash points, fuzzing, a soak
 	$(PYTEST) -m full
 	$(BIN)/python -m tests.crash $(CRASH)
-	$(BIN)/python -m tests.fuzz.campaign --minutes 1 --seed 20
+	$(BIN)/python -m tests.fuzz.campaign --minutes 0.5 --seed 20
 	$(BIN)/python -m tests.soak --minutes 1.5 --seed 20
 
 fuzz: $(VENV)/.installed-dev ## broken pictures by the thousand; MINUTES=10 SEED=... by choice
