@@ -289,7 +289,7 @@ async def test_a_failure_names_the_member_the_reason_and_the_beginning_of_the_pr
     await notify_failed_job(database, failed_job(FailureReason.REFUSED))
     [batch] = await claim(outbox)
     assert batch.text.startswith(
-        "❌ A video for <@7> failed. The video service refused it: “It said \\*no\\*.”.\n> a \\@everyone"
+        "❌ A video for <@7> failed. The video service refused it: “It said \\*no\\*”.\n> a \\@everyone"
     )
     assert len(batch.text) < 320
 
