@@ -66,7 +66,10 @@ def help_text(shown: Help) -> str:
 def _ordering(shown: Help) -> list[str]:
     if shown.refusal is not None:
         return ["### You can't make a video here right now", f"🛑 {text_of(shown.refusal)}"]
-    how = f"Use {shown.order.mention} with a picture, and say what should happen in it."
+    how = (
+        f"Use {shown.order.mention} with a picture, and say what should happen in it. For a picture that's already "
+        "here, open its message's menu: *Apps → Animate this image*."
+    )
     lines = ["### You can make a video here", how]
     if shown.service_closed:
         lines.append(f"⚠️ {SERVICE_CLOSED} Your order would be kept and start when the service is back.")
