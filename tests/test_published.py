@@ -59,8 +59,19 @@ def test_a_published_picture_contains_no_metadata(path: Path) -> None:
         assert metadata(path) == {}
 
 
-def test_the_readmes_pictures_are_among_those_checked() -> None:
-    assert ROOT / "docs" / "pictures" / "demo.png" in PICTURES
+@pytest.mark.parametrize("page", ["README.md", "docs/tour.md", "docs/commands.md"])
+def test_the_pictures_of_a_page_are_among_those_checked(page: str) -> None:
+    path = ROOT / page
+    named = re.findall(r"(?:\]\(|src=\")([\w/-]+\.(?:png|webp))", path.read_text(encoding="utf-8"))
+    assert named
+    assert [name for name in named if path.parent / name not in PICTURES] == []
+
+
+def test_every_picture_of_the_documentation_is_shown_somewhere() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    shown = "".join(path.read_text(encoding="utf-8") for path in pages)
+    pictures = (ROOT / "docs" / "pictures").iterdir()
+    assert [path.name for path in pictures if path.suffix != ".md" and f"pictures/{path.name}" not in shown] == []
 
 
 @pytest.mark.parametrize("kind", KEYS)
