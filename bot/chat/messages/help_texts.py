@@ -67,8 +67,8 @@ def _ordering(shown: Help) -> list[str]:
     if shown.refusal is not None:
         return ["### You can't make a video here right now", f"🛑 {text_of(shown.refusal)}"]
     how = (
-        f"Use {shown.order.mention} with a picture, and say what should happen in it. For a picture that's already "
-        "here, open its message's menu: *Apps → Animate this image*."
+        f"Use {shown.order.mention} with a picture, and say what should happen in it. For a picture that is "
+        "here already, open its message's menu: *Apps → Animate this image*."
     )
     lines = ["### You can make a video here", how]
     if shown.service_closed:

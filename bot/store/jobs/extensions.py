@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, exists, insert, select, update
 
 from bot.domain.extensions import Extension, ParentMessage
+from bot.domain.jobs import Job
 from bot.store.bulk import IDS, is_among
 from bot.store.engine import Connection, Database
 from bot.store.schema import extensions, jobs
@@ -23,9 +24,10 @@ class ExtensionStore:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else Extension(row.parent_id, row.pieces)
 
-    async def record_pieces(self, job_id: str, pieces: int) -> None:
-        """Records how many pieces the clip that is about to be posted has."""
-        changed = update(extensions).where(extensions.c.job_id == job_id, extensions.c.pieces != pieces)
+    async def record_pieces(self, job: Job, pieces: int) -> None:
+        """Records how many pieces the clip that is about to be posted has, unless the job's lease was lost."""
+        is_held = exists().where(jobs.c.id == job.id, jobs.c.lease_token == job.lease_token)
+        changed = update(extensions).where(extensions.c.job_id == job.id, extensions.c.pieces != pieces, is_held)
         async with self._database.write() as connection:
             await connection.execute(changed.values(pieces=pieces))
 

@@ -62,7 +62,7 @@ class DownloadedVideo:
             fitted = await self._join(limit_bytes)
             self.clip = self.clip if fitted else Clip(1, NotJoined.NOT_JOINABLE)
         if self.clip is not None and self._context.extensions is not None:
-            await self._context.extensions.record_pieces(self._job.id, self.clip.pieces)
+            await self._context.extensions.record_pieces(self._job, self.clip.pieces)
         return fitted or await self._fit_piece(limit_bytes)
 
     async def _fetch_parent(self, extension: Extension) -> NotJoined | None:

@@ -39,8 +39,23 @@ async def test_what_a_job_extends_is_kept_with_it(store: JobStore, database: Dat
     extensions = ExtensionStore(database)
     assert await extensions.of(job.id) == Extension(parent.id, 2)
     assert await extensions.of(parent.id) is None
-    await extensions.record_pieces(job.id, 1)
+    await extensions.record_pieces(await claim(store, job.id), 1)
     assert await extensions.of(job.id) == Extension(parent.id, 1)
+
+
+async def test_a_worker_that_lost_its_lease_does_not_change_how_long_a_clip_is(
+    store: JobStore, database: Database
+) -> None:
+    job = await extended(store, await delivered(store))
+    late = await claim(store, job.id)
+    await store.release([late])
+    await claim(store, job.id)
+
+    await ExtensionStore(database).record_pieces(late, 1)
+
+    found = await ExtensionStore(database).of(job.id)
+    assert found is not None
+    assert found.pieces == 2
 
 
 async def test_an_order_that_is_refused_leaves_nothing(database: Database) -> None:

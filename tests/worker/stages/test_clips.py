@@ -50,8 +50,8 @@ class FakeExtensions(ExtensionStore):
     async def of(self, job_id: str) -> Extension | None:
         return self.known.get(job_id)
 
-    async def record_pieces(self, job_id: str, pieces: int) -> None:
-        self.known[job_id] = replace(self.known[job_id], pieces=pieces)
+    async def record_pieces(self, job: Job, pieces: int) -> None:
+        self.known[job.id] = replace(self.known[job.id], pieces=pieces)
         self.recorded.append(pieces)
 
 
