@@ -19,11 +19,15 @@ _BASE64_FROM = 8
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{17,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{20,}")
 """A Discord bot token: the bot's id, a timestamp and a signature in base64, separated by dots."""
 
+_INTERACTION_TOKEN = re.compile(r"(?<=/webhooks/)(\d+)/[^/\s?#\"']{16,}|aW50ZXJhY3Rpb246[A-Za-z0-9+/=_-]{16,}")
+"""With which the bot answers a member for fifteen minutes: in an address, or anywhere, as it begins with
+"interaction:" in base64."""
+
 _READ_LENGTH, _SEARCHED_LENGTH = 300, 2000
 
 
 class Redactor:
-    """Call it with a text to get it back without `secrets`. Its repr shows none of them."""
+    """Call it with a text to get it back without `secrets` and interactions' tokens. Its repr shows none."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         forms = {form for secret in secrets if secret for form in _forms(secret)}
@@ -33,7 +37,8 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """The text with a placeholder for each secret."""
-        return text if self._pattern is None else self._pattern.sub(HIDDEN, text)
+        text = text if self._pattern is None else self._pattern.sub(HIDDEN, text)
+        return _without_interaction_tokens(text)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -42,10 +47,16 @@ class Redactor:
 def without_tokens(text: str) -> str:
     """The text without anything that looks like a Discord bot token, cut to a readable length.
 
-    For code that does not know the bot's own token.
+    For code that does not know the bot's own token. Interactions' tokens are hidden too.
     """
     # Cut after the search: half a token would not be recognized.
-    return _TOKEN.sub(HIDDEN, text[:_SEARCHED_LENGTH])[:_READ_LENGTH]
+    return _without_interaction_tokens(_TOKEN.sub(HIDDEN, text[:_SEARCHED_LENGTH]))[:_READ_LENGTH]
+
+
+def _without_interaction_tokens(text: str) -> str:
+    if "webhooks/" not in text and "aW50ZXJhY3Rpb246" not in text:
+        return text
+    return _INTERACTION_TOKEN.sub(lambda found: f"{found[1]}/{HIDDEN}" if found[1] else HIDDEN, text)
 
 
 def _forms(secret: str) -> Iterator[str]:

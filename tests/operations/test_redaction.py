@@ -1,5 +1,6 @@
 import base64
 import json
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -75,3 +76,13 @@ def test_a_truncated_text_shows_no_part_of_a_token() -> None:
     for length in range(1900, 2100):
         assert "Tk9q" not in without_tokens("." * length + TOKEN)
         assert "Tk9q" not in without_tokens("." * (length - 1750) + TOKEN)
+
+
+@pytest.mark.parametrize("clean", [Redactor(), without_tokens])
+def test_the_token_of_an_interaction_is_redacted_in_an_address_and_anywhere(clean: Callable[[str], str]) -> None:
+    coded = base64.b64encode(b"interaction:123:" + b"secret" * 20).decode()
+    opaque = "Zk3_x-Vq" * 8
+
+    assert clean(f"it is {coded}.") == f"it is {HIDDEN}."
+    address = f"https://discord.com/api/v10/webhooks/42/{opaque}/messages/7?wait=true"
+    assert clean(address) == f"https://discord.com/api/v10/webhooks/42/{HIDDEN}/messages/7?wait=true"
