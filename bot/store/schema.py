@@ -40,11 +40,8 @@ from bot.store.types import (
     required,
 )
 
-GATE_ID = 1
-"""The id of the only row in `submission_gate`."""
-
-OPERATOR_STATE_ID = 1
-"""The id of the only row in `operator_state`."""
+GATE_ID = OPERATOR_STATE_ID = 1
+"""The ids of the only rows in `submission_gate` and `operator_state`."""
 
 EVERYWHERE = 0
 """In `daily_totals.guild_id`: all servers together. Elsewhere: the operator, or a server that was erased."""
@@ -53,7 +50,6 @@ NOBODY = 0
 """The user id in rows whose member was erased."""
 
 metadata = MetaData(naming_convention=CONSTRAINT_NAMES)
-
 
 _STATES = ", ".join(f"'{state}'" for state in JobState)
 
@@ -109,8 +105,7 @@ HAS_FAILED_CLAIMS = text("claim_count >= 2")
 Index("ix_jobs_polls", jobs.c.due_at, jobs.c.guild_id, **partial(AWAITS_POLL.text))
 Index("ix_jobs_stages", jobs.c.due_at, jobs.c.guild_id, **partial(AWAITS_STAGE.text))
 Index("ix_jobs_failed_claims", jobs.c.due_at, **partial(HAS_FAILED_CLAIMS.text))
-# The queue in order, and the few jobs that hold a slot. Partial, because a query planner that knows only averages
-# would take `running` for as common as `delivered` and read the whole table.
+# The queue in order, and the few jobs that hold a slot. Partial: planners that know only averages read all.
 Index("ix_jobs_active", jobs.c.state, jobs.c.created_at, **partial(IS_ACTIVE.text))
 # What a server or one of its members has in progress, without reading through their history.
 Index("ix_jobs_active_guild", jobs.c.guild_id, jobs.c.state, jobs.c.user_id, **partial(IS_ACTIVE.text))
@@ -139,8 +134,7 @@ first_frames = Table(
     *optional(LargeBinary, "thumbnail"),
 )
 
-# Which pictures stay after the submission; see `bot.store.jobs.pictures`. `origin_id`: the job for which the
-# picture was sent, another one where this is a copy. `ended_at`: when the job ended.
+# Pictures that stay after the submission. `origin_id`: whose picture it was first. `ended_at`: when the job ended.
 kept_pictures = Table(
     "kept_pictures",
     metadata,
@@ -152,8 +146,7 @@ Index("ix_kept_pictures_origin_id", kept_pictures.c.origin_id)
 # Those whose time has begun, the oldest first.
 Index("ix_kept_pictures_ended_at", kept_pictures.c.ended_at, **partial("ended_at IS NOT NULL"))
 
-# What the status cards of jobs in progress say, so that each is edited only when there is something new; see
-# `bot.domain.status_cards.StatusCard`.
+# What the status cards of jobs in progress say, see `bot.domain.status_cards`: each is edited only for news.
 status_cards = Table(
     "status_cards",
     metadata,
@@ -166,6 +159,17 @@ status_cards = Table(
     *required(UtcDateTime, "edited_at"),
 )
 
+# With what an order can still be answered, for fifteen minutes; see `bot.store.jobs.interaction_tokens`.
+interaction_tokens = Table(
+    "interaction_tokens",
+    metadata,
+    Column("job_id", StorableText, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    *required(StorableText, "token"),
+    *required(BigInteger, "answer_id"),
+    *optional(BigInteger, "message_id"),
+    *required(UtcDateTime, "expires_at"),
+)
+
 # Jobs that were ordered together; see `bot.domain.variations.Variation`.
 variations = Table(
     "variations",
@@ -176,8 +180,7 @@ variations = Table(
 )
 Index("ix_variations_group_id", variations.c.group_id)
 
-# Jobs that go on from the video of another one, see `bot.domain.extensions.Extension`. `parent_id`: not a foreign
-# key, as the other job's row may go first.
+# Jobs that go on from others' videos, see `bot.domain.extensions`. `parent_id`: no foreign key, that may go first.
 extensions = Table(
     "extensions",
     metadata,
@@ -359,8 +362,7 @@ task_durations = Table(
 )
 Index("ix_task_durations_resolution", task_durations.c.resolution, task_durations.c.id)
 
-# Who did what, see `bot.domain.audit_log`. `guild_id` 0: the operator, for all. `what`: only in rows that version
-# 0002 wrote.
+# Who did what, see `bot.domain.audit_log`. `guild_id` 0: the operator, for all. `what`: only of version 0002.
 audit_log = Table(
     "audit_log",
     metadata,
@@ -378,8 +380,7 @@ Index("ix_audit_log_by", audit_log.c.by, **partial('"by" IS NOT NULL'))
 
 # What is to be posted in a server's log channel or in the channel `channel_id`; `guild_id` 0: for the operator.
 # `key`: notifications with the same one are posted once. `kind`, `payload`: see `bot.domain.notifications`.
-# `text`: set by the first claim, so that every try sends the same. A posted one has no `due_at`, and is deleted
-# after a day.
+# `text`: set by the first claim, so that every try sends the same. A posted one has no `due_at` and goes in a day.
 notifications = Table(
     "notifications",
     metadata,

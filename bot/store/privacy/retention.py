@@ -28,6 +28,7 @@ from bot.store.schema import (
     credit_grants,
     daily_totals,
     guilds,
+    interaction_tokens,
     jobs,
     ledger,
     limit_overrides,
@@ -91,7 +92,7 @@ class RetentionStore:
     async def drop_old(self, before: datetime, now: datetime) -> int:
         """Deletes a batch of old audit lines, bans and notifications, and of violations that no longer count.
 
-        Also settings of members who have had no videos for that long: none of theirs is kept.
+        Also expired tokens, and settings of members who have had no videos for that long: none of theirs is kept.
         """
         has_jobs = exists(select(jobs.c.id).where(jobs.c.user_id == member_settings.c.user_id))
         dropped = 0
@@ -99,6 +100,7 @@ class RetentionStore:
             (audit_log, audit_log.c.at <= before),
             (violations, violations.c.created_at <= now - WITHIN),
             (bans, bans.c.expires_at <= before),
+            (interaction_tokens, interaction_tokens.c.expires_at <= now),
             (notifications, and_(notifications.c.due_at.is_(None), notifications.c.created_at <= before)),
             (member_settings, and_(member_settings.c.changed_at <= before, not_(has_jobs))),
             (members, and_(members.c.erasure_requested_at.is_(None), members.c.created_at <= before)),
