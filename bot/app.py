@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from bot.chat.context import Services
 from bot.chat.guild_events import GuildEvents
+from bot.chat.interaction_answers import InteractionAnswers
 from bot.chat.messages.notification_texts import render
 from bot.chat.order_replies import OrderReplies
 from bot.chat.permissions.command_permissions import CommandPermissions, asking
@@ -23,6 +24,7 @@ from bot.chat.transport.posted_videos import DiscordVideos
 from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
+from bot.chat.views.member_buttons import cancel_row
 from bot.domain.guilds import Budget, DirectOrders, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Resolution
 from bot.domain.member_data import RetentionPolicy
@@ -45,6 +47,7 @@ from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.extensions import ExtensionStore
+from bot.store.jobs.interaction_tokens import InteractionTokenStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.status_cards import StatusCardStore
 from bot.store.jobs.task_durations import TaskDurationStore
@@ -144,12 +147,15 @@ async def open_app(
             # This process has locked the file, so whoever held the leases is dead.
             log.info("%d jobs were left by a process that died; they continue now", freed)
         replies, upload_limits = OrderReplies(), UploadLimits()
+        answers = InteractionAnswers(
+            client, InteractionTokenStore(database), replies, clock, cancel_row=cancel_row
+        )
         member_settings = MemberSettingsStore(database)
         settings_of = member_settings.of
         poll_schedule = PollSchedule(settings.poll_min_seconds, settings.poll_max_seconds)
         status_cards = StatusCards(
             StatusCardStore(database),
-            StatusMessages(client),
+            StatusMessages(client, answers),
             poll_schedule.remaining,
             slots=settings.upstream_max_running,
             clock=clock,
@@ -159,7 +165,7 @@ async def open_app(
         delivered = DeliveredVideos(DiscordVideos(client), upstream.download, clock, task_lifetime)
         context = StageContext(
             provider=upstream,
-            messenger=Delivery(client, replies, upload_limits, settings_of),
+            messenger=Delivery(client, replies, upload_limits, settings_of, answers),
             status_cards=status_cards,
             store=store,
             approval_messenger=ApprovalCards(client),
@@ -236,6 +242,7 @@ async def open_app(
                 ),
                 command_permissions=CommandPermissions(asking(client)),
                 discord_files=await stack.enter_async_context(DiscordFiles(MAX_INPUT_BYTES)),
+                answers=answers,
                 direct_orders=settings.direct_orders,
                 replies=replies,
                 upload_limits=upload_limits,

@@ -7,7 +7,7 @@ from discord import app_commands
 from discord.app_commands import Range
 from discord.ext import commands
 
-from bot.chat.authorization import requester
+from bot.chat.authorization import is_elsewhere, requester
 from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.ordering import order
 from bot.chat.permissions.channel_permissions import refuse_where_unpostable
@@ -70,7 +70,8 @@ class Animate(commands.Cog):
 async def animate_message(interaction: Interaction, message: discord.Message) -> None:
     """Asks for the prompt, and before that for the picture if the message has several. Reads nothing stored."""
     requester(interaction)
-    refuse_where_unpostable(interaction)
+    if not is_elsewhere(interaction):
+        refuse_where_unpostable(interaction)
     services = services_of(interaction)
     pictures = pictures_in(message, services.discord_files)
     key = services.pictures.offer(interaction.user.id, pictures)

@@ -15,7 +15,7 @@ from bot.chat.permissions.command_permissions import Overrides, decide, decide_o
 from bot.chat.permissions.option_validation import OUTSIDE
 from bot.domain.errors import NotPossible, Problem
 from bot.domain.guilds import OUTSIDE_SERVERS
-from bot.domain.jobs import Job
+from bot.domain.jobs import NO_CHANNEL, Job
 from bot.domain.policy import Requester
 from bot.services.admin.audited import Admin
 from bot.services.operator.service import Operator, OperatorService
@@ -51,6 +51,14 @@ def requester(interaction: Interaction, *, admin: bool = False) -> Requester:
     """
     if interaction.channel_id is None:
         raise NotPossible(Said(OUTSIDE))
+    if is_elsewhere(interaction):
+        return Requester(
+            OUTSIDE_SERVERS,
+            NO_CHANNEL,
+            interaction.user.id,
+            visited_guild_id=interaction.guild_id,
+            message_id=None if interaction.message is None else interaction.message.id,
+        )
     if interaction.guild_id is None:
         return Requester(OUTSIDE_SERVERS, interaction.channel_id, interaction.user.id)
     refuse_where_unknown(interaction)
@@ -83,6 +91,8 @@ async def buyer(interaction: Interaction, job_id: str) -> Requester:
     Under a direct message that is where it was ordered first, for its own member only.
     Raises: NotPossible for anybody who can't order there, or where no video can be posted.
     """
+    if is_elsewhere(interaction):
+        return requester(interaction)
     if interaction.guild_id is None:
         job = await services_of(interaction).jobs.find(job_id)
         if job is None or job.user_id != interaction.user.id:
@@ -165,6 +175,17 @@ async def _refuse_where_disabled(
         raise NotPossible(Said(_DISABLED))
 
 
+def is_elsewhere(interaction: Interaction) -> bool:
+    """Whether somebody uses the bot as their own app where the bot isn't: a server, or others' direct messages.
+
+    A server that has the bot is never elsewhere, however the bot is used there, so its rules hold.
+    """
+    if interaction.guild_id is None:
+        return interaction.context.private_channel
+    is_member = interaction.client.get_guild(interaction.guild_id) is not None
+    return not is_member and not interaction.is_guild_integration() and interaction.client.is_ready()
+
+
 def refuse_where_unknown(interaction: Interaction) -> None:
     """Refuses what depends on a member's roles in a server that isn't cached yet. Raises: NotPossible.
 
@@ -185,7 +206,7 @@ async def may_manage(interaction: Interaction, *, fresh: bool = True) -> bool:
     the settings, *Manage Server* alone decides about a command, which Discord guards as well.
     Raises: NotPossible for a click in that case, and if the member's roles aren't known.
     """
-    if interaction.guild_id is None:
+    if interaction.guild_id is None or is_elsewhere(interaction):
         return False
     if (known := interaction.extras.get(_VERDICT)) is not None:  # one answer for the whole interaction
         return bool(known)

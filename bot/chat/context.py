@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import discord
 from discord.ext import commands
 
+from bot.chat.interaction_answers import InteractionAnswers
 from bot.chat.interaction_tracker import InteractionTracker
 from bot.chat.offered_pictures import OfferedPictures
 from bot.chat.order_replies import OrderReplies
@@ -26,8 +27,9 @@ class Services:
 
     settings: members' own. command_permissions: who can use a guarded command. limiter: how often a user can act.
     discord_files: reads files by their links. direct_orders: whether videos can be ordered in direct messages.
-    replies: the private answers to recent orders. upload_limits: the largest file of each channel. interactions:
-    those in progress. pictures: those that members are choosing from.
+    replies: the private answers to recent orders. answers: those where the bot isn't a member.
+    upload_limits: the largest file of each channel. interactions: those in progress.
+    pictures: those that members are choosing from.
     """
 
     jobs: VideoService
@@ -38,6 +40,7 @@ class Services:
     extensions: ExtensionService
     command_permissions: CommandPermissions
     discord_files: DiscordFiles
+    answers: InteractionAnswers
     direct_orders: bool = False
     limiter: UserRateLimiter = field(default_factory=UserRateLimiter)
     replies: OrderReplies = field(default_factory=OrderReplies)

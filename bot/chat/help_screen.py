@@ -6,7 +6,14 @@ from typing import Any
 import discord
 from discord import app_commands, ui
 
-from bot.chat.authorization import ADMIN_COMMAND, OPERATOR_COMMAND, may_manage, operator_of, requester
+from bot.chat.authorization import (
+    ADMIN_COMMAND,
+    OPERATOR_COMMAND,
+    is_elsewhere,
+    may_manage,
+    operator_of,
+    requester,
+)
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages.help_texts import Command, Help, HelpLine, help_text
 from bot.chat.permissions.channel_permissions import refuse_where_unpostable
@@ -42,6 +49,8 @@ async def help_view(interaction: Interaction) -> ui.LayoutView:
 
 
 def _channel_refusal(interaction: Interaction) -> Reason | None:
+    if is_elsewhere(interaction):
+        return None  # it only answers there
     try:
         refuse_where_unpostable(interaction)
     except NotPossible as refused:

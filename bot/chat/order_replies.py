@@ -56,6 +56,12 @@ class OrderReplies:
         finally:
             reply.is_written.set()
 
+    async def until_written(self, job_id: str) -> None:
+        """Returns once this process has written its first answer to the job's order, if it does."""
+        reply = self._replies.get(job_id)
+        if reply is not None:
+            await reply.is_written.wait()
+
     async def change(self, job_id: str, text: str) -> bool:
         """Replaces the answer by `text`; False if it can't be changed any more, or not now.
 

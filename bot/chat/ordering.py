@@ -2,9 +2,10 @@
 
 from typing import Unpack
 
-from bot.chat.authorization import may_manage, requester
+from bot.chat.authorization import is_elsewhere, may_manage, requester
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import member_texts
+from bot.chat.order_answers import answer_accepted
 from bot.chat.permissions.channel_permissions import refuse_where_unpostable
 from bot.chat.pictures import Picture
 from bot.services.videos import OrderOptions
@@ -17,8 +18,12 @@ async def order(
 
     The interaction is deferred already. Raises: UserError for whatever refuses it.
     """
-    refuse_where_unpostable(interaction)
     services = services_of(interaction)
+    if is_elsewhere(interaction):
+        # Before anything is paid for: where the video will be.
+        await interaction.edit_original_response(content=member_texts.ELSEWHERE)
+    else:
+        refuse_where_unpostable(interaction)
     with services.limiter.picture(interaction.user.id):
         result = await services.jobs.accept(
             requester(interaction, admin=await may_manage(interaction, fresh=False)),
@@ -27,6 +32,4 @@ async def order(
             variations=variations,
             **options,
         )
-    services.upload_limits.state(result.job.channel_id, interaction.filesize_limit)
-    async with services.replies.answering(result.job.id, interaction, [job.id for job in result.others]):
-        await interaction.edit_original_response(content=member_texts.accepted(result))
+    await answer_accepted(interaction, result)

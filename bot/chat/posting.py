@@ -18,6 +18,7 @@ from bot.domain.errors import (
     TooLargeToPost,
     Undeliverable,
 )
+from bot.domain.jobs import Job
 from bot.operations.redaction import without_tokens
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,13 @@ SEARCH_MAX = 1_000
 """How many messages a search reads in each of three places: the newest, those from when ours was probably posted,
 and the oldest. So it finds what was just posted, and what a process posted right before it died, however long ago
 that was and however much was said before."""
+
+
+def channel_of(client: discord.Client, job: Job) -> discord.PartialMessageable:
+    """The channel where the job was ordered. Raises: Undeliverable where the bot isn't."""
+    if not job.has_channel:
+        raise Undeliverable("the bot isn't where it was ordered")
+    return client.get_partial_messageable(job.channel_id)
 
 
 @contextlib.contextmanager

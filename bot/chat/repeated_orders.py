@@ -2,7 +2,7 @@
 
 from bot.chat.authorization import buyer
 from bot.chat.context import Interaction, services_of
-from bot.chat.messages import member_texts
+from bot.chat.order_answers import answer_accepted
 from bot.domain.repeats import OrderChanges
 
 
@@ -17,9 +17,4 @@ async def order_again(
     result = await services.jobs.order_again(
         job_id, who, changes, interaction_id=interaction_id, variations=variations
     )
-    is_here = result.job.channel_id == interaction.channel_id
-    if is_here:
-        services.upload_limits.state(result.job.channel_id, interaction.filesize_limit)
-    text = member_texts.accepted(result, here=is_here)
-    async with services.replies.answering(result.job.id, interaction, [job.id for job in result.others]):
-        await interaction.edit_original_response(content=text, view=None)
+    await answer_accepted(interaction, result)

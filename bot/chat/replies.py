@@ -16,6 +16,7 @@ from bot.chat.messages.refusal_texts import OutsideServers
 from bot.chat.posting import DISCORD_FAILED
 from bot.domain.errors import OrderRefused, PictureRefused, QuotaRefused, Reason, RuleRefused, UserError
 from bot.domain.policy import ChannelNotAllowed
+from bot.domain.quotas import LimitReached
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
     cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
     if isinstance(cause, UserError):
         reason = without_hidden_channels(interaction, cause.reason)
-        if interaction.guild_id is None:
+        if _is_outside(interaction, reason):
             reason = OutsideServers(reason)
         text = refused_order(reason) if isinstance(cause, _REFUSED_ORDERS) else text_of(reason)
     elif isinstance(cause, app_commands.CheckFailure | app_commands.TransformerError):
@@ -44,7 +45,7 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
     try:
         if not interaction.response.is_done():
             await interaction.response.send_message(text, ephemeral=True)
-        elif _keeps_components(interaction):
+        elif _keeps_message(interaction):
             await interaction.followup.send(text, ephemeral=True)
         else:
             await interaction.edit_original_response(content=text, view=None)
@@ -52,10 +53,23 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
         log.info("an error reply to an interaction couldn't be sent: %s", failed)
 
 
-def _keeps_components(interaction: discord.Interaction[Any]) -> bool:
-    """Whether the answer would replace a message of components, which can't become one with a text."""
+def _keeps_message(interaction: discord.Interaction[Any]) -> bool:
+    """Whether the answer would replace what must stay: the message that was clicked, for everybody who sees it.
+
+    A message of components can't become one with a text either.
+    """
     replaces = interaction.response.type is discord.InteractionResponseType.deferred_message_update
-    return replaces and interaction.message is not None and interaction.message.flags.components_v2
+    if not replaces or interaction.message is None:
+        return False
+    flags = interaction.message.flags
+    return flags.components_v2 or not flags.ephemeral
+
+
+def _is_outside(interaction: discord.Interaction[Any], reason: Reason) -> bool:
+    """Whether the refusal isn't a server's: in direct messages, or where the bot isn't."""
+    if interaction.guild_id is None:
+        return True
+    return isinstance(reason, LimitReached) and interaction.client.get_guild(interaction.guild_id) is None
 
 
 def without_hidden_channels(interaction: discord.Interaction[Any], reason: Reason) -> Reason:

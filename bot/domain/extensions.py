@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
 from bot.domain.errors import Reason, ZoetropeError
-from bot.domain.jobs import Job, JobState
+from bot.domain.jobs import NO_CHANNEL, Job, JobState
 from bot.domain.policy import Requester
 
 PIECE_S = 5
@@ -88,6 +88,8 @@ class VideoUnreached(ZoetropeError):
 
 def may_be_extended(parent: Job, requester: Requester) -> bool:
     """Whether a member may extend a video: their own, or one that anybody sees in the channel where they are."""
+    if not parent.has_channel or requester.channel_id == NO_CHANNEL:
+        return False  # where the bot isn't, it can't fetch a video, and the clip would have to be there
     if parent.guild_id != requester.guild_id or parent.state is not JobState.DELIVERED:
         return False
     is_seen = parent.channel_id == requester.channel_id and parent.result_channel_id is None

@@ -189,6 +189,9 @@ class PictureLabels:
 
 UNLABELLED = PictureLabels()
 
+NO_CHANNEL = 0
+"""The channel of a job that was ordered where the bot isn't: it could neither post nor read there."""
+
 SPOILER = "SPOILER_"
 """How the name of a spoilered file begins: Discord's clients show it only to who clicks on it."""
 
@@ -258,6 +261,11 @@ class Job:
     picture_alt_text: str | None = None
     result_channel_id: int | None = None
     seen_running_at: datetime | None = None
+
+    @property
+    def has_channel(self) -> bool:
+        """Whether the bot can post where it was ordered; else its member gets answers and direct messages."""
+        return self.channel_id != NO_CHANNEL
 
     @property
     def is_spoiler(self) -> bool:

@@ -48,7 +48,9 @@ class Requester:
     """Who asks, and where.
 
     roles: the member's, without @everyone. admin: may manage the bot in this server. channel_ids: of the channel,
-    a thread's channel and the category. age_restricted: whether Discord marks the channel so.
+    a thread's channel and the category. age_restricted: whether Discord marks the channel so. visited_guild_id:
+    the server where somebody uses the bot as their own app, which the bot isn't in. message_id: there, the message
+    that was clicked, which shows what they see.
     """
 
     guild_id: int
@@ -58,6 +60,8 @@ class Requester:
     admin: bool = False
     channel_ids: frozenset[int] = frozenset()
     age_restricted: bool = False
+    visited_guild_id: int | None = None
+    message_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -348,9 +348,11 @@ _POSTED = {JobState.DELIVERING, JobState.DELIVERED}
 
 def _is_visible(job: Job, requester: Requester) -> bool:
     is_own = job.user_id == requester.user_id
-    is_posted_here = (
-        job.state in _POSTED and job.channel_id == requester.channel_id and job.result_channel_id is None
-    )
+    if job.has_channel:
+        is_here = job.channel_id == requester.channel_id
+    else:  # then all that shows that they see it is the message that they clicked
+        is_here = job.result_message_id is not None and job.result_message_id == requester.message_id
+    is_posted_here = job.state in _POSTED and is_here and job.result_channel_id is None
     return job.guild_id == requester.guild_id and (is_own or (is_posted_here and not job.is_removed))
 
 

@@ -15,6 +15,6 @@ async def no_command_permissions(guild_id: int, target_id: int) -> Iterable[Mapp
 
 def some_services(**given: Any) -> Services:
     """The given services; all others are missing."""
-    names = ("jobs", "admins", "operator", "privacy", "settings", "extensions", "discord_files")
+    names = ("jobs", "admins", "operator", "privacy", "settings", "extensions", "discord_files", "answers")
     missing: dict[str, Any] = dict.fromkeys(names)
     return Services(**missing | {"command_permissions": CommandPermissions(no_command_permissions)} | given)

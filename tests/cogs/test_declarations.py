@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.chat.transport.client import EXTENSIONS, ZoetropeBot
+from bot.chat.transport.client import EXTENSIONS, ZoetropeBot, offer_in_direct_messages
 from cogs.operator import group as operator_commands
 from tests.chat.some_services import some_services
 
@@ -72,3 +72,22 @@ async def test_the_operators_commands_are_limited_to_such_servers_too() -> None:
     sent = operator_commands.to_dict(bot.tree)
 
     assert (sent["integration_types"], sent["contexts"]) == ([GUILD_INSTALL], [IN_A_SERVER])
+
+
+async def test_where_the_operator_wants_it_members_commands_work_outside_servers_and_as_their_own_app() -> None:
+    bot = ZoetropeBot()
+    bot.services = some_services()
+    for extension in EXTENSIONS:
+        await bot.load_extension(extension)
+
+    offer_in_direct_messages(bot.tree)
+
+    everywhere, in_servers = ([0, 1], [0, 1, 2]), ([GUILD_INSTALL], [IN_A_SERVER])
+    sent = [command.to_dict(bot.tree) for command in bot.tree.get_commands()]
+    assert {it["name"]: (it["integration_types"], it["contexts"]) for it in sent} == {
+        "animate": everywhere,
+        "Animate this image": everywhere,
+        "videos": everywhere,
+        "video-admin": in_servers,
+        "help": everywhere,
+    }

@@ -86,8 +86,15 @@ class Interaction:
     def _finished_response(self) -> Message | None:
         return self.original if self.original is not None and not self.original.loading else None
 
+    @property
+    def owners(self) -> Json:
+        """Who installed the app: the server, or where it isn't a member, the user for themself."""
+        guild = self.channel.guild
+        is_member = self.state.bot.id in guild.members
+        return {"0": str(guild.id)} if is_member else {"1": str(self.user.id)}
+
     def metadata(self) -> Json:
-        owners = {"0": str(self.channel.guild.id)}
+        owners = self.owners
         user = self.user.json()
         return {"id": str(self.id), "type": int(self.kind), "user": user, "authorizing_integration_owners": owners}
 
@@ -111,7 +118,7 @@ class Interaction:
             "locale": "en-US",
             "guild_locale": guild.locale,
             "entitlements": [],
-            "authorizing_integration_owners": {"0": str(guild.id)},
+            "authorizing_integration_owners": self.owners,
             "context": 0,
             "attachment_size_limit": guild.upload_limit,
         }

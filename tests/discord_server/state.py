@@ -86,6 +86,13 @@ class DiscordState:
         self.guilds[guild.id] = guild
         return guild
 
+    def add_guild_without_bot(self, name: str, member: User) -> Guild:
+        """A guild that the bot isn't in; its member brings it along as their own app."""
+        guild = self.add_guild(name)
+        del guild.members[self.bot.id], self.guilds[guild.id]
+        guild.members[member.id] = Member(member, [])
+        return guild
+
     def add_channel(
         self, guild: Guild, name: str, overwrites: Mapping[int, Overwrite] | None = None, *, kind: int = TEXT
     ) -> Channel:

@@ -69,9 +69,15 @@ class ForgeryHarness:
             await self.app.worker.stop(grace_s=5)
             await running
 
-    async def order(self, prompt: str, user: User | None = None, channel: Channel | None = None) -> Interaction:
+    async def order(
+        self, prompt: str, user: User | None = None, channel: Channel | None = None, **options: Any
+    ) -> Interaction:
         asked = await self.discord.slash(
-            "animate", user, channel, options={"prompt": prompt}, attachments={"image": sample_picture()}
+            "animate",
+            user,
+            channel,
+            options={"prompt": prompt, **options},
+            attachments={"image": sample_picture()},
         )
         await asked.answer(timeout_s=WITHIN_S)
         return asked

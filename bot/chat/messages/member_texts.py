@@ -38,7 +38,7 @@ def video_link(job: Job) -> str | None:
     if not job.result_message_id:
         return None
     if job.result_channel_id is None:
-        return message_link(job, job.result_message_id)
+        return message_link(job, job.result_message_id) if job.has_channel else None
     return f"https://discord.com/channels/@me/{job.result_channel_id}/{job.result_message_id}"
 
 
@@ -118,7 +118,7 @@ def _what_it_means(job: Job) -> str:
 
 def sent_video(job: Job, *, chosen: bool = False) -> str:
     """The text above a finished video that is sent to its member alone. chosen: because they want that."""
-    ready = _AS_CHOSEN if chosen else f"{_NOT_THERE} Here it is."
+    ready = _AS_CHOSEN if chosen or not job.has_channel else f"{_NOT_THERE} Here it is."
     return f"{ready}\n{_prompt_and_options(job)}"
 
 
@@ -132,7 +132,7 @@ def linked_video(job: Job, expires_at: datetime, *, chosen: bool = False) -> str
         return None
     if job.is_spoiler:
         shown = f"||{shown}||"
-    ready = _AS_CHOSEN if chosen else _NOT_THERE
+    ready = _AS_CHOSEN if chosen or not job.has_channel else _NOT_THERE
     text = f"{ready} It's too large to send: {shown} (the link works until {relative(expires_at)})"
     whole = f"{text}\n{_prompt_and_options(job)}"
     return whole if discord_length(whole) <= CONTENT_MAX else text
@@ -165,7 +165,24 @@ _AWAITS = (
 _KEPT = f"{SERVICE_CLOSED} Your order is kept and starts when the service is back."
 
 
-def _where_it_appears(settings: MemberSettings, channel: str) -> str:
+ELSEWHERE = (
+    "I'm not a member here, so I can only answer you: your video appears here if it's ready within about ten "
+    "minutes. After that, I send it to you as a direct message. I'm looking at your picture…"
+)
+_ELSEWHERE = (
+    "appears here if it's ready within about ten minutes. After that, I'll send it to you as a direct message."
+)
+
+
+def announced(job: Job) -> str:
+    """Says in public that a video was ordered, where the bot isn't a member; the video replaces it."""
+    soon = "It appears here if it's ready within about ten minutes."
+    return f"🎬 {mention(job.user_id)} asked for a video. {soon}\n{_prompt_and_options(job)}"
+
+
+def _where_it_appears(settings: MemberSettings, channel: str | None) -> str:
+    if channel is None:
+        return "I'll send you the video as a direct message." if settings.direct else f"Your video {_ELSEWHERE}"
     if settings.direct:
         return f"I'll send you the video as a direct message; if you take none, it appears in {channel}."
     ping = ", and I'll ping you when it's ready" if settings.pings else ". I won't ping you, as you chose"
@@ -174,7 +191,7 @@ def _where_it_appears(settings: MemberSettings, channel: str) -> str:
 
 def accepted(result: AcceptedOrder, *, here: bool = True) -> str:
     """The private answer to an accepted order. here: whether it was asked for in its channel."""
-    channel = "this channel" if here else f"<#{result.job.channel_id}>"
+    channel = _channel(result.job, here=here)
     lines = [_accepted_together(result, channel) if result.others else _accepted(result, channel)]
     if (paid := sum(job.credit_grant_id is not None for job in result.jobs)) and result.others:
         lines.append(f"You've used all your videos for now, so {several(paid, 'credit')} paid for the rest.")
@@ -191,14 +208,21 @@ def accepted(result: AcceptedOrder, *, here: bool = True) -> str:
     return "\n".join(lines)
 
 
-def _accepted(result: AcceptedOrder, channel: str) -> str:
+def _channel(job: Job, *, here: bool) -> str | None:
+    """How the job's channel is called; None where the bot isn't a member."""
+    if not job.has_channel:
+        return None
+    return "this channel" if here else f"<#{job.channel_id}>"
+
+
+def _accepted(result: AcceptedOrder, channel: str | None) -> str:
     waits = _KEPT if result.service_closed else ""
     if result.job.state is JobState.AWAITING:
         waits = _AWAITS
     return " ".join(filter(None, ("Got it!", waits, _where_it_appears(result.settings, channel))))
 
 
-def _accepted_together(result: AcceptedOrder, channel: str) -> str:
+def _accepted_together(result: AcceptedOrder, channel: str | None) -> str:
     videos = several(len(result.jobs), "variation")
     where = _where_they_appear(result.settings, channel)
     if result.job.state is JobState.AWAITING:
@@ -211,7 +235,9 @@ def _accepted_together(result: AcceptedOrder, channel: str) -> str:
     return f"Got it! {videos} are on their way. {where}"
 
 
-def _where_they_appear(settings: MemberSettings, channel: str) -> str:
+def _where_they_appear(settings: MemberSettings, channel: str | None) -> str:
+    if channel is None:
+        return "I'll send you each as a direct message." if settings.direct else f"Each {_ELSEWHERE}"
     if settings.direct:
         return f"I'll send you each as a direct message; if you take none, they appear in {channel}."
     ping = ", and I'll ping you for the first" if settings.pings else ". I won't ping you, as you chose"

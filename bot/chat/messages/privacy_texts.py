@@ -10,6 +10,7 @@ _TERMS = (
     "when you asked, how it went and what it cost, so I can make, post and list them. {span} after a video is "
     "over, I forget who asked, where and for what; the server's totals stay.\n"
     "- **Your settings**, until {span} after your last video.\n"
+    "- Where I'm no member: for 15 minutes, the key to answer you there (never exported).\n"
     "- **What the limits need**: which videos count, your credits and your own limits. After {span} your name is "
     "removed from these records, unless a limit still needs it.\n"
     "- **What protects a server**: bans and their reasons, until {span} after they end (a permanent one ends when "

@@ -76,13 +76,17 @@ class Tree(app_commands.CommandTree[ServiceBot]):
 
 
 def offer_in_direct_messages(tree: app_commands.CommandTree[Any]) -> None:
-    """Offers the members' commands in direct messages with the bot too; those of admins and the operator never."""
+    """Offers the members' commands outside servers too, and to who installs the bot as their own app.
+
+    Those of admins and the operator stay in servers that have the bot.
+    """
     for command in tree.get_commands():
         if command.name not in GUARDED:
             command.guild_only = False
             command.allowed_contexts = app_commands.AppCommandContext(
-                guild=True, dm_channel=True, private_channel=False
+                guild=True, dm_channel=True, private_channel=True
             )
+            command.allowed_installs = app_commands.AppInstallationType(guild=True, user=True)
 
 
 class CleanClose(discord.Client):

@@ -9,14 +9,16 @@ import asyncio
 import re
 from collections.abc import Collection
 from datetime import datetime
+from functools import partial
 from pathlib import Path, PurePath
 
 import discord
 
+from bot.chat.interaction_answers import InteractionAnswers
 from bot.chat.messages import alt_texts, member_texts
 from bot.chat.messages.extension_texts import with_clip
 from bot.chat.order_replies import OrderReplies
-from bot.chat.posting import NO_PINGS, find_by_button, own_messages, translated, unless_deleted
+from bot.chat.posting import NO_PINGS, channel_of, find_by_button, own_messages, translated, unless_deleted
 from bot.chat.upload_limits import DEFAULT_BYTES, UploadLimits
 from bot.chat.views.member_buttons import ButtonKind
 from bot.chat.views.persistent_button import job_custom_id
@@ -40,7 +42,8 @@ _Channel = discord.PartialMessageable | discord.DMChannel
 class Delivery:
     """The messenger of the worker's stages.
 
-    client: logged in; connected to the gateway or not. settings_of: reads a member's settings.
+    client: logged in; connected to the gateway or not. settings_of: reads a member's settings. answers: the
+    way where the bot isn't a member.
     """
 
     def __init__(
@@ -49,11 +52,13 @@ class Delivery:
         replies: OrderReplies | None = None,
         upload_limits: UploadLimits | None = None,
         settings_of: SettingsOf = settings_of_nobody,
+        answers: InteractionAnswers | None = None,
     ) -> None:
         self._client = client
         self._upload_limits = upload_limits or UploadLimits()
         self._replies = replies or OrderReplies()
         self._settings_of = settings_of
+        self._answers = answers
 
     async def notify_failure(self, job: Job, *, check_existing: bool) -> None:
         """See `bot.worker.stages.Messenger`."""
@@ -72,13 +77,21 @@ class Delivery:
 
     async def answer_order(self, job: Job) -> bool:
         """See `bot.worker.stages.Messenger`."""
-        return await self._replies.change(job.id, member_texts.failure(job))
+        text = member_texts.failure(job)
+        if await self._replies.change(job.id, text):
+            return True
+        return not job.has_channel and self._answers is not None and await self._answers.tell(job.id, text)
 
     async def post_video(self, job: Job, video: Path, clip: Clip | None = None, *, pings: bool = True) -> int:
         """See `bot.worker.stages.Messenger`."""
         settings = await self._settings_of(job.user_id)
         text = with_clip(member_texts.video(job), clip)
         with translated():
+            if not job.has_channel:
+                if self._answers is None:
+                    raise Undeliverable("the bot isn't where it was ordered")
+                view = result_row(job.id, in_answer=True)
+                return await self._answers.show_video(job.id, text, partial(video_file, job, video), view)
             channel = self._channel(job)
             return (await self._send_video(job, channel, text, video, job.id, settings, pings=pings)).id
 
@@ -106,18 +119,24 @@ class Delivery:
         """See `bot.worker.stages.Messenger`."""
         with translated():
             channel = await self._direct_channel(job)
-            wanted = {job_custom_id(ButtonKind.VIDEO, job.id)}
+            wanted = {_button_id(job)}
             found = await find_by_button(self._client, channel, wanted, since=job.created_at)
             return None if found is None else DirectMessage(channel.id, found)
 
     async def find_video(self, job: Job) -> int | None:
         """See `bot.worker.stages.Messenger`."""
+        if not job.has_channel:
+            return None if self._answers is None else await self._answers.find_video(job.id, _button_id(job))
         with translated():
             since = _search_begins(job)
             return await self._find(job, {ButtonKind.VIDEO}, since=since, likely_at=job.state_changed_at)
 
     async def remove_video(self, job: Job) -> None:
         """See `bot.worker.stages.Messenger`."""
+        if not (job.has_channel or job.result_channel_id):
+            if self._answers is not None:
+                await self._answers.remove_video(job.id)
+            return
         if job.result_message_id:
             channel = self._client.get_partial_messageable(job.result_channel_id or job.channel_id)
             with translated(), unless_deleted():
@@ -125,6 +144,8 @@ class Delivery:
 
     async def upload_limit_bytes(self, job: Job) -> int:
         """See `bot.worker.stages.Messenger`. A server's boosts raise it."""
+        if not job.has_channel:
+            return DEFAULT_BYTES
         limit_bytes = self._upload_limits.stated(job.channel_id)
         if limit_bytes is None and job.guild_id == OUTSIDE_SERVERS:
             limit_bytes = DEFAULT_BYTES
@@ -135,7 +156,7 @@ class Delivery:
         return self._upload_limits.limit(job.channel_id, limit_bytes)
 
     def _channel(self, job: Job) -> discord.PartialMessageable:
-        return self._client.get_partial_messageable(job.channel_id)
+        return channel_of(self._client, job)
 
     async def _direct_channel(self, job: Job) -> discord.DMChannel:
         return await self._client.create_dm(discord.Object(job.user_id))
@@ -214,6 +235,11 @@ def video_file(job: Job, video: Path) -> discord.File:
 def _any_message_id(job: Job) -> int:
     """Where no message is known, any id will do: Discord checks the permission before the message."""
     return job.status_message_id or job.channel_id
+
+
+def _button_id(job: Job) -> str:
+    """The button by which the video's message is known."""
+    return job_custom_id(ButtonKind.VIDEO, job.id)
 
 
 def _direct_nonce(job: Job) -> str:

@@ -6,8 +6,17 @@ from typing import Any
 
 import discord
 
-from bot.chat.posting import NO_PINGS, UNKNOWN_MESSAGE, find_by_button, shown_text, translated, unless_deleted
-from bot.chat.views.member_buttons import STATUS_KINDS
+from bot.chat.interaction_answers import InteractionAnswers
+from bot.chat.posting import (
+    NO_PINGS,
+    UNKNOWN_MESSAGE,
+    channel_of,
+    find_by_button,
+    shown_text,
+    translated,
+    unless_deleted,
+)
+from bot.chat.views.member_buttons import STATUS_KINDS, ButtonKind
 from bot.chat.views.persistent_button import job_custom_id
 from bot.chat.views.status_card import card_view, failure_view, thumbnail_file
 from bot.chat.views.variation_buttons import CANCEL_ALL
@@ -16,10 +25,14 @@ from bot.domain.status_cards import AnyCard, VariationsCard
 
 
 class StatusMessages:
-    """The messenger of status cards. `client`: logged in; connected to the gateway or not."""
+    """The messenger of status cards. `client`: logged in; connected to the gateway or not.
 
-    def __init__(self, client: discord.Client) -> None:
+    answers: what stands for the cards where the bot isn't a member.
+    """
+
+    def __init__(self, client: discord.Client, answers: InteractionAnswers | None = None) -> None:
         self._client = client
+        self._answers = answers
 
     async def show(self, job: Job, card: AnyCard, thumbnail: bytes | None, *, check_existing: bool) -> int:
         """See `bot.worker.status_cards.StatusMessenger`."""
@@ -47,6 +60,11 @@ class StatusMessages:
 
     async def remove(self, job: Job, shared_with: Collection[str] = ()) -> None:
         """See `bot.worker.status_cards.StatusMessenger`."""
+        if not job.has_channel:
+            if self._answers is not None:
+                for job_id in {job.id, *shared_with}:
+                    await self._answers.close(job_id, job_custom_id(ButtonKind.VIDEO, job_id))
+            return
         with translated():
             message_id = job.status_message_id or await self._find(job, [job.id, *shared_with])
             if message_id is not None:
@@ -86,7 +104,7 @@ class StatusMessages:
         return await find_by_button(self._client, channel, wanted, since=since, known_id=job.channel_id)
 
     def _channel(self, job: Job) -> discord.PartialMessageable:
-        return self._client.get_partial_messageable(job.channel_id)
+        return channel_of(self._client, job)
 
 
 def _ids(job: Job, card: AnyCard) -> list[str]:

@@ -4,11 +4,12 @@ Custom ids are `zoetrope:<kind>:<job id>` and `zoetrope:erase:<user id>`. The fo
 belongs to, which is how a message posted by a process that crashed is found again.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import discord
 
-from bot.chat.authorization import requester
+from bot.chat.authorization import is_elsewhere, requester
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import member_texts, privacy_texts
 from bot.chat.messages.reason_texts import Said
@@ -56,6 +57,9 @@ class JobButton(
 
     async def act(self, interaction: Interaction) -> None:
         """Cancels the job or removes the message."""
+        if self.kind is ButtonKind.VIDEO and is_elsewhere(interaction):
+            await self._remove_answer(interaction)
+            return
         cancels = self.kind in {ButtonKind.CANCEL, ButtonKind.CANCEL_PAID}
         if interaction.guild_id is None and not cancels:
             await self._remove_direct(interaction)
@@ -75,6 +79,21 @@ class JobButton(
         if job is None or job.user_id != interaction.user.id or not self._is_sent(job, interaction.channel_id):
             raise NotPossible(Problem.NOT_YOUR_VIDEO)
         await self._remove_message(interaction)
+
+    async def _remove_answer(self, interaction: Interaction) -> None:
+        """Removes a video where the bot isn't, which it can do only through the click itself."""
+        await interaction.response.defer()
+        jobs = services_of(interaction).jobs
+        who = requester(interaction)
+        if interaction.guild_id is not None and interaction.permissions.manage_messages:
+            await jobs.visible(self.job_id, who)
+        else:
+            await jobs.own_job(self.job_id, who)
+        if interaction.message is not None:
+            await jobs.video_removed(self.job_id, interaction.message.id, guild_id=who.guild_id)
+        with unless_deleted():
+            await interaction.delete_original_response()
+        await interaction.followup.send(member_texts.DELETED, ephemeral=True)
 
     def _is_sent(self, job: Job, channel_id: int | None) -> bool:
         """Whether this button may be under a direct message; perhaps it isn't written yet what was sent."""
@@ -133,6 +152,15 @@ def view(kind: ButtonKind, job_id: str, component_id: int | None = None) -> disc
     if component_id is not None:
         button.item.id = component_id
     return row_of(button)
+
+
+def cancel_row(job_ids: Sequence[str]) -> discord.ui.View:
+    """A button that cancels each of these jobs."""
+    buttons = [JobButton(ButtonKind.CANCEL, job_id) for job_id in job_ids]
+    for number, button in enumerate(buttons, 1):
+        if len(buttons) > 1:
+            button.item.label = f"Cancel {number}"
+    return row_of(*buttons)
 
 
 class EraseButton(PersistentButton, template=r"zoetrope:erase:(?P<user>[0-9]{1,20})"):

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import discord
 
-from bot.chat.authorization import manages, requester
+from bot.chat.authorization import is_elsewhere, manages, requester
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import result_texts
 from bot.chat.messages.markdown import discord_length
@@ -45,12 +45,15 @@ class ResultKind(StrEnum):
 _LABELS = {ResultKind.AGAIN: "Again", ResultKind.EDIT: "Edit", ResultKind.INFO: "Info"}
 
 
-def result_row(job_id: str, *, in_server: bool = True) -> discord.ui.View:
+def result_row(job_id: str, *, in_server: bool = True, in_answer: bool = False) -> discord.ui.View:
     """All buttons under a video. A row has five at most; discord.py begins the next by itself.
 
-    in_server: a video in a direct message can't be extended.
+    in_server: a video in a direct message can't be extended. in_answer: where the bot isn't a member, only what
+    needs no second question: nothing but the message itself shows who sees the video.
     """
     again, edit, info = (ResultButton(kind, job_id) for kind in ResultKind)
+    if in_answer:
+        return row_of(again, edit, info, JobButton(ButtonKind.VIDEO, job_id))
     extend = [ExtendButton(job_id)] if in_server else []
     return row_of(again, edit, VariationsButton(job_id), *extend, info, JobButton(ButtonKind.VIDEO, job_id))
 
@@ -108,7 +111,7 @@ async def _repeatable_in_time(interaction: Interaction, job_id: str) -> Job:
 async def _seen_job(interaction: Interaction, job_id: str) -> Job:
     """The job, if the member may see its video: in its channel, or as its own. Raises: NotPossible."""
     jobs = services_of(interaction).jobs
-    if interaction.guild_id is not None:
+    if interaction.guild_id is not None or is_elsewhere(interaction):
         return await jobs.visible(job_id, requester(interaction))
     job = await jobs.find(job_id)
     if job is None or job.user_id != interaction.user.id:

@@ -58,7 +58,9 @@ async def admit(
     operator_defaults = operator_defaults.within(requester.guild_id)
     access_policy = await _access_policy(connection, operator_defaults, requester, now, lock=lock)
     guild, operator_state = access_policy.guild, access_policy.operator_state
-    if (forbidden := policy.evaluate_policy(access_policy, requester, order, now)) is not None:
+    forbidden = await _forbidden_by_visited(connection, access_policy, requester, now)
+    forbidden = forbidden or policy.evaluate_policy(access_policy, requester, order, now)
+    if forbidden is not None:
         raise RuleRefused(forbidden, rule=forbidden.rule)
     limits = await limits_of(connection, operator_defaults, guild, requester)
     usage = await usage_of(connection, requester, limits, now)
@@ -134,6 +136,21 @@ async def _access_policy(
         entries=await policy_entries.entries(connection, requester.guild_id),
         ban=await bans.active_ban(connection, requester.guild_id, requester.user_id, now),
     )
+
+
+async def _forbidden_by_visited(
+    connection: Connection, outside: AccessPolicy, requester: Requester, now: datetime
+) -> policy.PolicyViolation | None:
+    """What a server that the bot was in still forbids: nobody gets around it by bringing the bot along."""
+    if requester.visited_guild_id is None:
+        return None
+    visited = replace(
+        outside,
+        guild=await guild_settings.get(connection, requester.visited_guild_id),
+        operator_defaults=replace(outside.operator_defaults, open_to_all=True),
+        ban=await bans.active_ban(connection, requester.visited_guild_id, requester.user_id, now),
+    )
+    return policy.blocks_all_orders(visited, now)
 
 
 async def limits_of(

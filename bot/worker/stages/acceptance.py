@@ -117,6 +117,8 @@ async def post_status(job: Job, context: StageContext) -> Outcome:
 
     Runs again after an outage of Discord's gateway. A permission that is missing then may be back in seconds.
     """
+    if not job.has_channel:
+        return Reschedule(None)  # the private answer stands for the card
     is_last_attempt = job.attempts + 1 >= MAX_STATUS_ATTEMPTS
     try:
         async with asyncio.timeout(context.status_timeout_s):
