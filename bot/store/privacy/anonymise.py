@@ -19,6 +19,7 @@ from bot.store.schema import (
     NOBODY,
     credit_grants,
     guilds,
+    interaction_tokens,
     jobs,
     ledger,
     limit_overrides,
@@ -90,8 +91,9 @@ async def anonymise_batch(database: Database, table: Table, *where: ColumnElemen
             await extensions.forget(connection, held)
             # Nor does anything say any more which were one member's.
             await connection.execute(delete(variations).where(variations.c.job_id.in_(held)))
-            # Left where Discord refused to remove the card of variations.
-            await connection.execute(delete(status_cards).where(status_cards.c.job_id.in_(held)))
+            # Left where Discord refused to remove the card of variations, or the answer.
+            for left in (status_cards, interaction_tokens):
+                await connection.execute(delete(left).where(left.c.job_id.in_(held)))
     return len(held)
 
 

@@ -4,13 +4,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
-from bot.domain.jobs import Job
+from bot.domain.jobs import Job, JobState
 from bot.domain.member_data import export_document
 from bot.store.engine import Database
 from bot.store.jobs.interaction_tokens import InteractionTokenStore, OpenAnswer
 from bot.store.jobs.job_store import JobStore
+from bot.store.privacy import anonymise
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
 from bot.store.schema import jobs
@@ -66,4 +67,15 @@ async def test_a_token_is_in_no_export_and_no_text_and_goes_with_its_job(
     assert "a token" not in repr(await tokens.of(job.id))
     async with database.write() as connection:
         await connection.execute(delete(jobs).where(jobs.c.id == job.id))
+    assert await tokens.of(job.id) is None
+
+
+async def test_an_anonymised_job_has_no_token(store: JobStore, database: Database) -> None:
+    tokens, job = InteractionTokenStore(database), await add(store)
+    await tokens.add([answer_to(job)], NOW)
+    async with database.write() as connection:
+        await connection.execute(update(jobs).values(state=JobState.DELIVERED, due_at=None))
+
+    assert await anonymise.anonymise_batch(database, jobs) == 1
+
     assert await tokens.of(job.id) is None
