@@ -66,7 +66,9 @@ class DiscordFiles:
         self._session: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(resolver=self._network.resolver, ssl=self._network.ssl)
+        # A link comes once in a while, so no connection is worth keeping.
+        network = self._network
+        connector = aiohttp.TCPConnector(resolver=network.resolver, ssl=network.ssl, force_close=True)
         session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         self._session = await self._stack.enter_async_context(session)
         return self
