@@ -182,8 +182,9 @@ def is_elsewhere(interaction: Interaction) -> bool:
     """
     if interaction.guild_id is None:
         return interaction.context.private_channel
-    is_member = interaction.client.get_guild(interaction.guild_id) is not None
-    return not is_member and not interaction.is_guild_integration() and interaction.client.is_ready()
+    if interaction.client.get_guild(interaction.guild_id) is not None or not interaction.client.is_ready():
+        return False
+    return interaction.is_user_integration() and not interaction.is_guild_integration()
 
 
 def refuse_where_unknown(interaction: Interaction) -> None:
