@@ -109,9 +109,10 @@ async def buyer(interaction: Interaction, job_id: str) -> Requester:
 async def refuse_where_disabled(interaction: Interaction, who: Requester) -> None:
     """Refuses whom the server doesn't let order here. Raises: NotPossible.
 
-    Discord guards the command that orders, but neither buttons nor other ways to order.
+    Discord guards the command that orders, but neither buttons nor other ways to order. Where the bot isn't a
+    member, nobody but Discord decides.
     """
-    if interaction.guild_id is None:
+    if interaction.guild_id is None or is_elsewhere(interaction):
         return
     channel = interaction.channel
     parent_id = channel.parent_id if isinstance(channel, discord.Thread) else who.channel_id

@@ -61,12 +61,17 @@ class InteractionAnswers:
         answers = [OpenAnswer(job_id, interaction.token, answer_id, now + _LIFETIME) for job_id in announcements]
         try:
             added = await self._store.add(answers, now)
-            for job_id, text in announcements.items():
-                if text is not None and job_id in added:  # else the same order was sent twice
-                    sent = await interaction.followup.send(text, wait=True, allowed_mentions=NO_PINGS)
-                    await self._store.record_message(job_id, sent.id)
-        except (StoreError, *DISCORD_FAILED) as error:
+        except StoreError as error:
             log.info("jobs %s: their order can't be announced: %s", ", ".join(announcements), error)
+            return
+        for job_id, text in announcements.items():
+            if text is None or job_id not in added:  # or the same order was sent twice
+                continue
+            try:
+                sent = await interaction.followup.send(text, wait=True, allowed_mentions=NO_PINGS)
+                await self._store.record_message(job_id, sent.id)
+            except (StoreError, *DISCORD_FAILED) as error:
+                log.info("job %s: its order can't be announced: %s", job_id, error)
 
     async def show_video(
         self, job_id: str, text: str, file: Callable[[], discord.File], view: discord.ui.View
@@ -79,8 +84,8 @@ class InteractionAnswers:
         if answer is None or answer.expires_at - self._clock() <= _NOT_BEGUN_IN_LAST:
             raise Undeliverable("its order can't be answered any more")
         hook = self._hook(answer)
+        ids = await self._places(answer)
         with translated(), _while_alive():
-            ids = [id_ for id_ in (answer.message_id, answer.answer_id) if id_ is not None]
             for message_id in ids:
                 try:
                     await hook.edit_message(
@@ -118,12 +123,17 @@ class InteractionAnswers:
             return False
         return True
 
-    async def remove_video(self, job_id: str) -> None:
-        """Deletes the message that the video was put into, while that is possible. Raises: DeliveryError."""
+    async def remove_video(self, job_id: str, button_id: str) -> None:
+        """Deletes the message that the video was put into, while that is possible. Raises: DeliveryError.
+
+        button_id: of the video's button, by which it is known.
+        """
         answer = await self._alive(job_id)
-        if answer is not None:
-            with translated(), contextlib.suppress(Undeliverable), _while_alive():
-                await self._hook(answer).delete_message(answer.message_id or answer.answer_id)
+        if answer is None:
+            return
+        for message_id in await self._places(answer):
+            if await self._has_button(answer, message_id, button_id):
+                await self._delete(answer, message_id)
 
     async def close(self, job_id: str, button_id: str) -> None:
         """Deletes the announcement of a job that ended, unless its video is there, and forgets the token.
@@ -133,15 +143,27 @@ class InteractionAnswers:
         answer = await self._alive(job_id)
         if answer is not None and answer.message_id is not None:
             if not await self._has_button(answer, answer.message_id, button_id):
-                await self.remove_video(job_id)
-            with contextlib.suppress(*DISCORD_FAILED):  # its buttons are for jobs in progress
-                await self._hook(answer).edit_message(answer.answer_id, view=None)
+                await self._delete(answer, answer.message_id)
+            if not await self._has_button(answer, answer.answer_id, button_id):
+                with contextlib.suppress(*DISCORD_FAILED):  # its buttons are for jobs in progress
+                    await self._hook(answer).edit_message(answer.answer_id, view=None)
         await self._store.forget(job_id)
 
     async def _alive(self, job_id: str) -> OpenAnswer | None:
         await self._replies.until_written(job_id)
         answer = await self._store.of(job_id)
         return None if answer is None or answer.expires_at <= self._clock() else answer
+
+    async def _places(self, answer: OpenAnswer) -> list[int]:
+        """The messages that the video may be put into, the best first; never one that other jobs share."""
+        places = [] if answer.message_id is None else [answer.message_id]
+        if await self._store.count_sharing(answer.answer_id) == 1:
+            places.append(answer.answer_id)
+        return places
+
+    async def _delete(self, answer: OpenAnswer, message_id: int) -> None:
+        with translated(), contextlib.suppress(Undeliverable), _while_alive():
+            await self._hook(answer).delete_message(message_id)
 
     async def _has_button(self, answer: OpenAnswer, message_id: int, button_id: str) -> bool:
         with translated(), contextlib.suppress(Undeliverable), _while_alive():

@@ -1,7 +1,8 @@
 """The private answers to recent orders, which can still be changed if the channel doesn't take how one ended.
 
 Kept in memory: Discord lets an answer be changed for fifteen minutes only (source: its documentation of
-interaction tokens). After a restart, and where another process runs the worker, a member gets a direct message.
+interaction tokens). After a restart, and where another process runs the worker, a member gets a direct message, or
+what `bot.chat.interaction_answers` can still say.
 """
 
 import asyncio

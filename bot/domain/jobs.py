@@ -58,6 +58,7 @@ class FailureCause(StrEnum):
     NO_VIDEO = "no_video"
     VIDEO_UNUSABLE = "video_unusable"
     CHANNEL_CLOSED = "channel_closed"  # gone, or it takes no such message
+    NOT_ANSWERABLE = "not_answerable"  # ordered where the bot isn't a member, and not ready in time for an answer
     PERMISSION_MISSING = "permission_missing"
     THREAD_LOCKED = "thread_locked"
     VIDEO_TOO_LARGE = "video_too_large"  # for its channel, however it is encoded

@@ -139,8 +139,7 @@ class StatusCards:
             return await self._messenger.show(job, StatusCard(job.state), None, check_existing=check_existing)
         now = self._clock()
         known, thumbnail = await self._store.in_progress(), await self._store.thumbnail(job.id)
-        wait = self._waits(known, now).get(job.id, NOTHING_KNOWN)
-        card = replace(_card(known, job.id, job.state, wait, now), has_thumbnail=thumbnail is not None)
+        card = replace(self._cards_of([job], known, now)[job.id], has_thumbnail=thumbnail is not None)
         message_id = await self._messenger.show(job, card, thumbnail, check_existing=check_existing)
         try:
             await self._store.show({job.id: card}, now)
@@ -179,7 +178,7 @@ class StatusCards:
             return message_id
 
     def _cards_of(self, together: list[Job], known: JobsInProgress, now: datetime) -> dict[str, StatusCard]:
-        """What the card of variations says about each."""
+        """What the card of a job, or of variations, says about each."""
         found = self._waits(known, now)
         cards = {}
         for job in together:
@@ -241,6 +240,9 @@ class StatusCards:
             jobs = {job.id: job for job in await self._store.jobs(ids)}
         except StoreError as error:
             log.debug("the status cards can't be compared: %s", error)
+            return
+        except Exception:  # ours, or the database's: no promise depends on the cards
+            log.exception("the status cards can't be compared")
             return
         await asyncio.gather(*(self._edit([jobs[one] for one in edit.cards], edit, now) for edit in edits))
 

@@ -210,3 +210,36 @@ async def test_the_list_and_the_settings_can_be_clicked_in_direct_messages(direc
 
     assert "None of your videos here is ready." in shown_text(listed.response.message.components)
     assert (await direct.bot.services.settings.of(user.id)).watermark
+
+
+async def test_a_member_deletes_their_data_in_direct_messages(direct: CogHarness) -> None:
+    await order(direct)
+    user = direct.offline.viewer.user
+    await message_where(direct, lambda message: "here's your video" in message.content)
+    question = await user.slash("videos privacy delete")
+    assert question.response is not None
+
+    result = await user.click(question.response.message, label="Delete my data")
+
+    assert result.response is not None
+    assert result.response.content.startswith("Done")
+
+
+async def test_variations_are_cancelled_together_in_direct_messages(direct: CogHarness) -> None:
+    direct.app.worker.hold_submissions()
+    await order(direct, variations=2)
+    card = await message_where(direct, lambda message: bool(message.components))
+
+    await direct.offline.viewer.user.click(card, label="Cancel all")
+
+    assert {job.state for job in await jobs_outside(direct)} == {JobState.CANCELLED}
+
+
+async def test_a_video_in_direct_messages_is_extended_by_its_button(direct: CogHarness) -> None:
+    await order(direct)
+    video = await message_where(direct, lambda message: "here's your video" in message.content)
+
+    result = await direct.offline.viewer.user.click(video, label="Extend")
+
+    assert result.modal is not None
+    assert result.modal["title"] == "Extend this video"

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from bot.domain.jobs import REMOVED, JobState
+from bot.domain.guilds import OUTSIDE_SERVERS
+from bot.domain.jobs import NO_CHANNEL, REMOVED, JobState
 from bot.store.schema import jobs
 from tests.cogs.conftest import CogHarness
 from tests.discord_server import DiscordServer, Message, refused, server_error
@@ -24,6 +25,20 @@ async def test_a_removed_video_leaves_nothing_in_the_channel_and_the_list_says_s
     listed = await harness.offline.command("videos list")
     assert "🗑️ removed" in listed
     assert "discord.com" not in listed
+
+
+async def test_a_video_from_before_the_server_had_the_bot_is_deleted_by_its_member(harness: CogHarness) -> None:
+    await harness.animate()
+    video = await harness.wait_for_video()
+    outside = {"guild_id": OUTSIDE_SERVERS, "channel_id": NO_CHANNEL}
+    async with harness.app.database.write() as connection:
+        await connection.execute(update(jobs).values(outside))
+
+    await harness.click(video, "Delete")
+
+    assert harness.public() == []
+    [job] = await harness.app.service.recent(OUTSIDE_SERVERS, harness.offline.viewer.id)
+    assert job.is_removed
 
 
 async def sent_video(harness: ForgeryHarness) -> tuple[str, Message]:

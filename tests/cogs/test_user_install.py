@@ -15,7 +15,9 @@ from bot.domain.guilds import OUTSIDE_SERVERS, Access
 from bot.domain.jobs import NO_CHANNEL, Job, JobState
 from bot.store.guilds import guild_settings
 from bot.store.schema import interaction_tokens
-from tests.discord_server import Channel, DiscordServer, FaultPhase, Hang, Interaction, Message, Reset
+from tests.cogs.conftest import sample_picture
+from tests.discord_server import Channel, DiscordServer, FaultPhase, Hang, Interaction, Message, Reset, Upload
+from tests.discord_server.interactions import Kind
 from tests.faulty_gateway import Fault, FaultyGateway, Route
 from tests.forged.harness import KEY, WITHIN_S, ForgeryHarness, open_harness
 
@@ -186,11 +188,30 @@ async def test_where_the_announcement_was_deleted_the_private_answer_takes_the_v
         harness.discord.interactions.delete(asked, announcement)
 
         async with harness.worker_running():
-            job = await delivered(harness)
+            while (job := await delivered(harness)).due_at is not None:
+                await asyncio.sleep(0.01)
 
         assert asked.original is not None
         assert asked.original.attachments
         assert job.result_message_id == asked.original.id
+        assert f"zoetrope:video:{job.id}" in asked.original.custom_ids
+
+
+async def test_variations_whose_announcements_were_deleted_do_not_take_each_others_place(tmp_path: Path) -> None:
+    async with own_app(tmp_path) as (harness, channel):
+        asked = await order(harness, channel, variations=2)
+        await asked.until(lambda: len(asked.followups) == 2 or None, timeout_s=WITHIN_S)
+        for announcement in list(asked.followups):
+            harness.discord.interactions.delete(asked, announcement)
+        direct = harness.discord.state.direct(harness.discord.member)
+
+        async with harness.worker_running():
+            await harness.discord.state.until(
+                lambda: len(harness.discord.messages(direct.id)) == 2 or None, timeout_s=WITHIN_S
+            )
+
+        assert asked.original is not None
+        assert not asked.original.attachments
 
 
 async def test_a_form_that_is_sent_twice_announces_once(tmp_path: Path) -> None:
@@ -376,3 +397,22 @@ async def test_the_limit_is_that_of_direct_messages(tmp_path: Path) -> None:
         asked = await order(harness, channel, "a kestrel")
 
         assert "1 of 1 videos in direct messages" in content(asked)
+
+
+async def test_a_messages_picture_is_animated_where_the_bot_is_no_member(tmp_path: Path) -> None:
+    async with own_app(tmp_path) as (harness, channel), harness.worker_running():
+        server = harness.discord
+        await server.state.until(lambda: server.gateway.live, timeout_s=WITHIN_S)
+        picture = server.state.store_file("attachments/1", Upload("sea.png", sample_picture()))
+        message = Message(channel, server.member, content="look", attachments=[picture])
+        command = server.commands.find("Animate this image", channel.guild.id)
+        assert command is not None
+        found = {"messages": {str(message.id): message.json()}}
+        target = {"type": 3, "target_id": str(message.id), "resolved": found}
+        data = {"id": command["id"], "name": command["name"]} | target
+
+        asked = harness.send(Kind.COMMAND, server.member, channel, data)
+        form = await server.submit(asked, {"prompt": "a heron"})
+        await form.until(lambda: "Got it!" in content(form) or None, timeout_s=WITHIN_S)
+
+        assert (await delivered(harness)).guild_id == OUTSIDE_SERVERS

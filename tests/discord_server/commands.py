@@ -49,6 +49,8 @@ class Commands:
 
     def permissions(self, guild_id: int, target_id: int) -> Json:
         """A server's integration settings for a command, or for all commands if given the application's id."""
+        if guild_id not in self._state.guilds:
+            raise ApiError(404, 10004, "Unknown Guild")
         if (guild_id, target_id) not in self.overrides:
             raise ApiError(404, 10066, "Unknown application command permissions")
         held, app = self.overrides[guild_id, target_id], str(self._state.bot.id)

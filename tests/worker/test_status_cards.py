@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy.exc import ProgrammingError
 
 from bot.domain.errors import DeliveryDelayed
 from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, NewJob, Order, Reschedule, Resolution, new_job_id
@@ -13,7 +14,7 @@ from bot.domain.status_cards import SELDOM
 from bot.domain.task_durations import Remaining
 from bot.store.jobs import submission_gate
 from bot.store.jobs.job_store import JobStore
-from bot.store.jobs.status_cards import StatusCardStore
+from bot.store.jobs.status_cards import JobsInProgress, StatusCardStore
 from bot.worker.status_cards import EDITS_MAX, StatusCards
 from tests.fakes import FRAME, FakeClock, FakeMessenger
 from tests.store.factories import MINUTE, claim
@@ -213,3 +214,38 @@ async def test_a_long_closure_of_the_video_service_is_told_and_so_is_its_end(har
         harness.clock.move(minutes=5)
 
     assert told == [True, False]
+
+
+async def test_a_card_that_is_posted_again_keeps_how_far_its_bar_was(harness: CardHarness) -> None:
+    job = await harness.queued(1)
+    before = harness.messenger.cards[job.id]
+    harness.clock.move(seconds=60)
+    await harness.cards.run_once()
+    further = harness.messenger.cards[job.id].wait.share
+    harness.clock.move(seconds=-59)  # as if everything took longer from now on
+
+    await harness.cards.post(await harness.reload(job), check_existing=True)
+
+    assert before.wait.share is not None
+    assert further is not None
+    assert further > before.wait.share
+    assert harness.messenger.cards[job.id].wait.share == further
+
+
+class BrokenCardStore(StatusCardStore):
+    """Fails as the database does after another version has changed it."""
+
+    async def in_progress(self) -> JobsInProgress:
+        raise ProgrammingError("SELECT", {}, Exception("no such column"))
+
+
+async def test_a_fault_that_nobody_expects_ends_no_worker(
+    harness: CardHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    cards = StatusCards(
+        BrokenCardStore(harness.store._db), harness.messenger, a_minute, slots=1, clock=harness.clock, interval_s=0
+    )
+
+    await cards.run_once()
+
+    assert "the status cards can't be compared" in caplog.text

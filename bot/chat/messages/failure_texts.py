@@ -29,6 +29,9 @@ _TEXTS: Mapping[FailureCause, str] = {
     FailureCause.NO_VIDEO: "The video service finished it without a video.",
     FailureCause.VIDEO_UNUSABLE: "It was finished, but there's no video I could post.",
     FailureCause.CHANNEL_CLOSED: "I can't post in its channel{discord}",
+    FailureCause.NOT_ANSWERABLE: (
+        "It wasn't ready while I could still answer where you asked, and you take no direct messages from me."
+    ),
     FailureCause.PERMISSION_MISSING: "I'm not allowed to post in its channel{discord}",
     FailureCause.THREAD_LOCKED: "Its thread is locked.",
     FailureCause.VIDEO_TOO_LARGE: "It's too large for its channel.",
@@ -86,6 +89,7 @@ _NEXT: Mapping[FailureCause, str] = {
     FailureCause.NO_VIDEO: _AGAIN,
     FailureCause.VIDEO_UNUSABLE: _AGAIN,
     FailureCause.CHANNEL_CLOSED: _OTHER_CHANNEL,
+    FailureCause.NOT_ANSWERABLE: "Allow direct messages from me, then ask again.",
     FailureCause.PERMISSION_MISSING: _OTHER_CHANNEL,
     FailureCause.THREAD_LOCKED: "Ask a moderator to unlock it, or use another channel.",
     FailureCause.VIDEO_TOO_LARGE: "Ask for it in 480P, which makes smaller files.",

@@ -5,7 +5,7 @@ CHOOSE = "Choose a picture"
 PROMPT_LABEL = "What should happen in the video?"
 PROMPT_EXAMPLE = "Waves roll in, and the camera slowly moves closer"
 RESOLUTION_LABEL = "Resolution"
-RESOLUTION_DEFAULT = "The best this server allows"
+RESOLUTION_DEFAULT = "As in /videos settings, else the best there is"
 NO_PICTURE = (
     "I can't find a picture in this message: I look for attached pictures, previews of links and stickers. "
     "`/animate` takes a picture from your device, or a link to one on Discord."

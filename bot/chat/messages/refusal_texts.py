@@ -72,6 +72,8 @@ def _(outside: OutsideServers) -> str:
             resets = "Waiting won't help." if at is None else f"It resets {relative(at)}."
             period = _PERIODS[reason.period]
             return f"The {period} budget for videos in direct messages is used up. {resets} {operator}"
+        case quotas.FewerFit():
+            return f"There's room for {reason.fits} more here, and you asked for {reason.asked}. {operator}"
         case policy.PolicyViolation(rule=policy.RuleName.ACCESS):
             return f"I can't take orders in direct messages right now. {operator}"
         case _:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from bot.chat.messages.markdown import escaped, mention, relative, several
 from bot.domain.approvals import APPROVAL_TIMEOUT
+from bot.domain.guilds import OUTSIDE_SERVERS
 from bot.domain.jobs import Job, JobState
 from bot.domain.status_cards import BAR_STEPS, StatusCard
 
@@ -57,7 +58,8 @@ def bar_of(filled: int) -> str:
 def _from_where(card: StatusCard) -> str:
     if card.parent is None:
         return ""
-    where = f"{card.parent.guild_id}/{card.parent.channel_id}/{card.parent.message_id}"
+    server = "@me" if card.parent.guild_id == OUTSIDE_SERVERS else card.parent.guild_id
+    where = f"{server}/{card.parent.channel_id}/{card.parent.message_id}"
     return f", going on from https://discord.com/channels/{where}"
 
 

@@ -1,8 +1,9 @@
 """Posts, edits and finds the bot's public messages about jobs, and notifications, through Discord's REST API.
 
-This needs no interaction token, so it works long after one has expired, and no gateway connection. Every message
-has a nonce, so sending it again within a few minutes returns the first one (source: Discord's Create Message,
-`enforce_nonce`). A message about a job also has a button with the job's id, by which it is found later.
+This needs no gateway connection and no interaction token, so it works long after one has expired; only orders
+from where the bot isn't a member go through `bot.chat.interaction_answers`. Every message has a nonce, so sending
+it again within a few minutes returns the first one (source: Discord's Create Message, `enforce_nonce`). A message
+about a job also has a button with the job's id, by which it is found later.
 """
 
 import asyncio
@@ -135,7 +136,7 @@ class Delivery:
         """See `bot.worker.stages.Messenger`."""
         if not (job.has_channel or job.result_channel_id):
             if self._answers is not None:
-                await self._answers.remove_video(job.id)
+                await self._answers.remove_video(job.id, _button_id(job))
             return
         if job.result_message_id:
             channel = self._client.get_partial_messageable(job.result_channel_id or job.channel_id)

@@ -12,18 +12,17 @@ from bot.chat.context import Interaction, services_of
 from bot.chat.messages import extension_texts
 from bot.chat.messages.markdown import discord_length
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id
-from bot.chat.views.persistent_form import PersistentForm, show_form
+from bot.chat.views.persistent_form import FORM_TIMEOUT_S, PersistentForm, show_form
 from bot.domain.errors import StoreError
 from bot.domain.orders import PROMPT_MAX
-
-_READ_S = 1.5
-"""How long looking up the old prompt may take: Discord waits three seconds for a form, which can't be deferred."""
 
 _PROMPT = "prompt"
 
 
 class ExtendButton(PersistentButton, template=r"zoetrope:extend:(?P<job>[A-Za-z0-9_-]{1,20})"):
     """Extends the video that it is under."""
+
+    works_in_direct_messages = True
 
     def __init__(self, job: str) -> None:
         self.job_id = job
@@ -33,7 +32,7 @@ class ExtendButton(PersistentButton, template=r"zoetrope:extend:(?P<job>[A-Za-z0
         """Asks for the prompt. What can't be extended is refused here, or else once the form comes back."""
         who, prompt = requester(interaction), ""
         with contextlib.suppress(StoreError, TimeoutError):
-            async with asyncio.timeout(_READ_S):
+            async with asyncio.timeout(FORM_TIMEOUT_S):
                 extensions = services_of(interaction).extensions
                 parent, _ = await extensions.extendable(self.job_id, who, message_id=_message_id(interaction))
                 prompt = parent.order.prompt

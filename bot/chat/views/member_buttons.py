@@ -5,6 +5,7 @@ belongs to, which is how a message posted by a process that crashed is found aga
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 
 import discord
@@ -110,16 +111,20 @@ class JobButton(
                 return False
 
     async def _remove(self, interaction: Interaction) -> None:
+        jobs, who, message = services_of(interaction).jobs, requester(interaction), interaction.message
+        job = await jobs.find(self.job_id)
+        if job is not None and message is not None and not job.has_channel and job.result_message_id == message.id:
+            who = replace(who, guild_id=OUTSIDE_SERVERS)  # put there before the bot was a member of this server
         if not interaction.permissions.manage_messages:
-            await services_of(interaction).jobs.own_job(self.job_id, requester(interaction))
-        await self._remove_message(interaction)
+            await jobs.own_job(self.job_id, who)
+        await self._remove_message(interaction, guild_id=who.guild_id)
 
-    async def _remove_message(self, interaction: Interaction) -> None:
+    async def _remove_message(self, interaction: Interaction, *, guild_id: int | None = None) -> None:
         if interaction.message is not None:
             # First: as long as the message is there, a click that was interrupted can be repeated.
             if self.kind is ButtonKind.VIDEO:
                 jobs, message_id = services_of(interaction).jobs, interaction.message.id
-                await jobs.video_removed(self.job_id, message_id, guild_id=interaction.guild_id)
+                await jobs.video_removed(self.job_id, message_id, guild_id=guild_id)
             with unless_deleted():  # clicked twice, or a moderator was quicker
                 await interaction.message.delete()
         text = member_texts.DELETED if self.kind is ButtonKind.VIDEO else member_texts.REMOVED
@@ -165,6 +170,8 @@ def cancel_row(job_ids: Sequence[str]) -> discord.ui.View:
 
 class EraseButton(PersistentButton, template=r"zoetrope:erase:(?P<user>[0-9]{1,20})"):
     """Confirms that a member's data is to be deleted; works only for that member."""
+
+    works_in_direct_messages = True
 
     def __init__(self, user: str | int) -> None:
         super().__init__("Delete my data", f"zoetrope:erase:{user}", discord.ButtonStyle.danger)

@@ -15,6 +15,9 @@ import discord
 from bot.chat.context import Interaction
 from bot.chat.views.persistent_button import answered
 
+FORM_TIMEOUT_S = 1.5
+"""How long looking up a video may take: a form can only be shown as the first answer, within three seconds."""
+
 
 class PersistentForm(ABC):
     """A subclass gives the `template` of its custom id, whose groups are its arguments, and `act`."""

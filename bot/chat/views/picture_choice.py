@@ -18,7 +18,7 @@ from bot.chat.messages.markdown import fitting, one_line
 from bot.chat.ordering import order
 from bot.chat.pictures import Picture
 from bot.chat.views.persistent_button import answered
-from bot.chat.views.persistent_form import PersistentForm
+from bot.chat.views.persistent_form import PersistentForm, show_form
 from bot.domain.jobs import SPOILER, Resolution
 from bot.domain.orders import PROMPT_MAX
 
@@ -58,7 +58,7 @@ class PictureSelect(ui.DynamicItem[ui.Select[Any]], template=r"zoetrope:pick:(?P
         value = chosen[0] if isinstance(chosen, list) and chosen else ""
         place = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else -1
         picture = services_of(interaction).pictures.find(self.key, place, interaction.user.id)
-        await interaction.response.send_modal(picture_form(self.key, place, picture))
+        await show_form(interaction, picture_form(self.key, place, picture))
 
 
 def picture_choice(key: str, pictures: Sequence[Picture]) -> ui.LayoutView:
@@ -97,7 +97,6 @@ def picture_form(key: str, place: int, picture: Picture) -> ui.Modal:
     )
     form.add_item(ui.Label(text=texts.PROMPT_LABEL, component=prompt))
     form.add_item(ui.Label(text=texts.RESOLUTION_LABEL, component=resolution))
-    form.stop()  # so that discord.py doesn't keep it for an answer that may never come
     return form
 
 

@@ -21,15 +21,12 @@ from bot.chat.repeated_orders import order_again
 from bot.chat.views.extend_button import ExtendButton
 from bot.chat.views.member_buttons import ButtonKind, JobButton, view
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
-from bot.chat.views.persistent_form import PersistentForm, show_form
+from bot.chat.views.persistent_form import FORM_TIMEOUT_S, PersistentForm, show_form
 from bot.chat.views.variations_button import VariationsButton
 from bot.domain.errors import NotPossible, OrderRefused, Problem, StoreError
 from bot.domain.jobs import Job, Resolution
 from bot.domain.orders import NEGATIVE_PROMPT_MAX, PROMPT_MAX, SEED_MAX
 from bot.domain.repeats import OrderChanges, is_worth_another_try
-
-FORM_TIMEOUT_S = 1.5
-"""How long looking up a video may take: a form can only be shown as the first answer, within three seconds."""
 
 _SEED_LENGTH = len(str(SEED_MAX))
 

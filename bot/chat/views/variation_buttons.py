@@ -26,6 +26,8 @@ class CancelAllButton(
 ):
     """Cancels a member's own variations that have not ended; asks first about those that are paid for."""
 
+    works_in_direct_messages = True
+
     def __init__(self, kind: str, job: str) -> None:
         self.paid_too, self.job_id = kind == _CANCEL_ALL_PAID, job
         style = discord.ButtonStyle.danger if self.paid_too else discord.ButtonStyle.secondary

@@ -120,6 +120,8 @@ def _why_unpostable(job: Job, error: DeliveryError, context: StageContext) -> Fa
     """Why the channel won't take the video; None as long as it may still."""
     waited, quote = context.observed_for(job.state_changed_at), str(error) or None
     match error:
+        case Undeliverable() if not job.has_channel:
+            return FailureDetail(FailureCause.NOT_ANSWERABLE)
         case Undeliverable():
             return FailureDetail(FailureCause.CHANNEL_CLOSED, quote)
         case TooLargeToPost():

@@ -32,6 +32,7 @@ FAILURES: dict[FailureReason, tuple[FailureCause, ...]] = {
     _R.RESULT_UNUSABLE: (_C.NO_VIDEO, _C.VIDEO_UNUSABLE),
     _R.UNDELIVERABLE: (
         _C.CHANNEL_CLOSED,
+        _C.NOT_ANSWERABLE,
         _C.PERMISSION_MISSING,
         _C.THREAD_LOCKED,
         _C.VIDEO_TOO_LARGE,

@@ -164,6 +164,7 @@ def test_the_examples_cover_every_limit_and_every_rule() -> None:
         *(VideoLimitReached(name, NOW, 5, most, DAY) for name in VIDEO_LIMITS[:3] for most in (0, 5)),
         CooldownActive(LimitName.COOLDOWN, NOW, DAY),
         VideoLimitReached(LimitName.GUILD_QUEUE, NOW, 5, 5),
+        *(reached for reached in LIMITS if isinstance(reached, FewerFit)),
         PolicyViolation(RuleName.ACCESS),
         PolicyViolation(RuleName.DIRECT_ORDERS),
     ],

@@ -7,6 +7,7 @@ import pytest
 
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, ThreadLocked, TooLargeToPost, Undeliverable
 from bot.domain.jobs import (
+    NO_CHANNEL,
     REMOVED,
     Fail,
     FailureCause,
@@ -364,3 +365,15 @@ async def test_a_job_abandoned_right_after_its_video_was_sent_to_its_member_is_d
     message = await stages.messenger.send_link(job, stages.clock())
 
     assert await abandon(job, stages.context) == sent(message.message_id)
+
+
+async def test_where_the_bot_is_no_member_a_video_that_comes_too_late_says_so_in_our_own_words(
+    stages: StageHarness,
+) -> None:
+    stages.messenger.fail_always("post_video", Undeliverable("its order can't be answered any more"))
+    stages.messenger.fail_always("send_video", DMS_CLOSED)
+    job = replace(stages.job(JobState.DELIVERING), channel_id=NO_CHANNEL)
+
+    outcome = await deliver(job, stages.context)
+
+    assert outcome == Fail(FailureReason.UNDELIVERABLE, FailureDetail(FailureCause.NOT_ANSWERABLE))
