@@ -43,6 +43,9 @@ class Orders:
         )
         return AcceptedOrder(job, PictureChanges())
 
+    async def find(self, job_id: str) -> None:
+        """It has no videos."""
+
     async def video_removed(self, job_id: str, message_id: int, *, guild_id: int | None) -> None:
         """It has no videos, so nothing follows."""
 

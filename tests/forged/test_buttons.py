@@ -172,8 +172,9 @@ def attempts(harness: ForgeryHarness, seed: Seed) -> Iterator[Attempt]:
         yield Attempt("a member of another server", mine, seed.noa, seed.elsewhere, chosen=chosen)
         there = seed.operator_channel if whose == OPERATORS else here
         may = authorised_user(seed, form)
-        # Their own video is made again from anywhere.
-        outside = seed.plain_member if whose == VISIBLE else may
+        # Their own video is made again from anywhere, and their own data deleted.
+        works_anywhere = whose == VISIBLE or form == "zoetrope:erase:{user}"
+        outside = seed.plain_member if works_anywhere else may
         yield Attempt("from direct messages", mine, outside, there, outside=True, chosen=chosen)
         yield Attempt("under another app's message", mine, may, there, author=other_app, chosen=chosen)
     for form in ABOUT_JOBS:
