@@ -95,6 +95,7 @@ def guarantee_violations(
         for message in discord.messages()
         if message.has_video
         for custom_id in message.custom_ids
+        if custom_id.startswith("zoetrope:video:")
     )
     for job_id, state, failure in found:
         due = int(state == JobState.DELIVERED)
