@@ -166,9 +166,10 @@ def _run(command: str, folder: Path, environment: dict[str, str], hook: Hook | N
             stack.enter_context(
                 replaced(VideoService, VideoService.__init__, _init_with_thread_decoder(VideoService.__init__))
             )
-            # A task is over before a card would be edited the first time.
-            stack.enter_context(replaced(StatusCards, StatusCards.__init__, _init_eager(StatusCards.__init__)))
-            stack.enter_context(replaced(StatusCard, StatusCard.replaces, _replaces_at_once))
+            if not isinstance(hook, Trigger) or hook.point is FaultPoint.EDIT_STATUS:
+                # A task is over before a card would be edited the first time.
+                stack.enter_context(replaced(StatusCards, StatusCards.__init__, _init_eager(StatusCards.__init__)))
+                stack.enter_context(replaced(StatusCard, StatusCard.replaces, _replaces_at_once))
         sys.exit(main([command]))
 
 
@@ -183,7 +184,7 @@ def _init_with_thread_decoder(init: Callable[..., None]) -> Callable[..., None]:
 def _init_eager(init: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(init)
     def init_with_interval(*args: Any, **kwargs: Any) -> None:
-        init(*args, **kwargs | {"interval_s": 0.05})
+        init(*args, **kwargs | {"interval_s": 0.25})
 
     return init_with_interval
 
