@@ -37,7 +37,7 @@ test-all: $(VENV)/.installed-dev ## what `make test` leaves out: long tests, all
 	$(PYTEST) -m full
 	$(BIN)/python -m tests.crash $(CRASH)
 	$(BIN)/python -m tests.fuzz.campaign --minutes 0.5 --seed 20
-	$(BIN)/python -m tests.soak --minutes 1.5 --seed 20
+	$(BIN)/python -m tests.soak --minutes 1 --seed 20
 
 fuzz: $(VENV)/.installed-dev ## broken pictures by the thousand; MINUTES=10 SEED=... by choice
 	$(BIN)/python -m tests.fuzz.campaign --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
