@@ -1,9 +1,7 @@
 """A video that goes on from another one's last frame becomes one clip with it."""
 
 import asyncio
-import io
 import struct
-from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -11,55 +9,38 @@ from typing import Any
 
 import av
 import pytest
-from av.video.frame import VideoFrame
-from av.video.reformatter import Colorspace
-from PIL import Image
 
 from bot.media import joining, video_join
-from bot.media.first_frame import prepare_first_frame
-from bot.media.join_worker import join, main, take_last_frame
-from bot.media.transcode import ExitCode, VideoTooLarge, VideoUnusable
+from bot.media.join_worker import join
+from bot.media.transcode import VideoTooLarge, VideoUnusable
 from bot.media.video_layout import plays_inline
-from tests.media.videos import BLUE, GREEN, HEIGHT, RED, WIDTH, YELLOW, Look, look, turned, write_video
+from tests.media.samples import pixel
+from tests.media.videos import (
+    BLUE,
+    GREEN,
+    HEIGHT,
+    NO_LIMIT,
+    RED,
+    UNTAGGED,
+    WIDTH,
+    YELLOW,
+    Look,
+    assert_near,
+    last_frame_of,
+    levels_of,
+    look,
+    turned,
+    write_levels,
+    write_red,
+    write_video,
+)
 from tests.stage_harness import noisy_video
 
-NO_LIMIT = 10_000_000
 WITHOUT_B_FRAMES = {"bf": "0"}
 QUIET = {"x265-params": "log-level=none"}
 FAST_VP9 = {"deadline": "realtime", "cpu-used": "8"}
-UNTAGGED = (0, 2, 2, 2)
 FIRST, SECOND = range(40, 100, 2), range(98, 158, 2)
 """Brightness of the frames; the second video begins with the frame that ends the first one."""
-
-
-def write_levels(path: Path, levels: Sequence[int], *, rate: int = 30, **options: str) -> Path:
-    """A video that gets brighter with each frame. In each B-frames stand before the last one, unless `bf` is 0."""
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as out:
-        stream = out.add_stream("libx264", rate=rate, options={"crf": "4", "b-adapt": "0", **options})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for level in levels:
-            frame: VideoFrame = VideoFrame.from_image(Image.new("RGB", (WIDTH, HEIGHT), (level,) * 3))  # type: ignore[no-untyped-call]  # PyAV
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-    return path
-
-
-def levels_of(path: Path) -> list[int]:
-    """The brightness of each frame, in the order in which they are shown."""
-    with av.open(str(path)) as container:
-        return [frame.to_image().getpixel((WIDTH // 2, HEIGHT // 2))[1] for frame in container.decode(video=0)]  # type: ignore[no-untyped-call]  # PyAV
-
-
-def last_frame_of(video: Path) -> Image.Image:
-    target = video.with_suffix(".png")
-    take_last_frame(video, target, NO_LIMIT)
-    return Image.open(io.BytesIO(target.read_bytes()))
-
-
-def pixel(picture: Image.Image, at: tuple[int, int]) -> tuple[int, ...]:
-    value = picture.getpixel(at)
-    assert isinstance(value, tuple)
-    return value
 
 
 def joined(first: Path, second: Path, limit_bytes: int = NO_LIMIT) -> Look:
@@ -75,69 +56,6 @@ def is_copied(first: Path, second: Path) -> bool:
     return video_join.copy(video_join.inspect_parts(first, second), first.with_name("copied.mp4"))
 
 
-def ends_at(seconds: float) -> Callable[[bytearray], None]:
-    """Sets where the edit list of the first track ends."""
-
-    def change(data: bytearray) -> None:
-        [movie_scale] = struct.unpack_from(">I", data, data.index(b"mvhd") + 16)
-        struct.pack_into(">I", data, data.index(b"elst") + 12, round(seconds * movie_scale))
-
-    return change
-
-
-def assert_near(got: Sequence[int], wanted: Sequence[int], tolerance: int = 2) -> None:
-    assert len(got) == len(wanted)
-    assert all(abs(one - other) <= tolerance for one, other in zip(got, wanted, strict=True)), (got, wanted)
-
-
-def test_the_last_frame_is_the_one_that_is_shown_last(tmp_path: Path) -> None:
-    video = write_levels(tmp_path / "video.mp4", FIRST, bf="3", g="250")
-    assert_near(pixel(last_frame_of(video), (0, 0)), (FIRST[-1],) * 3)
-
-
-def test_frames_after_the_end_of_an_edit_list_are_not_the_last(tmp_path: Path) -> None:
-    video = write_levels(tmp_path / "video.mp4", FIRST, bf="0")
-    data = bytearray(video.read_bytes())
-    ends_at(0.5)(data)
-    video.write_bytes(data)
-    assert_near(pixel(last_frame_of(video), (0, 0)), (FIRST[14],) * 3)
-
-
-@pytest.mark.parametrize("colours", [(1, 1, 1, 1), (2, 1, 1, 1), (1, 6, 6, 6), UNTAGGED])
-def test_the_last_frame_has_the_colours_that_players_show(
-    tmp_path: Path, colours: tuple[int, int, int, int]
-) -> None:
-    video = write_video(tmp_path / "video.mp4", colours=colours)
-    picture = last_frame_of(video)
-    assert picture.size == (WIDTH, HEIGHT)
-    for at, wanted in (((40, 30), RED), ((120, 30), GREEN), ((40, 90), BLUE), ((120, 90), YELLOW)):
-        assert_near(pixel(picture, at), wanted, 3)
-
-
-def write_red(path: Path, colours: tuple[int, int, int]) -> Path:
-    """A red video of 720 lines, encoded as BT.709. colours: the tags of primaries, transfer and matrix."""
-    picture = Image.new("RGB", (1280, 720), RED)
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("libx264", rate=10, options={"preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = *picture.size, "yuv420p"
-        context = stream.codec_context
-        context.color_primaries, context.color_trc, context.colorspace = colours
-        for _ in range(3):
-            frame: VideoFrame = VideoFrame.from_image(picture)  # type: ignore[no-untyped-call]  # PyAV
-            out.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)))
-        out.mux(stream.encode(None))
-    return path
-
-
-@pytest.mark.parametrize("tags", [(1, 1, 1), UNTAGGED[1:]])
-def test_the_last_frame_keeps_its_colours_as_a_first_frame(tmp_path: Path, tags: tuple[int, int, int]) -> None:
-    """A PNG that names the video's transfer function would be converted to sRGB, and the next part look darker."""
-    last_frame_of(write_red(tmp_path / "video.mp4", tags))
-    prepared = prepare_first_frame((tmp_path / "video.png").read_bytes())
-    assert not prepared.changes
-    assert_near(pixel(Image.open(io.BytesIO(prepared.frame.data)), (20, 20)), RED)
-
-
 def test_colours_that_no_tag_names_are_guessed_as_browsers_do(tmp_path: Path) -> None:
     """From 720 lines on, H.264 without tags counts as BT.709."""
     first = write_red(tmp_path / "first.mp4", UNTAGGED[1:])
@@ -146,13 +64,6 @@ def test_colours_that_no_tag_names_are_guessed_as_browsers_do(tmp_path: Path) ->
     for videos in ((first, second), (second, first)):
         joined(*videos)
         assert_near(pixel(last_frame_of(tmp_path / "joined.mp4"), (20, 20)), RED, 5)
-
-
-def test_the_last_frame_is_upright_and_in_square_pixels(tmp_path: Path) -> None:
-    video = write_video(tmp_path / "video.mp4", pixel_aspect=Fraction(2), changes=[turned(0, 1, -1, 0)])
-    picture = last_frame_of(video)
-    assert picture.size == (HEIGHT, WIDTH * 2)
-    assert_near(pixel(picture, (10, 10)), BLUE, 3)  # what was at the lower left
 
 
 @pytest.mark.parametrize("b_frames", ["0", "3"])
@@ -288,7 +199,7 @@ def test_the_second_video_is_scaled_and_turned_like_the_first(tmp_path: Path) ->
     second = write_video(tmp_path / "second.mp4", changes=[turned(-1, 0, 0, -1)])
     seen = joined(first, second)
     assert seen.size == (2 * WIDTH, HEIGHT)
-    end = Image.open(io.BytesIO(last_frame_bytes(tmp_path / "joined.mp4")))
+    end = last_frame_of(tmp_path / "joined.mp4")
     assert_near(pixel(end, (WIDTH // 2, HEIGHT // 4)), YELLOW, 5)  # upside down
 
 
@@ -351,21 +262,10 @@ async def test_a_subprocess_takes_the_last_frame_and_joins(tmp_path: Path) -> No
     assert len(levels_of(clip)) == 59
 
 
-async def test_a_subprocess_says_that_a_file_is_no_video(tmp_path: Path) -> None:
-    (tmp_path / "first.mp4").write_bytes(b"<html>")
-    with pytest.raises(VideoUnusable, match="can't be read"):
-        await joining.last_frame(tmp_path / "first.mp4", tmp_path / "last.png")
-
-
 async def test_a_subprocess_says_that_nothing_fits(tmp_path: Path) -> None:
     video = write_video(tmp_path / "first.mp4")
     with pytest.raises(VideoTooLarge):
         await joining.join(video, video, tmp_path / "joined.mp4", 100)
-
-
-def test_a_last_frame_may_be_too_large(tmp_path: Path) -> None:
-    video = write_video(tmp_path / "first.mp4")
-    assert main(str(tmp_path / "last.png"), "10", str(video)) is ExitCode.VIDEO_TOO_LARGE
 
 
 def packets_of(path: Path) -> list[bytes]:
@@ -377,11 +277,6 @@ def shown_times(path: Path) -> list[int]:
     """When the packets are shown, in the order in which they are decoded."""
     with av.open(str(path)) as container:
         return [packet.pts or 0 for packet in container.demux() if packet.size]
-
-
-def last_frame_bytes(video: Path) -> bytes:
-    take_last_frame(video, video.with_suffix(".png"), NO_LIMIT)
-    return video.with_suffix(".png").read_bytes()
 
 
 def with_sound_of(heard: Path, seen: Path, to: Path) -> Path:

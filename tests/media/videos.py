@@ -6,18 +6,24 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import av
 from av.audio.stream import AudioStream
 from av.codec.context import Flags
 from av.video.frame import VideoFrame
+from av.video.reformatter import Colorspace
 from av.video.stream import VideoStream
 from PIL import Image
+
+from bot.media.join_worker import take_last_frame
 
 FPS = 30
 WIDTH, HEIGHT = 160, 120
 RED, GREEN, BLUE, YELLOW = (208, 32, 32), (32, 160, 32), (32, 64, 208), (240, 208, 32)
+UNTAGGED = (0, 2, 2, 2)
+NO_LIMIT = 10_000_000
 
 _SAMPLE_RATE = 48_000
 _MATRIX_NAMES = {1: "bt709", 5: "bt601", 9: "bt2020"}
@@ -217,3 +223,58 @@ def _tone(index: int, count: int) -> av.AudioFrame:
     samples.planes[0].update(array("h", [one for value in wave for one in (value, value)]).tobytes())
     samples.sample_rate, samples.pts, samples.time_base = _SAMPLE_RATE, start, Fraction(1, _SAMPLE_RATE)
     return samples
+
+
+def write_levels(path: Path, levels: Sequence[int], *, rate: int = 30, **options: str) -> Path:
+    """A video that gets brighter with each frame. In each B-frames stand before the last one, unless `bf` is 0."""
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as out:
+        stream = out.add_stream("libx264", rate=rate, options={"crf": "4", "b-adapt": "0", **options})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for level in levels:
+            frame: VideoFrame = VideoFrame.from_image(Image.new("RGB", (WIDTH, HEIGHT), (level,) * 3))  # type: ignore[no-untyped-call]  # PyAV
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+def levels_of(path: Path) -> list[int]:
+    """The brightness of each frame, in the order in which they are shown."""
+    with av.open(str(path)) as container:
+        return [frame.to_image().getpixel((WIDTH // 2, HEIGHT // 2))[1] for frame in container.decode(video=0)]  # type: ignore[no-untyped-call]  # PyAV
+
+
+def last_frame_of(video: Path) -> Image.Image:
+    """What the product takes out of a video for another one to go on from."""
+    target = video.with_suffix(".png")
+    take_last_frame(video, target, NO_LIMIT)
+    return Image.open(BytesIO(target.read_bytes()))
+
+
+def ends_at(seconds: float) -> Callable[[bytearray], None]:
+    """Sets where the edit list of the first track ends."""
+
+    def change(data: bytearray) -> None:
+        [movie_scale] = struct.unpack_from(">I", data, data.index(b"mvhd") + 16)
+        struct.pack_into(">I", data, data.index(b"elst") + 12, round(seconds * movie_scale))
+
+    return change
+
+
+def assert_near(got: Sequence[int], wanted: Sequence[int], tolerance: int = 2) -> None:
+    assert len(got) == len(wanted)
+    assert all(abs(one - other) <= tolerance for one, other in zip(got, wanted, strict=True)), (got, wanted)
+
+
+def write_red(path: Path, colours: tuple[int, int, int]) -> Path:
+    """A red video of 720 lines, encoded as BT.709. colours: the tags of primaries, transfer and matrix."""
+    picture = Image.new("RGB", (1280, 720), RED)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=10, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = *picture.size, "yuv420p"
+        context = stream.codec_context
+        context.color_primaries, context.color_trc, context.colorspace = colours
+        for _ in range(3):
+            frame: VideoFrame = VideoFrame.from_image(picture)  # type: ignore[no-untyped-call]  # PyAV
+            out.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)))
+        out.mux(stream.encode(None))
+    return path
