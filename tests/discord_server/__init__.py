@@ -25,7 +25,8 @@ from tests.discord_server.faults import (
     server_error,
 )
 from tests.discord_server.interactions import Callback, Interaction
-from tests.discord_server.models import Channel, Guild, Message, Overwrite, Upload, User
+from tests.discord_server.messages import Message, Upload
+from tests.discord_server.models import Channel, Guild, Overwrite, User
 from tests.discord_server.server import DiscordServer
 
 __all__ = [

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from discord import AppCommandOptionType as Kind
 from discord import Permissions
 
-from tests.discord_server.models import ApiError, Guild, Json, Upload, User, invalid_form, snowflake
+from tests.discord_server.messages import Upload
+from tests.discord_server.models import ApiError, Guild, Json, User, invalid_form, snowflake
 from tests.discord_server.state import DiscordState
 
 NAME = re.compile(r"^[-_'\w]{1,32}$")

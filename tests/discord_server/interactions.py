@@ -10,17 +10,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeVar
 
-from tests.discord_server.models import (
-    EPHEMERAL,
-    LOADING,
-    ApiError,
-    Channel,
-    Json,
-    Message,
-    Upload,
-    User,
-    snowflake,
-)
+from tests.discord_server.messages import EPHEMERAL, LOADING, Message, Upload
+from tests.discord_server.models import ApiError, Channel, Json, User, snowflake
 from tests.discord_server.state import DiscordState
 
 T = TypeVar("T")

@@ -17,7 +17,8 @@ from tests.discord_server.commands import Commands
 from tests.discord_server.faults import Answer, Fault, FaultPhase, FaultScript, Hang, Reset, Truncated
 from tests.discord_server.gateway import Gateway
 from tests.discord_server.interactions import Interactions
-from tests.discord_server.models import FORUM, ApiError, Json, Message, Upload, User, snowflake
+from tests.discord_server.messages import Message, Upload
+from tests.discord_server.models import FORUM, ApiError, Json, User, snowflake
 from tests.discord_server.state import DiscordState
 
 API = "/api/v10"

@@ -11,7 +11,8 @@ from tests.discord_server.commands import CommandInput, Commands, InputRejected,
 from tests.discord_server.faults import Fault, FaultScript
 from tests.discord_server.gateway import Gateway
 from tests.discord_server.interactions import Interaction, Interactions, Kind
-from tests.discord_server.models import Channel, Guild, Json, Message, Upload, User, walk
+from tests.discord_server.messages import Message, Upload, walk
+from tests.discord_server.models import Channel, Guild, Json, User
 from tests.discord_server.rest import API, Call, Rest
 from tests.discord_server.state import DiscordState
 

@@ -10,23 +10,18 @@ from typing import TypeVar
 
 from discord import Permissions
 
+from tests.discord_server.messages import COMPONENTS_V2, EPHEMERAL, LOADING, Attachment, Message, Upload
 from tests.discord_server.models import (
-    COMPONENTS_V2,
-    EPHEMERAL,
-    LOADING,
     MEMBER_PERMISSIONS,
     PUBLIC_THREAD,
     TEXT,
     ApiError,
-    Attachment,
     Channel,
     Guild,
     Json,
     Member,
-    Message,
     Overwrite,
     Role,
-    Upload,
     User,
     invalid_form,
     snowflake,

@@ -10,6 +10,7 @@ from discord import Permissions
 from bot.domain.jobs import JobState
 from bot.store.jobs.job_store import JobStore
 from tests.discord_server import DiscordServer, Overwrite
+from tests.discord_server.messages import Message
 from tests.discord_server.models import (
     ANNOUNCEMENT,
     ANNOUNCEMENT_THREAD,
@@ -18,7 +19,6 @@ from tests.discord_server.models import (
     STAGE,
     VOICE,
     Channel,
-    Message,
 )
 from tests.faults.discord_harness import DiscordHarness, discord_harness
 from tests.faults.test_discord_matrix import check_delivered_once, refuse_direct_messages

@@ -28,7 +28,8 @@ from bot.store.schema import guilds, metadata, notifications, submission_gate
 from tests.cogs.conftest import sample_picture
 from tests.discord_server import Channel, DiscordServer, Guild, Interaction, Message, User
 from tests.discord_server.interactions import Kind
-from tests.discord_server.models import EPHEMERAL, Json
+from tests.discord_server.messages import EPHEMERAL
+from tests.discord_server.models import Json
 from tests.fakes import prepare_frame_in_thread
 from tests.faulty_gateway import Fault, FaultyGateway, Route
 

@@ -13,7 +13,7 @@ from bot.domain.jobs import FailureReason, Job, JobState, Order, new_job_id
 from bot.domain.status_cards import StatusCard
 from bot.domain.waiting import Wait
 from tests.discord_server import DiscordServer, Message, Overwrite
-from tests.discord_server.models import walk
+from tests.discord_server.messages import walk
 
 QUEUED = StatusCard(JobState.QUEUED, Wait(ahead=2))
 RUNNING = StatusCard(JobState.RUNNING)
