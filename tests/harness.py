@@ -19,16 +19,8 @@ from bot.worker.background_service import BackgroundService
 from bot.worker.config import LEASE_DURATIONS, WorkerConfig
 from bot.worker.loop import Worker
 from bot.worker.stages.context import StageConfig, StageContext
-from tests.fakes import (
-    FRAME,
-    FakeApprovalMessenger,
-    FakeClock,
-    FakeMessenger,
-    FakeProvider,
-    Faulty,
-    FaultyJobStore,
-    status_cards,
-)
+from tests.fake_messengers import FakeApprovalMessenger, FakeMessenger, status_cards
+from tests.fakes import FRAME, FakeClock, FakeProvider, Faulty, FaultyJobStore
 
 ROOMY = OperatorDefaults(limits=LimitOverrides(videos_per_window=1000, max_active=1000, cooldown_s=0))
 STORE_DOWN = StoreError("the disk is full")

@@ -17,23 +17,15 @@ from bot.domain.errors import (
     UpstreamIll,
     UpstreamUnreached,
 )
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, Order, Outcome, Reschedule
+from bot.domain.jobs import Fail, FailureReason, Job, JobState, Order, Outcome, Reschedule, Resolution
 from bot.domain.member_settings import UNCHANGED, MemberSettings
 from bot.domain.schedule import PollSchedule
 from bot.worker.stages.context import StageConfig, StageContext
-from tests.fakes import (
-    FRAME,
-    NOW,
-    FakeApprovalMessenger,
-    FakeApprovalStore,
-    FakeClock,
-    FakeJobStore,
-    FakeMessenger,
-    FakeProvider,
-    FakeStatusCards,
-)
+from tests.fake_messengers import FakeApprovalMessenger, FakeMessenger, FakeStatusCards
+from tests.fakes import FRAME, NOW, FakeApprovalStore, FakeClock, FakeJobStore, FakeProvider
 
 POLL_SCHEDULE = PollSchedule(min_s=5, max_s=30)
+FIRST_PAUSE_S = POLL_SCHEDULE.next_pause_s(Resolution.P720, 0)
 STAGE_CONFIG = StageConfig(timedelta(minutes=30), timedelta(hours=24), POLL_SCHEDULE)
 CLOSED = UpstreamClosed("no balance", status=403)
 KEYLESS = UpstreamClosed("no such key", status=401)

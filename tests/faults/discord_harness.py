@@ -33,7 +33,8 @@ from bot.worker.notifier import Notifier
 from bot.worker.stages.context import StageConfig, StageContext
 from tests.cogs.conftest import sample_picture
 from tests.discord_server import Channel, DiscordServer, Message, logged_in
-from tests.fakes import FakeClock, status_cards
+from tests.fake_messengers import status_cards
+from tests.fakes import FakeClock
 from tests.faulty_gateway import FaultyGateway
 from tests.harness import WORKER_CONFIG
 

@@ -30,7 +30,8 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.outbox.notifications import TO_OPERATOR
 from bot.worker.loop import Worker
 from bot.worker.stages.context import StageConfig, StageContext
-from tests.fakes import FRAME, FakeApprovalMessenger, FakeClock, FakeMessenger, status_cards
+from tests.fake_messengers import FakeApprovalMessenger, FakeMessenger, status_cards
+from tests.fakes import FRAME, FakeClock
 from tests.harness import WORKER_CONFIG, run_until_idle
 from tests.providers.servers import MP4, ScriptedServer, scripted_server
 from tests.store.factories import notified_texts

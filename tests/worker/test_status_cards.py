@@ -16,7 +16,8 @@ from bot.store.jobs import submission_gate
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.status_cards import JobsInProgress, StatusCardStore
 from bot.worker.status_cards import EDITS_MAX, StatusCards
-from tests.fakes import FRAME, FakeClock, FakeMessenger
+from tests.fake_messengers import FakeMessenger
+from tests.fakes import FRAME, FakeClock
 from tests.store.factories import MINUTE, claim
 
 TAKES_S = 60.0

@@ -9,7 +9,8 @@ from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, Undeliverable
 from bot.domain.jobs import Fail, Job, JobState, JobUpdate, MoveTo, Reschedule
 from bot.domain.member_settings import UNCHANGED, MemberSettings
 from bot.worker.stages.delivery import deliver
-from tests.fakes import DIRECT_CHANNEL, NOW
+from tests.fake_messengers import DIRECT_CHANNEL
+from tests.fakes import NOW
 from tests.stage_harness import GONE, StageHarness
 
 DIRECT = MemberSettings(direct=True, changed_at=NOW - timedelta(days=1))

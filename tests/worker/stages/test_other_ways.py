@@ -20,7 +20,8 @@ from bot.domain.jobs import (
     Reschedule,
 )
 from bot.worker.stages.delivery import abandon, deliver, finalise_status
-from tests.fakes import DIRECT_CHANNEL, VIDEO
+from tests.fake_messengers import DIRECT_CHANNEL
+from tests.fakes import VIDEO
 from tests.stage_harness import FORBIDDEN, GONE, StageHarness, noisy_video
 
 LOCKED = ThreadLocked("Thread is archived")
