@@ -12,7 +12,15 @@ import pytest
 from bot.chat.messages import operator_texts as texts
 from bot.chat.messages.markdown import CHOICE_MAX, CONTENT_MAX, discord_length
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
-from bot.domain.guilds import Access, Budget, Guild, GuildSettings, OperatorDefaults, OperatorState
+from bot.domain.guilds import (
+    OUTSIDE_SERVERS,
+    Access,
+    Budget,
+    Guild,
+    GuildSettings,
+    OperatorDefaults,
+    OperatorState,
+)
 from bot.domain.jobs import Job, JobState, Order, Resolution
 from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.quotas import Spent
@@ -98,6 +106,17 @@ def test_choices_of_servers_with_the_same_long_name_differ() -> None:
     assert len({texts.server_choice(guild_id, NAMES) for guild_id in IDS}) == len(IDS)
 
 
+def test_direct_messages_keep_their_name_after_they_were_turned_off() -> None:
+    use, job = replace(USES[0], guild=Guild(OUTSIDE_SERVERS)), replace(JOB, guild_id=OUTSIDE_SERVERS)
+    said = [
+        texts.servers([use], {}, REPORT)[0],
+        texts.servers_csv([use], {}).decode(),
+        texts.server_choice(OUTSIDE_SERVERS, {}),
+        texts.job_choice(job, {}),
+    ]
+    assert all(texts.OUTSIDE in text for text in said)
+
+
 def test_servers_that_do_not_fit_are_counted() -> None:
     text, is_whole = texts.servers(USES, NAMES, REPORT)
     assert not is_whole
@@ -112,7 +131,7 @@ def test_a_few_servers_are_all_shown() -> None:
 
 
 def test_the_csv_file_lists_every_server_and_contains_no_formula() -> None:
-    names = {1: "=cmd()", 2: "+1", 3: "@x", 4: "-2", 5: 'a "quoted", name', 6: "\tx"}
+    names = {8: "=cmd()", 2: "+1", 3: "@x", 4: "-2", 5: 'a "quoted", name', 6: "\tx"}
     uses = [GuildUsage(Guild(guild_id), usd_month=Decimal("1E+2")) for guild_id in (*names, 7)]
 
     rows = list(csv.DictReader(io.StringIO(texts.servers_csv(uses, names).decode("utf-8-sig"))))
