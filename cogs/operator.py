@@ -15,6 +15,7 @@ from bot.chat.authorization import OPERATOR_COMMAND, operator_of
 from bot.chat.autocomplete import matching
 from bot.chat.context import Interaction, ServiceBot
 from bot.chat.messages import operator_texts
+from bot.chat.messages.server_names import server_choice
 from bot.chat.views import operator_buttons
 from bot.domain.guilds import Access
 from bot.services.operator.operator_input import server_id
@@ -196,7 +197,7 @@ async def known_servers(interaction: Interaction, current: str) -> list[Choice[s
     names = operator_buttons.names(interaction.client)
     service, _ = await operator_of(interaction)
     ids = await service.server_ids(names)
-    choices = [(operator_texts.server_choice(guild_id, names), str(guild_id)) for guild_id in ids]
+    choices = [(server_choice(guild_id, names), str(guild_id)) for guild_id in ids]
     return matching(choices, current)
 
 

@@ -11,12 +11,10 @@ from decimal import Decimal
 
 from bot.chat.messages.audit_texts import answer, phrase
 from bot.chat.messages.markdown import (
-    CHOICE_MAX,
     CONTENT_MAX,
     choice_name,
     escaped,
     exact,
-    fitting,
     joined_within,
     mention,
     one_line,
@@ -24,10 +22,11 @@ from bot.chat.messages.markdown import (
     several,
 )
 from bot.chat.messages.reason_texts import text_of
+from bot.chat.messages.server_names import known_name, name_of
 from bot.domain.approvals import APPROVAL_TIMEOUT
 from bot.domain.audit_log import AuditEntry
 from bot.domain.durations import show_duration
-from bot.domain.guilds import OUTSIDE_SERVERS, Access, Budget, OperatorDefaults
+from bot.domain.guilds import Access, Budget, OperatorDefaults
 from bot.domain.jobs import Job, JobState, RecoveryProblem, Resolution
 from bot.domain.ledger import Entry, EntryKind, total
 from bot.domain.money import show_limit, show_share, show_usd
@@ -42,31 +41,12 @@ from bot.store.schema import NOBODY
 ANNOUNCEMENT_MAX = 1500
 """The longest announcement, in characters."""
 
-OUTSIDE = "direct messages"
-_NAME_MAX = 60
 _ACCESS = {Access.OPEN: "", Access.ALLOWED: " · ✅ allowed", Access.BLOCKED: " · ⛔ blocked"}
-
-
-def _known(guild_id: int, names: Mapping[int, str]) -> str | None:
-    """A server's name; also that of direct messages, for they have spent even after they were turned off."""
-    return OUTSIDE if guild_id == OUTSIDE_SERVERS else names.get(guild_id)
-
-
-def name_of(guild_id: int, names: Mapping[int, str]) -> str:
-    """A server in a list: its name, if the bot knows it, and its id."""
-    known = _known(guild_id, names)
-    return f"`{guild_id}`" if known is None else f"**{escaped(known, _NAME_MAX)}** `{guild_id}`"
-
-
-def server_choice(guild_id: int, names: Mapping[int, str]) -> str:
-    """A server as an autocomplete choice: the name is cut, the id is not."""
-    end = f" · {guild_id}"
-    return fitting(one_line(_known(guild_id, names) or "not joined"), CHOICE_MAX - len(end), str) + end
 
 
 def job_choice(job: Job, names: Mapping[int, str]) -> str:
     """A job as an autocomplete choice, without its prompt."""
-    when, where = f"{job.created_at:%Y-%m-%d %H:%M} UTC", _known(job.guild_id, names) or job.guild_id
+    when, where = f"{job.created_at:%Y-%m-%d %H:%M} UTC", known_name(job.guild_id, names) or job.guild_id
     return choice_name(f"{when} · {job.order.resolution} · {job.id} · {where}")
 
 
@@ -112,7 +92,7 @@ def servers_csv(uses: Sequence[GuildUsage], names: Mapping[int, str]) -> bytes:
     for use in uses:
         left = "" if use.guild.left_at is None else use.guild.left_at.isoformat()
         rows.writerow([
-            use.guild.id, safe_cell(one_line(_known(use.guild.id, names) or "")), use.guild.access,
+            use.guild.id, safe_cell(one_line(known_name(use.guild.id, names) or "")), use.guild.access,
             use.guild.settings.paused, left, use.videos_today, f"{use.usd_today:f}", use.videos_month,
             f"{use.usd_month:f}", use.asked, use.failed, use.active,
         ])  # fmt: skip

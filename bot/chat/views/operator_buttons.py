@@ -6,6 +6,7 @@ from bot.chat.authorization import operator_of
 from bot.chat.context import Interaction, ServiceBot
 from bot.chat.messages import operator_texts as texts
 from bot.chat.messages.reason_texts import Said
+from bot.chat.messages.server_names import OUTSIDE
 from bot.chat.views.persistent_button import PersistentButton, row_of
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import OUTSIDE_SERVERS
@@ -38,7 +39,7 @@ def announcement(text: str) -> tuple[discord.Embed, discord.ui.View]:
 
 def names(client: ServiceBot) -> dict[int, str]:
     """The names of the bot's servers by id, and what stands for them where direct messages are taken as one."""
-    outside = {OUTSIDE_SERVERS: texts.OUTSIDE} if client.services.direct_orders else {}
+    outside = {OUTSIDE_SERVERS: OUTSIDE} if client.services.direct_orders else {}
     return outside | {guild.id: guild.name for guild in client.guilds}
 
 

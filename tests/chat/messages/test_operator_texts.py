@@ -11,6 +11,7 @@ import pytest
 
 from bot.chat.messages import operator_texts as texts
 from bot.chat.messages.markdown import CHOICE_MAX, CONTENT_MAX, discord_length
+from bot.chat.messages.server_names import OUTSIDE, server_choice
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.guilds import (
     OUTSIDE_SERVERS,
@@ -95,7 +96,7 @@ def test_the_longest_text_fits_a_message_and_pings_nobody(name: str) -> None:
 
 
 def test_the_longest_choices_fit_and_contain_their_ids() -> None:
-    server, job = texts.server_choice(IDS[0], NAMES), texts.job_choice(JOB, NAMES)
+    server, job = server_choice(IDS[0], NAMES), texts.job_choice(JOB, NAMES)
     assert discord_length(server) <= CHOICE_MAX
     assert discord_length(job) <= CHOICE_MAX
     assert str(IDS[0]) in server
@@ -103,7 +104,7 @@ def test_the_longest_choices_fit_and_contain_their_ids() -> None:
 
 
 def test_choices_of_servers_with_the_same_long_name_differ() -> None:
-    assert len({texts.server_choice(guild_id, NAMES) for guild_id in IDS}) == len(IDS)
+    assert len({server_choice(guild_id, NAMES) for guild_id in IDS}) == len(IDS)
 
 
 def test_direct_messages_keep_their_name_after_they_were_turned_off() -> None:
@@ -111,10 +112,10 @@ def test_direct_messages_keep_their_name_after_they_were_turned_off() -> None:
     said = [
         texts.servers([use], {}, REPORT)[0],
         texts.servers_csv([use], {}).decode(),
-        texts.server_choice(OUTSIDE_SERVERS, {}),
+        server_choice(OUTSIDE_SERVERS, {}),
         texts.job_choice(job, {}),
     ]
-    assert all(texts.OUTSIDE in text for text in said)
+    assert all(OUTSIDE in text for text in said)
 
 
 def test_servers_that_do_not_fit_are_counted() -> None:
