@@ -30,6 +30,7 @@ class FailureReason(StrEnum):
     """Why a job failed; `FailureDetail` says more."""
 
     REFUSED = "refused"  # the upstream refused the order
+    REJECTED = "rejected"  # the upstream's moderation rejected the picture, the prompt or the video
     OUTCOME_UNKNOWN = "outcome_unknown"  # a create whose response was lost: a paid task may exist
     UPSTREAM_FAILED = "upstream_failed"  # the task ended as failed
     TIMED_OUT = "timed_out"  # the task took too long
@@ -53,6 +54,7 @@ class FailureCause(StrEnum):
     RESTORED = "restored"  # the database was brought back from a backup
     TASK_UNKNOWN = "task_unknown"  # the service knows the task no more
     TASK_FAILED = "task_failed"
+    TASK_CANCELLED = "task_cancelled"  # at the service, by nobody here
     SERVICE_UNREACHABLE = "service_unreachable"  # for longer than it keeps a task
     NOT_FINISHED = "not_finished"
     NO_VIDEO = "no_video"
@@ -146,11 +148,24 @@ def new_job_id() -> str:
     return secrets.token_urlsafe(12)
 
 
+class ProviderName(StrEnum):
+    """Who makes videos, as the database and the settings call it."""
+
+    VTRIX = "vtrix"
+    DASHSCOPE = "dashscope"
+
+
 class Resolution(StrEnum):
-    """The model's resolution tiers (wan22_i2v_flash: about 0.4 and 0.9 megapixels)."""
+    """The models' resolution tiers: about 0.4, 0.9 and 2.1 megapixels."""
 
     P480 = "480P"
     P720 = "720P"
+    P1080 = "1080P"
+
+
+DEFAULT_MODEL = "wan22_i2v_flash"
+DEFAULT_DURATION_S = 5
+"""The model of every order before there was a choice, and the only duration that it makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +178,8 @@ class Order:
     seed: int | None = None
     prompt_extend: bool = True
     watermark: bool = False
+    model: str = DEFAULT_MODEL
+    duration_s: int = DEFAULT_DURATION_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +245,9 @@ class Job:
     may bill it; None if it is not. `picture_name`, `picture_alt_text`: see `PictureLabels`. `result_message_id`:
     the message with the video; `REMOVED` once somebody removed it. `result_channel_id`: the channel of direct
     messages that it is in; None if it is in the job's channel. `seen_running_at`: when a poll last said that its
-    task runs.
+    task runs. `provider`: who makes it; None while it may still be any. `upstream_urls`: where its task is asked
+    about, if not at the provider's usual address; by what for. `can_be_stopped`: whether the provider can stop its
+    task. `stop_result`: what it answered when it was asked to.
     """
 
     id: str
@@ -262,6 +281,10 @@ class Job:
     picture_alt_text: str | None = None
     result_channel_id: int | None = None
     seen_running_at: datetime | None = None
+    provider: ProviderName | None = None
+    upstream_urls: Mapping[str, str] | None = field(default=None, hash=False)
+    can_be_stopped: bool = False
+    stop_result: "StopResult | None" = None
 
     @property
     def has_channel(self) -> bool:
@@ -298,6 +321,9 @@ class JobUpdate:
     result_channel_id: int | None = None
     approval_message_id: int | None = None
     seen_running_at: datetime | None = None
+    upstream_urls: Mapping[str, str] | None = field(default=None, hash=False)
+    can_be_stopped: bool | None = None
+    stop_result: "StopResult | None" = None
     task_duration: TaskDuration | None = None
 
 
@@ -384,6 +410,16 @@ class RecoveryProblem(StrEnum):
     TASK_TAKEN = "task_taken"  # another job has that task
     NOT_UNKNOWN = "not_unknown"  # its outcome is known
     ERASED = "erased"  # its member's data was deleted
+
+
+class StopResult(StrEnum):
+    """What a provider answered when it was asked to stop a task."""
+
+    STOPPED = "stopped"  # before it began: nothing is billed
+    ASKED = "asked"  # it will try; nothing is known about the bill
+    RUNNING = "running"  # it can't be stopped any more, and is billed
+    ENDED = "ended"  # it is over already
+    UNKNOWN = "unknown"  # it knows no such task, or answered something else
 
 
 class CancelResult(StrEnum):

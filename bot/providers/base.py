@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from bot.domain.jobs import Frame, Order
+from bot.domain.jobs import Frame, Order, StopResult
 
 
 class TaskStatus(StrEnum):
@@ -19,6 +19,16 @@ class TaskStatus(StrEnum):
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+    GONE = "gone"  # the gateway keeps it no more: whatever became of it
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRef:
+    """How a task is asked about. urls: where, as the gateway said when it was created; see `Task.urls`."""
+
+    id: str
+    urls: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +37,10 @@ class Task:
 
     progress: 0 to 1, or None. video_url: set on a completed task that has a video. cost_usd: the total cost.
     error_code, error_message: set on a failed task, in the gateway's words. is_content_refused: whether it failed
-    because of what the picture, the prompt or the video shows. raw: gives the whole response, as JSON that any
-    database can store, which most polls don't need.
+    because of what the picture, the prompt or the video shows. urls: of a created task, where to ask about it, if
+    not at the usual address; kept with its job. can_be_stopped: whether `Provider.stop` may stop it. may_be_billed:
+    whether a task that ended without a video may be billed though no cost is given. raw: gives the whole response,
+    as JSON that any database can store, which most polls don't need.
     """
 
     id: str
@@ -39,6 +51,9 @@ class Task:
     error_code: str | None = None
     error_message: str | None = None
     is_content_refused: bool = False
+    urls: Mapping[str, str] = field(default_factory=dict, hash=False)
+    can_be_stopped: bool = False
+    may_be_billed: bool = False
     raw: Callable[[], Mapping[str, Any]] = field(default=dict, compare=False)
 
 
@@ -60,18 +75,27 @@ class Timeouts:
 class Provider(Protocol):
     """A gateway to a video model. One instance serves the whole process; all methods may run concurrently."""
 
-    async def submit(self, order: Order, frame: Frame) -> Task:
+    async def submit(self, order: Order, frame: Frame, *, request_id: str) -> Task:
         """Creates a task, which costs money. A fast task may already be completed.
+
+        request_id: the job's id, sent along so that a create without an answer can be asked about.
 
         Raises: UpstreamRefused (for its content: ContentRefused), UpstreamClosed, UpstreamBusy, UpstreamUnreached
         (safe to send again), OutcomeUnknown (never send again).
         """
         ...
 
-    async def status(self, task_id: str) -> Task:
+    async def status(self, task: TaskRef) -> Task:
         """Polls a task.
 
         Raises: UpstreamRefused (unknown task), UpstreamClosed, UpstreamBusy, UpstreamUnreached, UpstreamIll.
+        """
+        ...
+
+    async def stop(self, task: TaskRef) -> StopResult:
+        """Asks the gateway to stop a task, which can be repeated.
+
+        Raises: UpstreamClosed, UpstreamBusy, UpstreamUnreached, UpstreamIll.
         """
         ...
 

@@ -1,0 +1,167 @@
+"""The models that videos are made with, and the providers that offer them. Pure.
+
+A model is a value, and everything follows from its declaration: the options of `/animate`, the checks of an order
+and of its picture, prices, budgets and texts. Which of them a bot offers is a setting; see `Catalog`.
+
+Sources, read 2026-11-28: the vendor's page of `wan22_i2v_flash`, and Alibaba Model Studio's pages of its models.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple
+
+from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, Order, ProviderName, Resolution
+
+
+class TaskKind(NamedTuple):
+    """What decides how long a task takes and what it costs: tasks of one kind are alike."""
+
+    provider: ProviderName
+    model: str
+    resolution: Resolution
+    duration_s: int
+
+
+class Currency(StrEnum):
+    """What a provider bills in."""
+
+    USD = "USD"
+    CNY = "CNY"
+
+
+@dataclass(frozen=True, slots=True)
+class Offering:
+    """A model at one provider.
+
+    upstream_name: what the provider calls the model. per_second: the price of a second of video, by resolution, in
+    `currency`.
+    """
+
+    provider: ProviderName
+    upstream_name: str
+    per_second: Mapping[Resolution, Decimal] = field(hash=False)
+    currency: Currency
+
+    def price(self, resolution: Resolution, duration_s: int, usd_per: Mapping[Currency, Decimal]) -> Decimal:
+        """What a video costs in USD. usd_per: how many USD one unit of a currency is."""
+        return self.per_second[resolution] * duration_s * usd_per[self.currency]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureLimits:
+    """What a model takes as a first frame: the sides in pixels, and the file's size."""
+
+    side_min_px: int = 360
+    side_max_px: int = 2000
+    max_bytes: int = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as members choose it.
+
+    name: as the database and the settings call it. title: for people. resolutions: the lowest first. durations_s: of
+    its videos, in seconds; the first is the default. prompt_max, negative_prompt_max: in code points of the NFC
+    text; the model silently ignores what is longer. has_audio: whether its videos have sound. can_extend: whether it
+    may go on from the last frame of another video.
+    """
+
+    name: str
+    title: str
+    offerings: tuple[Offering, ...]
+    resolutions: tuple[Resolution, ...]
+    durations_s: tuple[int, ...]
+    prompt_max: int = 800
+    negative_prompt_max: int = 500
+    picture: PictureLimits = PictureLimits()
+    has_audio: bool = False
+    can_extend: bool = True
+
+    def offering(self, provider: ProviderName) -> Offering | None:
+        """The model at this provider; None if it isn't offered there."""
+        return next((one for one in self.offerings if one.provider is provider), None)
+
+
+WAN22_FLASH = Model(
+    name=DEFAULT_MODEL,
+    title="Wan 2.2 Flash",
+    offerings=(
+        Offering(
+            ProviderName.VTRIX,
+            "wan22_i2v_flash",
+            {Resolution.P480: Decimal("0.014"), Resolution.P720: Decimal("0.028")},
+            Currency.USD,
+        ),
+        Offering(
+            ProviderName.DASHSCOPE,
+            "wan2.2-i2v-flash",
+            {Resolution.P480: Decimal("0.10"), Resolution.P720: Decimal("0.20")},
+            Currency.CNY,
+        ),
+    ),
+    resolutions=(Resolution.P480, Resolution.P720),
+    durations_s=(DEFAULT_DURATION_S,),
+)
+
+DECLARED: tuple[Model, ...] = (WAN22_FLASH,)
+"""All models that can be offered; the first is the default."""
+
+DEFAULT_USD_PER = {Currency.USD: Decimal(1), Currency.CNY: Decimal("0.14")}
+"""How many USD one unit of a currency is, unless a setting says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The models that this bot offers, and where it has them made.
+
+    models: the first is the default. providers: in the order in which they are asked. usd_per: see
+    `Offering.price`. prices: the estimated cost of a video in USD, where it isn't what the declaration says.
+    """
+
+    models: tuple[Model, ...] = (WAN22_FLASH,)
+    providers: tuple[ProviderName, ...] = (ProviderName.VTRIX,)
+    usd_per: Mapping[Currency, Decimal] = field(default_factory=lambda: DEFAULT_USD_PER, hash=False)
+    prices: Mapping[TaskKind, Decimal] = field(default_factory=dict, hash=False)
+
+    @property
+    def default(self) -> Model:
+        """The model of orders that name none."""
+        return self.models[0]
+
+    def model(self, name: str) -> Model | None:
+        """The model of this name; None if the bot doesn't offer it."""
+        return next((model for model in self.models if model.name == name), None)
+
+    def kinds_of(self, order: Order) -> tuple[TaskKind, ...]:
+        """The kinds of task that can make this order, in the order in which the providers are asked."""
+        model = self.model(order.model)
+        return () if model is None else self._kinds(model, order.resolution, order.duration_s)
+
+    def kinds(self) -> tuple[TaskKind, ...]:
+        """All kinds of task that the bot may create."""
+        return tuple(
+            kind
+            for model in self.models
+            for resolution in model.resolutions
+            for duration_s in model.durations_s
+            for kind in self._kinds(model, resolution, duration_s)
+        )
+
+    def estimate(self, kind: TaskKind) -> Decimal:
+        """What a task costs in USD, as long as nothing is known of what tasks of its kind really cost."""
+        if (price := self.prices.get(kind)) is not None:
+            return price
+        model = self.model(kind.model)
+        offering = None if model is None else model.offering(kind.provider)
+        if offering is None:
+            raise KeyError(kind)
+        return offering.price(kind.resolution, kind.duration_s, self.usd_per)
+
+    def _kinds(self, model: Model, resolution: Resolution, duration_s: int) -> tuple[TaskKind, ...]:
+        return tuple(
+            TaskKind(provider, model.name, resolution, duration_s)
+            for provider in self.providers
+            if model.offering(provider) is not None
+        )
