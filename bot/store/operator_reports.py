@@ -16,18 +16,8 @@ from bot.store.engine import Connection
 from bot.store.guilds import guild_settings
 from bot.store.jobs import recovery
 from bot.store.jobs.rows import entry_of, fetch_job
-from bot.store.schema import (
-    COST_IS_HELD,
-    EVERYWHERE,
-    IS_ACTIVE,
-    OPERATOR_STATE_ID,
-    daily_totals,
-    guilds,
-    jobs,
-    ledger,
-    operator_state,
-    prices,
-)
+from bot.store.money_tables import daily_totals, ledger
+from bot.store.schema import COST_IS_HELD, EVERYWHERE, IS_ACTIVE, OPERATOR_STATE_ID, guilds, jobs, operator_state
 
 _MODERATED = (FailureReason.DECLINED, FailureReason.EXPIRED)
 _NO_USD = Decimal(0)

@@ -24,7 +24,8 @@ from bot.domain.ledger import (
 from bot.domain.limits import Credit, usable
 from bot.domain.quotas import Spent
 from bot.store.engine import Connection, upsert
-from bot.store.schema import EVERYWHERE, credit_grants, daily_totals, jobs, ledger, prices
+from bot.store.money_tables import credit_grants, daily_totals, ledger
+from bot.store.schema import EVERYWHERE, jobs
 
 PRICE_OVER = 20
 """How many tasks the moving average of the price covers."""

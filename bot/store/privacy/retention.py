@@ -18,6 +18,7 @@ from bot.store.guilds.violations import WITHIN
 from bot.store.jobs import pictures, recovery
 from bot.store.jobs.rows import count_jobs
 from bot.store.money.credit_grants import expire, write_off
+from bot.store.money_tables import credit_grants, daily_totals, ledger
 from bot.store.privacy import anonymise
 from bot.store.schema import (
     EVERYWHERE,
@@ -25,12 +26,9 @@ from bot.store.schema import (
     audit_log,
     bans,
     blocked_terms,
-    credit_grants,
-    daily_totals,
     guilds,
     interaction_tokens,
     jobs,
-    ledger,
     limit_overrides,
     member_settings,
     members,
