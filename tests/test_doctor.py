@@ -10,7 +10,6 @@ from discord import Permissions
 from pydantic import SecretStr
 
 from bot.doctor import CheckResult, CheckStatus, run_checks
-from bot.domain.jobs import Resolution
 from bot.media.sandbox import Protection
 from bot.settings import GivenSettings
 from bot.store.engine import Database
@@ -19,6 +18,7 @@ from bot.store.money import ledger
 from bot.store.money.ledger import PRICE_FROM
 from tests.discord_server import Answer, DiscordServer, server_error
 from tests.discord_server.models import Overwrite
+from tests.providers_asked import P720
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ async def test_a_price_far_from_what_videos_cost_is_a_warning(
         await migrate(database)
         async with database.write() as connection:
             for _ in range(PRICE_FROM):
-                await ledger.learn_price(connection, Resolution.P720, Decimal(cost))
+                await ledger.learn_price(connection, P720, Decimal(cost))
 
     found = await checks(discord, tmp_path, "prices", database_url=url)
 
