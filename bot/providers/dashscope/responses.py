@@ -117,6 +117,8 @@ def _usage(value: object) -> Usage | None:
 
 def _resolution(value: object) -> Resolution | None:
     """`480` or `"480P"`, as text or number."""
+    if not isinstance(value, str | int | Decimal):
+        return None
     text = str(value).strip().upper().removesuffix("P")
     return next((known for known in Resolution if known.value == f"{text}P"), None)
 
