@@ -276,7 +276,7 @@ async def test_every_open_component_is_closed_at_the_end(local: LocalServices) -
 
 
 def test_a_create_can_finish_within_the_default_grace_of_a_stop(local: LocalServices) -> None:
-    timeouts = provider(local.settings())._timeouts
+    timeouts = provider(local.settings())._session.timeouts
     grace_s = Settings.model_fields["shutdown_grace_seconds"].default
 
     assert timeouts.submit_s == SUBMIT_TIMEOUT_S
