@@ -8,7 +8,7 @@ import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 _TEXT_LENGTH = 300
@@ -29,8 +29,16 @@ class ErrorDetails:
     message: str | None = None
 
 
+def _decimal(text: str) -> Decimal | None:
+    """A number with a fraction or an exponent; None if its exponent is beyond what even a Decimal can hold."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
+
+
 # NaN and Infinity are Python extensions that other JSON readers and databases reject.
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=lambda _: None)
+_DECODER = json.JSONDecoder(parse_float=_decimal, parse_constant=lambda _: None)
 
 
 def json_object(body: bytes) -> dict[str, Any]:
