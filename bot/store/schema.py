@@ -2,8 +2,8 @@
 
 `jobs` is the whole truth about a job; `first_frames` holds its picture, until submission or as long as
 `kept_pictures` says. Every acceptance of a job locks the single row of `operator_state`, every submission that of
-`submission_gate`. `ledger` explains each number that a limit sees; `daily_totals` and `credit_grants.credits_left`
-are its sums, written in the same transaction. Admins' settings are in `guilds` and in the tables named after them.
+its provider in `submission_gates`. Money is in `bot.store.money_tables`. Admins' settings are in `guilds` and in the
+tables named after them.
 """
 
 from sqlalchemy import (
@@ -11,22 +11,21 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    Date,
     Double,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     and_,
     false,
     text,
+    true,
 )
 
-from bot.domain.jobs import ACTIVE, JobState
+from bot.domain.jobs import ACTIVE, DEFAULT_DURATION_S, DEFAULT_MODEL, JobState, ProviderName
+from bot.store.money_tables import metadata
 from bot.store.types import (
-    CONSTRAINT_NAMES,
     BigSerial,
     Money,
     StorableJson,
@@ -40,16 +39,14 @@ from bot.store.types import (
     required,
 )
 
-GATE_ID = OPERATOR_STATE_ID = 1
-"""The ids of the only rows in `submission_gate` and `operator_state`."""
+OPERATOR_STATE_ID = 1
+"""The id of the only row in `operator_state`."""
 
 EVERYWHERE = 0
 """In `daily_totals.guild_id`: all servers together. Elsewhere: the operator, or a server that was erased."""
 
 NOBODY = 0
 """The user id in rows whose member was erased."""
-
-metadata = MetaData(naming_convention=CONSTRAINT_NAMES)
 
 _STATES = ", ".join(f"'{state}'" for state in JobState)
 
@@ -90,6 +87,12 @@ jobs = Table(
     *optional(StorableText, "picture_name", "picture_alt_text"),
     *optional(BigInteger, "result_channel_id"),
     *optional(UtcDateTime, "seen_running_at"),
+    Column("model", StorableText, nullable=False, server_default=text(f"'{DEFAULT_MODEL}'")),
+    Column("duration_s", Integer, nullable=False, server_default=text(str(DEFAULT_DURATION_S))),
+    *optional(StorableText, "provider", "refused_by"),
+    *optional(StorableJson, "upstream_urls"),
+    Column("can_be_stopped", Boolean, nullable=False, server_default=false()),
+    *optional(StorableText, "stop_result"),
     CheckConstraint("state <> 'running' OR upstream_id IS NOT NULL", name="running_has_a_task"),
 )
 
@@ -187,6 +190,7 @@ extensions = Table(
     Column("job_id", StorableText, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     *required(StorableText, "parent_id"),
     *required(Integer, "pieces"),
+    Column("seconds", Integer, nullable=False, server_default=text("0")),
 )
 
 # `erasure_requested_at`: when the member asked for their data to be erased.
@@ -209,10 +213,11 @@ member_settings = Table(
     *required(UtcDateTime, "changed_at"),
 )
 
-submission_gate = Table(
-    "submission_gate",
+# One row for each provider that was ever used; see `bot.store.jobs.submission_gate`.
+submission_gates = Table(
+    "submission_gates",
     metadata,
-    *only_row(GATE_ID),
+    Column("provider", StorableText, primary_key=True),
     *optional(UtcDateTime, "opens_at"),
     *optional(StorableText, "reason"),
     *required(Integer, "consecutive_failures"),
@@ -229,7 +234,6 @@ operator_state = Table(
 )
 
 ONLY_ROWS: tuple[tuple[Table, dict[str, object]], ...] = (
-    (submission_gate, {"id": GATE_ID, "consecutive_failures": 0}),
     (operator_state, {"id": OPERATOR_STATE_ID, "draining": False}),
 )
 """The rows of a new database."""
@@ -250,6 +254,8 @@ guilds = Table(
     *required(Integer, "violation_limit", "violation_pause_hours"),
     *optional(BigInteger, "log_channel_id"),
     Column("refused_content_counts", Boolean, nullable=False, server_default=false()),
+    *optional(StorableJson, "allowed_models"),
+    Column("quotes_shown", Boolean, nullable=False, server_default=true()),
 )
 
 # Limits of a role or of a single member. `kind`: role or member.
@@ -299,59 +305,7 @@ violations = Table(
 )
 Index("ix_violations_member", violations.c.guild_id, violations.c.user_id, violations.c.created_at)
 
-# Extra videos for a member. `credits_left`: the sum of the grant's entries in the ledger.
-credit_grants = Table(
-    "credit_grants",
-    metadata,
-    Column("id", BigSerial, primary_key=True),
-    *required(BigInteger, "guild_id", "user_id"),
-    Column("credits_left", Integer, CheckConstraint("credits_left >= 0", name="not_overdrawn"), nullable=False),
-    *optional(UtcDateTime, "expires_at"),
-    *required(UtcDateTime, "created_at"),
-    *optional(BigInteger, "actor_id"),
-)
-Index("ix_credit_grants_member", credit_grants.c.guild_id, credit_grants.c.user_id)
-Index("ix_credit_grants_user", credit_grants.c.user_id)
-
-ledger = Table(
-    "ledger",
-    metadata,
-    Column("id", BigSerial, primary_key=True),
-    *required(StorableText, "kind"),
-    *required(BigInteger, "guild_id", "user_id"),
-    *optional(StorableText, "job_id"),
-    *optional(BigInteger, "credit_grant_id"),
-    *required(UtcDateTime, "created_at", "effective_at"),
-    *required(Integer, "videos", "credits"),
-    *required(Usd, "usd"),
-    *optional(BigInteger, "actor_id"),
-    *required(StorableText, "reason"),
-)
-Index("ix_ledger_member", ledger.c.guild_id, ledger.c.user_id, ledger.c.effective_at)
-# A job's entries; with its amounts, so that a server's usage sums them without reading the entries themselves.
-Index("ix_ledger_job", ledger.c.job_id, ledger.c.usd)
-Index("ix_ledger_user", ledger.c.user_id)
-
-# The sums of each day's ledger entries, for each server and (guild_id 0) for all together.
-daily_totals = Table(
-    "daily_totals",
-    metadata,
-    *keys("guild_id"),
-    Column("day", Date, primary_key=True),
-    *required(Integer, "videos"),
-    *required(Usd, "usd"),
-)
-
-# What tasks of each resolution recently cost: a moving average.
-prices = Table(
-    "prices",
-    metadata,
-    Column("resolution", StorableText, primary_key=True),
-    *required(Usd, "average_usd"),
-    *required(Integer, "task_count"),
-)
-
-# How long tasks took, see `bot.domain.task_durations.TaskDuration`. Only the latest of each resolution are kept.
+# How long tasks took, see `bot.domain.task_durations.TaskDuration`. Only the latest of each kind are kept.
 task_durations = Table(
     "task_durations",
     metadata,
@@ -359,8 +313,14 @@ task_durations = Table(
     *required(StorableText, "resolution"),
     *required(Double, "over_s"),
     *optional(Double, "within_s"),
+    Column("provider", StorableText, nullable=False, server_default=text(f"'{ProviderName.VTRIX}'")),
+    Column("model", StorableText, nullable=False, server_default=text(f"'{DEFAULT_MODEL}'")),
+    Column("duration_s", Integer, nullable=False, server_default=text(str(DEFAULT_DURATION_S))),
 )
-Index("ix_task_durations_resolution", task_durations.c.resolution, task_durations.c.id)
+Index(
+    "ix_task_durations_kind",
+    *(task_durations.c[name] for name in ("provider", "model", "resolution", "duration_s", "id")),
+)
 
 # Who did what, see `bot.domain.audit_log`. `guild_id` 0: the operator, for all. `what`: only of version 0002.
 audit_log = Table(

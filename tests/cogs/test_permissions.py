@@ -14,7 +14,8 @@ from sqlalchemy import select
 from bot.domain.guilds import Guild, PolicyEntry, PolicyEntryKind
 from bot.services.admin.audited import Admin
 from bot.store.guilds.guild_settings import guild_of
-from bot.store.schema import guilds, metadata, notifications, submission_gate
+from bot.store.money_tables import metadata
+from bot.store.schema import guilds, notifications, submission_gate
 from tests.cogs.admins import admin, bypass_client_check, choices_bypassing_client_check, plain, text_of
 from tests.cogs.conftest import CogHarness, open_cog_harness, sample_picture
 from tests.faulty_gateway import Ending, Fault, Route

@@ -16,7 +16,8 @@ from bot.domain.ledger import Amounts, utc_day
 from bot.store.engine import Database
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money import ledger as ledger_store
-from bot.store.schema import EVERYWHERE, audit_log, daily_totals, first_frames, kept_pictures, ledger
+from bot.store.money_tables import daily_totals, ledger
+from bot.store.schema import EVERYWHERE, audit_log, first_frames, kept_pictures
 from tests.crash.harness import Harness
 from tests.crash.scenario import Order, Scenario
 from tests.discord_server import Message

@@ -24,7 +24,8 @@ from bot.domain.jobs import Job
 from bot.services.admin.audited import Admin
 from bot.settings import GivenSettings
 from bot.store.jobs.rows import job_of, select_jobs
-from bot.store.schema import guilds, metadata, notifications, submission_gate
+from bot.store.money_tables import metadata
+from bot.store.schema import guilds, notifications, submission_gate
 from tests.cogs.conftest import sample_picture
 from tests.discord_server import Channel, DiscordServer, Guild, Interaction, Message, User
 from tests.discord_server.interactions import Kind

@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from bot.store.engine import Connection, Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance.migrate import migrate
-from bot.store.schema import metadata, operator_state, submission_gate
+from bot.store.money_tables import metadata
+from bot.store.schema import operator_state, submission_gate
 from tests.store import postgres_server
 from tests.store.factories import UNLIMITED
 

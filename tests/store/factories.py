@@ -32,7 +32,8 @@ from bot.store.guilds import guild_settings
 from bot.store.jobs import recovery, submission_gate
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
-from bot.store.schema import credit_grants, notifications, operator_state
+from bot.store.money_tables import credit_grants
+from bot.store.schema import notifications, operator_state
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

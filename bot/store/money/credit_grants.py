@@ -13,7 +13,8 @@ from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.store.engine import Connection
 from bot.store.guilds import guild_settings
 from bot.store.money import ledger
-from bot.store.schema import NOBODY, credit_grants
+from bot.store.money_tables import credit_grants
+from bot.store.schema import NOBODY
 
 _BATCH = 200
 

@@ -26,7 +26,8 @@ from bot.domain.usage_stats import (
     filled,
 )
 from bot.store.engine import Connection
-from bot.store.schema import COST_IS_HELD, IS_ACTIVE, NOBODY, daily_totals, jobs, ledger
+from bot.store.money_tables import daily_totals, ledger
+from bot.store.schema import COST_IS_HELD, IS_ACTIVE, NOBODY, jobs
 from bot.store.types import StorableText, Usd
 
 TOP = 5

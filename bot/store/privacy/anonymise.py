@@ -14,14 +14,13 @@ from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import ENDED
 from bot.store.engine import Connection, Database
 from bot.store.jobs import extensions, pictures
+from bot.store.money_tables import credit_grants, ledger
 from bot.store.schema import (
     IS_ACTIVE,
     NOBODY,
-    credit_grants,
     guilds,
     interaction_tokens,
     jobs,
-    ledger,
     limit_overrides,
     status_cards,
     variations,

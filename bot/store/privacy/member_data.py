@@ -32,13 +32,14 @@ from bot.store.guilds.violations import WITHIN
 from bot.store.jobs import extensions, pictures, transitions, variations
 from bot.store.jobs.rows import entry_of, job_of, select_jobs
 from bot.store.money.credit_grants import write_off
+from bot.store.money_tables import credit_grants
+from bot.store.money_tables import ledger as entries
 from bot.store.privacy import anonymise
 from bot.store.schema import (
     EVERYWHERE,
     IS_ACTIVE,
     audit_log,
     bans,
-    credit_grants,
     first_frames,
     jobs,
     kept_pictures,
@@ -47,7 +48,6 @@ from bot.store.schema import (
     members,
     violations,
 )
-from bot.store.schema import ledger as entries
 
 EXPORT_LIMIT = 10_000
 """How many rows of each kind an export contains, newest first."""

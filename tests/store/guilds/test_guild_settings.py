@@ -14,7 +14,8 @@ from bot.services.admin.limits import LimitChanges
 from bot.services.admin.service import AdminService
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
-from bot.store.schema import audit_log, credit_grants, ledger
+from bot.store.money_tables import credit_grants, ledger
+from bot.store.schema import audit_log
 from tests.fakes import TASK_LIFETIME, FakeClock
 from tests.store.factories import FRAME, NOW, add, new_job, notified, requester_of
 

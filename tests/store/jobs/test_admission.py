@@ -20,8 +20,8 @@ from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
+from bot.store.money_tables import ledger as ledger_table
 from bot.store.schema import EVERYWHERE, first_frames, jobs, limit_overrides
-from bot.store.schema import ledger as ledger_table
 from tests.store.factories import (
     FRAME,
     NOW,

@@ -10,7 +10,7 @@ from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
-from bot.store.schema import credit_grants as grants_table
+from bot.store.money_tables import credit_grants as grants_table
 from tests.store.factories import (
     NOW,
     add,

@@ -20,7 +20,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance import schema_version
 from bot.store.maintenance.migrate import migrate, schema_status
 from bot.store.maintenance.schema_version import SchemaStatus
-from bot.store.schema import metadata
+from bot.store.money_tables import metadata
 from tests.store.factories import add
 
 pytestmark = pytest.mark.both_databases

@@ -9,8 +9,9 @@ from bot.store.engine import Connection, Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import credit_grants
 from bot.store.money.credit_grants import Attribution, CreditTotals
-from bot.store.schema import NOBODY, ledger
-from bot.store.schema import credit_grants as grants_table
+from bot.store.money_tables import credit_grants as grants_table
+from bot.store.money_tables import ledger
+from bot.store.schema import NOBODY
 from tests.store.factories import DETAIL, MINUTE, NOW, add, claim
 
 GUILD, MEMBER, ADMIN = 10, 1, 7

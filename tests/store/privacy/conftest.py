@@ -16,9 +16,9 @@ from bot.domain.member_data import ErasureResult
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
+from bot.store.money_tables import credit_grants, daily_totals
+from bot.store.money_tables import ledger as entries
 from bot.store.privacy.member_data import MemberDataStore
-from bot.store.schema import credit_grants, daily_totals
-from bot.store.schema import ledger as entries
 from tests.store.factories import NOW, bring_to, claim, read
 from tests.store.privacy.retention_harness import RetentionHarness
 

@@ -16,14 +16,14 @@ from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
+from bot.store.money_tables import credit_grants, daily_totals
+from bot.store.money_tables import ledger as entries
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
 from bot.store.schema import (
     audit_log,
     bans,
     blocked_terms,
-    credit_grants,
-    daily_totals,
     jobs,
     limit_overrides,
     members,
@@ -32,7 +32,6 @@ from bot.store.schema import (
     violations,
 )
 from bot.store.schema import guilds as guild_rows
-from bot.store.schema import ledger as entries
 from bot.worker.retention import RetentionReport, RetentionWorker
 from tests.store.factories import FRAME, NOW, UNLIMITED, claim, read, requester_of
 

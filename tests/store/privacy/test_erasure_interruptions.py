@@ -12,14 +12,10 @@ from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.money import ledger
+from bot.store.money_tables import credit_grants
+from bot.store.money_tables import ledger as entries
 from bot.store.privacy.member_data import MemberDataStore
-from bot.store.schema import (
-    EVERYWHERE,
-    credit_grants,
-    jobs,
-    violations,
-)
-from bot.store.schema import ledger as entries
+from bot.store.schema import EVERYWHERE, jobs, violations
 from tests.store.factories import (
     NOW,
     add_waiting,

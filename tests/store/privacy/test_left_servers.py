@@ -11,10 +11,10 @@ from bot.domain.jobs import JobState, MoveTo, Reschedule
 from bot.domain.member_data import RetentionPolicy
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
+from bot.store.money_tables import ledger as entries
 from bot.store.privacy.retention import RetentionStore
 from bot.store.schema import EVERYWHERE
 from bot.store.schema import guilds as guild_rows
-from bot.store.schema import ledger as entries
 from tests.store.factories import NOW, bring_to, claim, read
 from tests.store.privacy.retention_harness import (
     DAY,

@@ -9,15 +9,9 @@ from bot.domain.errors import QuotaRefused
 from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, NewJob, Order, new_job_id
 from bot.domain.member_data import ErasureResult
 from bot.store.guilds import guild_settings
-from bot.store.schema import (
-    bans,
-    credit_grants,
-    jobs,
-    limit_overrides,
-    members,
-    violations,
-)
-from bot.store.schema import ledger as entries
+from bot.store.money_tables import credit_grants
+from bot.store.money_tables import ledger as entries
+from bot.store.schema import bans, jobs, limit_overrides, members, violations
 from tests.store.factories import (
     FRAME,
     MINUTE,

@@ -12,18 +12,10 @@ from bot.domain.errors import QuotaRefused
 from bot.domain.jobs import JobState, MoveTo, Reschedule
 from bot.domain.member_data import RetentionPolicy
 from bot.store.engine import Database
+from bot.store.money_tables import credit_grants
+from bot.store.money_tables import ledger as entries
 from bot.store.privacy.member_data import MemberDataStore
-from bot.store.schema import (
-    EVERYWHERE,
-    audit_log,
-    bans,
-    credit_grants,
-    jobs,
-    members,
-    notifications,
-    violations,
-)
-from bot.store.schema import ledger as entries
+from bot.store.schema import EVERYWHERE, audit_log, bans, jobs, members, notifications, violations
 from bot.worker.retention import RetentionReport
 from tests.store.factories import NOW, bring_to, claim, read
 from tests.store.privacy.retention_harness import (
