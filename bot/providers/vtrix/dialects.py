@@ -22,6 +22,7 @@ URL_FIELDS = ("status_url", "response_url", "cancel_url")
 """Where the queue says that a task is asked about: how it is, for its result, and to cancel it."""
 
 _QUEUE_FIELDS = frozenset({*URL_FIELDS, "queue_position"})
+_OF_WRAPPER = frozenset({"data", "status", "code", "message"})
 _DESCRIBING = frozenset({"message", "error_message", "code", "error_code"})
 _NO_ERROR_CODES = frozenset({"", "0", "200"})
 _STATUS_OF_NAME = {
@@ -62,8 +63,10 @@ def flatten(response: Mapping[str, Any], *, is_queue: bool = False) -> FlatAnswe
     wrapper = response.get("status")
     data = response.get("data")
     if isinstance(data, dict) and parse_task_id(response.get("id")) is None:
-        outer = {name: value for name, value in response.items() if name not in {"data", "status"}}
-        fields, code_in = {**outer, **data}, wrapper if isinstance(wrapper, dict) else response
+        # Some gateways have the code and its message beside `data`.
+        code_in = wrapper if isinstance(wrapper, dict) else response
+        outer = {name: value for name, value in response.items() if name not in _OF_WRAPPER}
+        fields = {**outer, **data}
     elif isinstance(wrapper, dict):
         fields, code_in = {name: value for name, value in response.items() if name != "status"}, wrapper
     else:
@@ -91,8 +94,7 @@ def error_of(response: Mapping[str, Any]) -> object:
     answer = flatten(response)
     if answer.error is not None:
         return answer.error
-    wrapper = response.get("status")
-    for value in (answer.fields.get("detail"), wrapper, answer.fields):
+    for value in (answer.fields.get("detail"), answer.fields):
         if (error := _described(value)) is not None:
             return error
     return None
