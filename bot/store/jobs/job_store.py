@@ -241,7 +241,7 @@ class JobStore:
     ) -> Job | None:
         """Claims the next job to submit and moves it to `submitting`; None if none may be submitted.
 
-        providers: the first one that takes the job now gets it: it is open, has a free slot and room in its budget.
+        providers: the first that takes the job now gets it: it is open, with a free slot and room in its budget.
         """
         if self._uncertain_claims:
             return await self._claimed_before(now, lease)
