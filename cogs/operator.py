@@ -14,7 +14,7 @@ from discord.app_commands import Choice, Range
 from bot.chat.authorization import OPERATOR_COMMAND, operator_of
 from bot.chat.autocomplete import matching
 from bot.chat.context import Interaction, ServiceBot
-from bot.chat.messages import operator_texts
+from bot.chat.messages import job_ledger_texts, operator_texts
 from bot.chat.messages.server_names import server_choice
 from bot.chat.views import operator_buttons
 from bot.domain.guilds import Access
@@ -170,13 +170,12 @@ async def costs(interaction: Interaction) -> None:
     await interaction.edit_original_response(content=text)
 
 
-@group.command(description="All ledger entries for one video")
+@group.command(description="All ledger entries for one video, and what the video service said last")
 @app_commands.describe(job="Its id, from the log or `/operator reconcile list`")
 async def ledger(interaction: Interaction, job: Range[str, 1, 100]) -> None:
-    """Shows the ledger entries of one job."""
+    """Shows the ledger entries of one job, and its provider's last response."""
     service, _ = await _begin(interaction)
-    about, entries = await service.ledger(job)
-    text = operator_texts.ledger(about, entries, operator_buttons.names(interaction.client))
+    text = job_ledger_texts.job_ledger(await service.ledger(job), operator_buttons.names(interaction.client))
     await interaction.edit_original_response(content=text)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from bot.chat.messages.audit_texts import answer, phrase
+from bot.chat.messages.cancellation_texts import stop_for_operator
 from bot.chat.messages.markdown import (
     CONTENT_MAX,
     choice_name,
@@ -28,7 +29,7 @@ from bot.domain.audit_log import AuditEntry
 from bot.domain.durations import show_duration
 from bot.domain.guilds import Access, Budget, OperatorDefaults
 from bot.domain.jobs import Job, JobState, RecoveryProblem, Resolution
-from bot.domain.ledger import Entry, EntryKind, total
+from bot.domain.ledger import Entry, EntryKind
 from bot.domain.money import show_limit, show_share, show_usd
 from bot.services.admin.usage import safe_cell
 from bot.services.operator.operator_input import SETTING, BudgetIsSet, OperatorProblem, OperatorRefused
@@ -216,7 +217,8 @@ def _open_line(job: Job, names: Mapping[int, str]) -> str:
     if job.user_id == NOBODY:
         task = "its member's data was deleted, so only `lost` can close it"
     elif job.state is JobState.CANCELLED:
-        task += ", cancelled, so only `lost` can close it"
+        stopped = stop_for_operator(job)
+        task += f", cancelled{f' ({stopped})' if stopped else ''}, so only `lost` can close it"
     return (
         f"`{job.id}` · submitted before {exact(job.submitted_at or job.state_changed_at)} · {job.order.resolution}"
         f"{cost} · {task}\n"
@@ -266,26 +268,8 @@ def costs(report: Costs) -> str:
     return _joined(lines)
 
 
-def ledger(job: Job, entries: Sequence[Entry], names: Mapping[int, str]) -> str:
-    """The ledger entries of one job: when, how much, who and why."""
-    balance = total(entries)
-    head = f"`{job.id}` · {job.state} · {name_of(job.guild_id, names)} · member `{job.user_id}`"
-    if not entries:
-        return f"{head}\nThe ledger has no entries for it."
-    end = f"total: {several(balance.videos, 'video')}, **{show_usd(balance.usd)}**"
-    return _joined([head, end, *(_entry(entry) for entry in entries)])
-
-
-def _entry(entry: Entry) -> str:
-    amounts = entry.amounts
-    credit = f", credits {amounts.credits:+} (grant {entry.credit_grant_id})" if amounts.credits else ""
-    return (
-        f"{exact(entry.created_at)} **{entry.kind}** videos {amounts.videos:+}, {show_usd(amounts.usd)}{credit} "
-        f"· {_actor(entry)} · {escaped(entry.reason, 200)}"
-    )
-
-
-def _actor(entry: Entry | AuditEntry) -> str:
+def actor(entry: Entry | AuditEntry) -> str:
+    """Who made an entry."""
     return "the bot" if entry.actor_id is None else mention(entry.actor_id)
 
 
@@ -293,7 +277,7 @@ def audit_log_lines(entries: Sequence[AuditEntry]) -> str:
     """What operators changed, newest first."""
     if not entries:
         return "No operator has changed anything yet."
-    return _joined(f"{relative(entry.created_at)} {_actor(entry)} {phrase(entry)}" for entry in entries)
+    return _joined(f"{relative(entry.created_at)} {actor(entry)} {phrase(entry)}" for entry in entries)
 
 
 def ask_announce(reached: int, unreached: int) -> str:
@@ -350,6 +334,9 @@ _CANNOT_RECONCILE = {
         "That job's task is too old to ask about. Close the job with `/operator reconcile lost`."
     ),
     RecoveryProblem.TASK_TAKEN: "Another job already has that task id. Nothing was changed; please check the id.",
+    RecoveryProblem.REJECTED: (
+        "The video service's moderation rejected that job, and bills nothing for it, so there's nothing to reconcile."
+    ),
     RecoveryProblem.ERASED: (
         "That job's member deleted their data, so there's nobody to make the video for. Close it with "
         "`/operator reconcile lost`."

@@ -11,7 +11,7 @@ from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, 
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.guilds import Access, Budget, Guild, OperatorDefaults, OperatorState
 from bot.domain.jobs import FailureCause, Job, JobState, RecoveryProblem, Resolution
-from bot.domain.ledger import Entry, EntryKind
+from bot.domain.ledger import EntryKind
 from bot.domain.notifications import ActionLogged, Announcement
 from bot.domain.quotas import Spent
 from bot.operations.clock import Clock
@@ -24,7 +24,7 @@ from bot.store.guilds import audit_log as audit_log_store
 from bot.store.guilds import guild_settings
 from bot.store.jobs import recovery, submission_gate, transitions
 from bot.store.money import ledger
-from bot.store.operator_reports import GuildUsage, JobTotal, KindTotal, Price
+from bot.store.operator_reports import GuildUsage, JobLedger, JobTotal, KindTotal, Price
 from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE, jobs
 
@@ -346,13 +346,13 @@ class OperatorService:
                 unanswered=await operator_reports.unanswered(connection),
             )
 
-    async def ledger(self, job_id: str) -> tuple[Job, list[Entry]]:
+    async def ledger(self, job_id: str) -> JobLedger:
         """A job of any server and its ledger entries. Raises: NotPossible if it is unknown."""
         async with self._database.read() as connection:
-            found = await operator_reports.job(connection, job_id.strip())
-            if found is None:
-                raise NotPossible(OperatorRefused(OperatorProblem.UNKNOWN_JOB))
-            return found, await operator_reports.entries(connection, found.id)
+            found = await operator_reports.job_ledger(connection, job_id.strip())
+        if found is None:
+            raise NotPossible(OperatorRefused(OperatorProblem.UNKNOWN_JOB))
+        return found
 
     async def audit_log(self) -> list[AuditEntry]:
         """What operators changed, newest first."""
