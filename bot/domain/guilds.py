@@ -4,13 +4,13 @@ Pure. None means not set, and the next one applies: a role's, then the server's,
 `bot.domain.quotas` and `bot.domain.policy` decide what the settings mean for an order.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
 from bot.domain.jobs import Resolution
+from bot.domain.models import Catalog
 
 OUTSIDE_SERVERS = 1
 """Stands for a server's id where an order comes from direct messages. No server has it, as ids carry a time."""
@@ -116,8 +116,7 @@ class OperatorDefaults:
     """What the operator has set for all servers, in settings; `OperatorState` holds what is changed by command.
 
     limits: every member's limits where nobody set others; complete. window_hours: of the rolling window.
-    prices: the estimated cost of a video in USD, until enough is known of what tasks really cost.
-    budget: over everything. guild_budget: of each server, unless it has its own.
+    catalog: the models that are offered, and what they are estimated to cost. budget: over everything. guild_budget: of each server, unless it has its own.
     max_queued: jobs that wait across all servers. open_to_all: whether a server can use the bot without being
     allowed first. unknown_cost_held_for: how long after its submission an ended job's reservation is held, where
     the upstream may bill it. keeps_pictures: whether a picture is kept after its submission. direct: what
@@ -126,9 +125,7 @@ class OperatorDefaults:
 
     limits: LimitOverrides = LimitOverrides(videos_per_window=5, max_active=2, cooldown_s=0)
     window_hours: int = 24
-    prices: Mapping[Resolution, Decimal] = field(
-        default_factory=lambda: {Resolution.P480: Decimal("0.10"), Resolution.P720: Decimal("0.20")}
-    )
+    catalog: Catalog = Catalog()
     budget: Budget = Budget()
     guild_budget: Budget = Budget()
     max_queued: int = 1000

@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, Order, ProviderName, Resolution
+from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, Job, Order, ProviderName, Resolution
 
 
 class TaskKind(NamedTuple):
@@ -22,6 +22,12 @@ class TaskKind(NamedTuple):
     model: str
     resolution: Resolution
     duration_s: int
+
+
+def kind_of(job: Job) -> TaskKind:
+    """The kind of a job's task; of one that no provider has yet, as if the first of all had it."""
+    order = job.order
+    return TaskKind(job.provider or ProviderName.VTRIX, order.model, order.resolution, order.duration_s)
 
 
 class Currency(StrEnum):
@@ -62,10 +68,10 @@ class PictureLimits:
 class Model:
     """A model as members choose it.
 
-    name: as the database and the settings call it. title: for people. resolutions: the lowest first. durations_s: of
-    its videos, in seconds; the first is the default. prompt_max, negative_prompt_max: in code points of the NFC
-    text; the model silently ignores what is longer. has_audio: whether its videos have sound. can_extend: whether it
-    may go on from the last frame of another video.
+    name: as the database and the settings call it. title: for people. resolutions: the lowest first. durations_s:
+    of its videos, in seconds; the first is the default. prompt_max, negative_prompt_max: in code points of the NFC
+    text; the model silently ignores what is longer. has_audio: whether its videos have sound. can_extend: whether
+    it may go on from the last frame of another video.
     """
 
     name: str
