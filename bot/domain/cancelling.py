@@ -1,4 +1,4 @@
-"""What cancelling a job or several comes to. Pure; see also `CancelResult` and `StopResult` in `bot.domain.jobs`."""
+"""What cancelling a job, or several together, comes to. Pure; see also `CancelResult` in `bot.domain.jobs`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -135,8 +135,9 @@ class BudgetUse:
 class UsageStats:
     """A server's use over a span.
 
-    failures: by reason, without rejected ones. members: how many ordered something; top: those who ordered most. in_queue: from
-    order to submission; to_video: from order to the posted video. days: each of the span, without gaps.
+    failures: by reason, without rejected ones. members: how many ordered something; top: those who ordered most.
+    in_queue: from order to submission; to_video: from order to the posted video. days: each of the span, without
+    gaps.
     """
 
     videos: VideoCounts

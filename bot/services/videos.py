@@ -238,8 +238,8 @@ class VideoService(VideoReader):
     async def cancel(self, job_id: str, requester: Requester, *, even_if_paid: bool) -> Cancelled:
         """Cancels the member's own job.
 
-        even_if_paid: also cancel a job that is probably paid for and counts; otherwise it is left alone, and `PAID`
-        is the result, so that the member can be asked. Raises: NotPossible if it is not theirs or has ended.
+        even_if_paid: also cancel a job that is probably paid for and counts; otherwise it is left alone and the
+        result is `PAID`, so that the member can be asked. Raises: NotPossible if it is not theirs or has ended.
         """
         job = await self.own_job(job_id, requester)
         result = await self._store.cancel(job_id, self._clock(), even_if_paid=even_if_paid)

@@ -54,27 +54,37 @@ def of_variations(done: CancelledTogether) -> str:
 
 
 _ALL_FREE = "They hadn't started, so they're free and don't count."
+_IF_THEY_ARE_STOPPED = "what hasn't begun costs nothing, and you get it back; what has begun counts."
 _PAID = (
     "Cancelled {} that was already being made. It won't be posted, but it was paid for, so it counts.",
     "Cancelled {} that were already being made. They won't be posted, but they were paid for, so they count.",
 )
 _ASK_PAID = (
-    "{} is already being made and paid for, so it can't be stopped. If you cancel it, it still counts, and it "
-    "won't be posted.",
-    "{} are already being made and paid for, so they can't be stopped. If you cancel them, they still count, and "
-    "they won't be posted.",
+    (
+        "{} is already being made and paid for, so it can't be stopped. If you cancel it, it still counts, and it "
+        "won't be posted."
+    ),
+    (
+        "{} are already being made and paid for, so they can't be stopped. If you cancel them, they still count, "
+        "and they won't be posted."
+    ),
 )
-_IF_THEY_ARE_STOPPED = "what hasn't begun costs nothing, and you get it back; what has begun counts."
 _STOPPING = (
-    f"Cancelled {{}}, which won't be posted. I'm asking the video service to stop it: {_IF_STOPPED} "
-    "`/videos list` tells you which.",
-    f"Cancelled {{}}, which won't be posted. I'm asking the video service to stop them: {_IF_THEY_ARE_STOPPED} "
-    "`/videos list` tells you which.",
+    (
+        f"Cancelled {{}}, which won't be posted. I'm asking the video service to stop it: {_IF_STOPPED} "
+        "`/videos list` tells you which."
+    ),
+    (
+        "Cancelled {}, which won't be posted. I'm asking the video service to stop them: "
+        f"{_IF_THEY_ARE_STOPPED} `/videos list` tells you which."
+    ),
 )
 _ASK_STOPPABLE = (
     f"{{}} is already with the video service. I'll ask it to stop: {_IF_STOPPED} It won't be posted.",
-    f"{{}} are already with the video service. I'll ask it to stop them: {_IF_THEY_ARE_STOPPED} They won't be "
-    "posted.",
+    (
+        f"{{}} are already with the video service. I'll ask it to stop them: {_IF_THEY_ARE_STOPPED} They won't be "
+        "posted."
+    ),
 )
 """Each for one video and for several."""
 
@@ -86,9 +96,9 @@ def of_admin(done: Cancelled) -> str:
     match done.result:
         case CancelResult.PAID if job.may_be_stopped:
             question = (
-                f"{who}'s video is already with the video service. If you cancel it, I'll ask the service to stop: if "
-                "it hasn't begun, it costs nothing; if it has, its cost still counts against this server's budget. "
-                f"Either way it won't be posted and {limits}."
+                f"{who}'s video is already with the video service. If you cancel it, I'll ask the service to "
+                "stop: if it hasn't begun, it costs nothing; if it has, its cost still counts against this server's "
+                f"budget. Either way it won't be posted and {limits}."
             )
             return f"{question}\n> {escaped(job.order.prompt, _PROMPT_MAX)}"
         case CancelResult.PAID:
@@ -99,14 +109,14 @@ def of_admin(done: Cancelled) -> str:
             return f"{question}\n> {escaped(job.order.prompt, _PROMPT_MAX)}"
         case CancelResult.CANCELLED:
             return (
-                f"🚫 Cancelled {who}'s video. It hadn't started, so it costs nothing and doesn't count against their "
-                "limits."
+                f"🚫 Cancelled {who}'s video. It hadn't started, so it costs nothing and doesn't count against "
+                "their limits."
             )
     cancelled = f"🚫 Cancelled {who}'s video. It won't be posted and doesn't count against their limits."
     if job.may_be_stopped:
         return (
-            f"{cancelled} I'm asking the video service to stop it: if it hasn't begun, it costs nothing; if it has, "
-            "its cost counts against this server's budget."
+            f"{cancelled} I'm asking the video service to stop it: if it hasn't begun, it costs nothing; if it "
+            "has, its cost counts against this server's budget."
         )
     return f"{cancelled} It was already being made, so its cost still counts against this server's budget."
 

@@ -83,7 +83,7 @@ def _kind(kind: TaskKind, report: Costs) -> str:
 
 
 def job_ledger(found: JobLedger, names: Mapping[int, str]) -> str:
-    """The ledger entries of one job: when, how much, who and why; above them its task, and what was said about it."""
+    """The ledger entries of one job: when, how much, who and why; above them its task."""
     job = found.job
     head = [f"`{job.id}` · {job.state} · {name_of(job.guild_id, names)} · member `{job.user_id}`", *_task(job)]
     if found.response is not None:

@@ -309,7 +309,8 @@ _CANNOT_RECONCILE = {
     ),
     RecoveryProblem.TASK_TAKEN: "Another job already has that task id. Nothing was changed; please check the id.",
     RecoveryProblem.REJECTED: (
-        "The video service's moderation rejected that job, and bills nothing for it, so there's nothing to reconcile."
+        "The video service's moderation rejected that job and bills nothing for it, so there's nothing to "
+        "reconcile."
     ),
     RecoveryProblem.ERASED: (
         "That job's member deleted their data, so there's nobody to make the video for. Close it with "

@@ -93,7 +93,7 @@ def _provider(job: Job) -> ProviderName:
 
 
 def _order_refused(job: Job, error: UpstreamRefused, context: StageContext) -> Outcome:
-    """What follows from a refused create: another provider's turn, if there is one and it isn't about the content."""
+    """What follows from a refused create: another provider's turn, unless it is about the content."""
     if not isinstance(error, ContentRefused) and (refused_by := _others_left(job, context)) is not None:
         log.warning("job %s goes to another provider: %s refused it: %s", job.id, job.provider, error)
         return MoveTo(JobState.QUEUED, JobUpdate(refused_by=refused_by))
