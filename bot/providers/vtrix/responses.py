@@ -4,20 +4,23 @@ Public clients of this gateway have seen many shapes of the same response; this 
 nothing it returns can break a log line, a database column or a chat message. The client decides what follows.
 """
 
-import json
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from bot.providers.base import TaskStatus
+from bot.providers.json_responses import (
+    ErrorDetails,
+    InvalidResponse,
+    json_object,
+    parse_error_details,
+    parse_task_id,
+    sanitize,
+    storable_object,
+)
 
-_TEXT_LENGTH = 300
-_ID_LENGTH = 200
 _LARGEST_COST = Decimal(1_000_000)
-_MAX_DEPTH = 64
-"""Nesting levels kept of a response: real ones are shallower, and readers recurse."""
 
 _STATUSES = {
     "in_progress": TaskStatus.IN_PROGRESS,
@@ -30,18 +33,6 @@ _STATUSES = {
     "failed": TaskStatus.FAILED,
 }
 _VIDEOS = frozenset({"video", "video_url"})
-
-
-class InvalidResponse(ValueError):
-    """The body is not a JSON object."""
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorDetails:
-    """An error in the gateway's words, shortened and sanitized."""
-
-    code: str | None = None
-    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +57,10 @@ def parse_response(body: bytes, *, secret: str) -> GatewayResponse:
 
     Raises: InvalidResponse.
     """
-    response = _json_object(body)
-    error = _error_details(response.get("error"), secret)
+    response = json_object(body)
+    error = parse_error_details(response.get("error"), secret)
     video_url = next(_video_urls(response.get("output")), None)
-    task_id = _task_id(response.get("id"))
+    task_id = parse_task_id(response.get("id"))
     status, unknown = _status(response.get("status"), secret)
     if status is None:
         if video_url is not None:
@@ -79,8 +70,7 @@ def parse_response(body: bytes, *, secret: str) -> GatewayResponse:
     usage = response.get("usage")
 
     def raw() -> Mapping[str, Any]:
-        pairs = ((_keepable(key, secret), _storable(value, secret)) for key, value in response.items())
-        return {key: value for key, value in pairs if key}
+        return storable_object(response, secret=secret)
 
     return GatewayResponse(
         id=task_id,
@@ -97,33 +87,14 @@ def parse_response(body: bytes, *, secret: str) -> GatewayResponse:
 def parse_error(body: bytes, *, secret: str) -> ErrorDetails:
     """Parses the body of an HTTP error, which may be anything; empty if it has no known form."""
     try:
-        response = _json_object(body)
+        response = json_object(body)
     except InvalidResponse:
         return ErrorDetails()
-    return _error_details(response.get("error"), secret) or _error_details(response, secret) or ErrorDetails()
-
-
-def sanitize(text: str, *, secret: str, length: int = _TEXT_LENGTH) -> str:
-    """One printable line: no control or invisible characters, no secret, at most `length` characters."""
-    # A text may be a megabyte; skip what is cut off anyway.
-    start = text.replace(secret, "[key]")[: length * 10]
-    visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in start)
-    line = " ".join(visible.split())
-    return line if len(line) <= length else f"{line[: length - 1]}…"
-
-
-# NaN and Infinity are Python extensions that other JSON readers and databases reject.
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=lambda _: None)
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        response = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
-    except (ValueError, RecursionError) as exc:
-        raise InvalidResponse from exc
-    if not isinstance(response, dict):
-        raise InvalidResponse
-    return response
+    return (
+        parse_error_details(response.get("error"), secret)
+        or parse_error_details(response, secret)
+        or ErrorDetails()
+    )
 
 
 def _status(value: object, secret: str) -> tuple[TaskStatus | None, str | None]:
@@ -133,13 +104,6 @@ def _status(value: object, secret: str) -> tuple[TaskStatus | None, str | None]:
     if known is not None:
         return known, None
     return TaskStatus.IN_PROGRESS, sanitize(value, secret=secret, length=40)
-
-
-def _task_id(value: object) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    text = str(value)
-    return text if 0 < len(text) <= _ID_LENGTH and text.isprintable() and not text.isspace() else None
 
 
 def _progress(value: object) -> float | None:
@@ -158,22 +122,6 @@ def _cost(value: object) -> Decimal | None:
     return cost.copy_abs() if cost.is_finite() and 0 <= cost <= _LARGEST_COST else None
 
 
-def _error_details(value: object, secret: str) -> ErrorDetails | None:
-    """The details in an `error` value, an object or a bare string; None if there are none."""
-    if isinstance(value, str):
-        message = sanitize(value, secret=secret)
-        return ErrorDetails(message=message) if message else None
-    if not isinstance(value, dict) or not value:
-        return None
-    code = value.get("code")
-    has_code = isinstance(code, str | int | Decimal) and not isinstance(code, bool)
-    value_text = value.get("message") or value.get("error_message")
-    return ErrorDetails(
-        code=(sanitize(str(code), secret=secret, length=64) or None) if has_code else None,
-        message=(sanitize(value_text, secret=secret) or None) if isinstance(value_text, str) else None,
-    )
-
-
 def _video_urls(output: object) -> Iterator[str]:
     """The URLs of all videos in `output`, in order, however deeply nested."""
     pending = [output]
@@ -187,30 +135,3 @@ def _video_urls(output: object) -> Iterator[str]:
                 pending.append(content)
             case _:
                 pass
-
-
-def _keepable(text: str, secret: str) -> str:
-    """Text that any database accepts: PostgreSQL refuses NUL, UTF-8 refuses lone surrogates."""
-    if text.isascii() and "\0" not in text:
-        return text.replace(secret, "[key]")
-    whole = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
-    return whole.replace(secret, "[key]")
-
-
-def _storable(value: object, secret: str, depth: int = _MAX_DEPTH) -> Any:
-    """The value as plain JSON, as close to the original as a database can store."""
-    match value:
-        case list() | dict() if depth <= 0:
-            return "…"
-        case str():
-            return _keepable(value, secret)
-        case Decimal():
-            number = float(value)
-            # A number beyond the range of a float would become `Infinity`, which is not JSON.
-            return number if abs(number) != float("inf") else str(value)
-        case list():
-            return [_storable(item, secret, depth - 1) for item in value]
-        case dict():
-            return {_keepable(key, secret): _storable(item, secret, depth - 1) for key, item in value.items()}
-        case _:
-            return value

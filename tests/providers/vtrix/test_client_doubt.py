@@ -26,8 +26,9 @@ from bot.domain.errors import (
     UpstreamUnreached,
 )
 from bot.domain.jobs import Frame, Order
+from bot.providers.lost_answers import PROBES
 from bot.providers.ssrf_guard import Network
-from bot.providers.vtrix.client import PROBES, Vtrix
+from bot.providers.vtrix.client import Vtrix
 from tests.providers.conftest import KEY
 from tests.providers.servers import ScriptedServer, anonymous_tls, raw_server
 
