@@ -41,7 +41,11 @@ def test_what_moderation_rejected_is_no_failure(reason: FailureReason) -> None:
     videos = videos_of(JobState.FAILED, 3, reason)
 
     is_rejected = reason is FailureReason.REJECTED
-    assert (videos.ordered, videos.failed, videos.rejected) == (3, 0 if is_rejected else 3, 3 if is_rejected else 0)
+    assert (videos.ordered, videos.failed, videos.rejected) == (
+        3,
+        0 if is_rejected else 3,
+        3 if is_rejected else 0,
+    )
 
 
 def test_a_span_without_a_start_begins_with_the_first_known_day() -> None:

@@ -145,7 +145,9 @@ def counts_in_short(job: Job) -> str:
     """Whether a cancelled job counts, in a few words; while it may still be stopped, that this isn't known yet."""
     if not job.charged:
         return "stopped in time, doesn't count" if job.stop_result is StopResult.STOPPED else "doesn't count"
-    return "being stopped, counts if it has begun" if job.may_be_stopped else "it was already paid for, so it counts"
+    return (
+        "being stopped, counts if it has begun" if job.may_be_stopped else "it was already paid for, so it counts"
+    )
 
 
 def on_card(job: Job) -> str:
