@@ -213,8 +213,8 @@ class Settings(DatabaseSettings):
         None, validate_default=True, description="your API key for the Vtrix gateway"
     )
     vtrix_base_url: _HttpUrl = Field("https://cloud.vtrix.ai", description="the Vtrix gateway's http(s) URL")
-    upstream_body: Literal["envelope", "flat"] = Field(
-        "envelope", description="`envelope` or `flat`: the shape of a create request's body"
+    upstream_body: Literal["auto", "envelope", "flat", "queue"] = Field(
+        "auto", description="`auto`, `envelope`, `flat` or `queue`: the form of a create request"
     )
     upstream_max_running: int = _number(PUBLISHED_MAX_RUNNING, 1, 20_000, "how many tasks may run at once")
     upstream_submits_per_second: float = _number(

@@ -21,7 +21,6 @@ from bot.store.money.ledger import PRICE_FROM
 from tests.dashscope_gateway import DashScopeGateway
 from tests.discord_server import Answer, DiscordServer, server_error
 from tests.discord_server.models import Overwrite
-from tests.providers_asked import P720
 
 
 @pytest.fixture

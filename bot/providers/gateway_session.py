@@ -124,11 +124,13 @@ class GatewaySession:
         ambiguous: type[UpstreamError],
         data: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        recognise: Callable[[int, bytes], _Response | None] = lambda _, __: None,
     ) -> _Response:
         """One request and its parsed response.
 
         read: parses the body of a success; may raise InvalidResponse. ambiguous: what to raise if the gateway may
-        have acted. data: the body of a create.
+        have acted. data: the body of a create. recognise: is given the status and the body of each response first,
+        also of an HTTP error; returns None for what means the same as ever; may raise UpstreamError.
         Raises: UpstreamError.
         """
         session = self._polls if data is None else self._creates
@@ -145,14 +147,19 @@ class GatewaySession:
                 proxy=proxy,
                 proxy_headers=proxy_headers,
             ) as response:
+                body = bytearray()
                 if response.ok and response.status < 300:  # noqa: PLR2004  a status reads best as its number
-                    body = bytearray()
                     try:
-                        return read(await _read_capped(response, body))
+                        whole = await _read_capped(response, body)
+                        found = recognise(response.status, whole)
+                        return read(whole) if found is None else found
                     except InvalidResponse:
                         problem = ambiguous(self._describe_unreadable(response, body))
                 else:
-                    problem = await self._error_for(response, ambiguous)
+                    whole = await _read_error(response, body)
+                    if (found := recognise(response.status, whole)) is not None:
+                        return found
+                    problem = self._error_for(response, whole, ambiguous)
         except UNSENT as exc:
             problem = UpstreamUnreached(self._without_key("The gateway can't be reached", exc))
         except (aiohttp.ClientError, OSError) as exc:
@@ -176,16 +183,26 @@ class GatewaySession:
         detail = sanitize(str(exc), secret=self._key)
         return f"{what} ({type(exc).__name__}{': ' if detail else ''}{detail})."
 
-    async def _error_for(self, response: aiohttp.ClientResponse, ambiguous: type[UpstreamError]) -> UpstreamError:
+    def _error_for(
+        self, response: aiohttp.ClientResponse, body: bytes, ambiguous: type[UpstreamError]
+    ) -> UpstreamError:
         """What an HTTP status other than success means."""
         try:
-            error = self._parse_error(await _read_capped(response, bytearray()))
-        except (aiohttp.ClientError, OSError, InvalidResponse):
+            error = self._parse_error(body)
+        except InvalidResponse:
             error = ErrorDetails()  # the status alone says what to do
         said = error.message or sanitize(response.reason or "", secret=self._key) or "no reason given"
         text = f"The gateway answered {response.status}: {said}"
         wait_s = retry_after_s(response.headers, now=utc_now())
         return error_for(response.status, error, text, ambiguous=ambiguous, retry_after_s=wait_s)
+
+
+async def _read_error(response: aiohttp.ClientResponse, body: bytearray) -> bytes:
+    """The body of an HTTP error; empty if it can't be read, since the status alone says what to do."""
+    try:
+        return await _read_capped(response, body)
+    except (aiohttp.ClientError, OSError, InvalidResponse):
+        return b""
 
 
 async def _read_capped(response: aiohttp.ClientResponse, body: bytearray) -> bytes:

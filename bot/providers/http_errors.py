@@ -46,4 +46,4 @@ def refused(error: ErrorDetails, *, status: int) -> UpstreamRefused:
     """The refusal of one request, in the gateway's words."""
     message = error.message or f"The gateway refused without a reason (HTTP {status})."
     kind = ContentRefused if is_content_refusal(error.code, error.message) else UpstreamRefused
-    return kind(message, code=error.code or str(status), said=error.message)
+    return kind(message, code=error.code or str(status), said=error.message, status=status)

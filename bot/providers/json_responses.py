@@ -30,7 +30,7 @@ class ErrorDetails:
 
 
 def _decimal(text: str) -> Decimal | None:
-    """The number; None if its exponent is beyond what `Decimal` takes."""
+    """A number with a fraction or an exponent; None if its exponent is beyond what even a Decimal can hold."""
     try:
         return Decimal(text)
     except InvalidOperation:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from bot.operations.clock import utc_now
-from bot.providers.base import Task
+from bot.providers.base import Task, TaskRef
 from bot.providers.vtrix.client import Vtrix
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
@@ -64,10 +64,10 @@ class WatchedVtrix(Vtrix):
 
     pauses: Pauses
 
-    async def status(self, task_id: str) -> Task:
+    async def status(self, task: TaskRef) -> Task:
         """As the client's."""
         self.pauses.polled()
-        return await super().status(task_id)
+        return await super().status(task)
 
 
 async def work(url: str, port: int, seconds: float, min_s: float, max_s: float) -> dict[str, Any]:
