@@ -170,13 +170,12 @@ async def costs(interaction: Interaction) -> None:
     await interaction.edit_original_response(content=text)
 
 
-@group.command(description="All ledger entries for one video")
+@group.command(description="All ledger entries for one video, and what the video service said last")
 @app_commands.describe(job="Its id, from the log or `/operator reconcile list`")
 async def ledger(interaction: Interaction, job: Range[str, 1, 100]) -> None:
-    """Shows the ledger entries of one job."""
+    """Shows the ledger entries of one job, and its provider's last response."""
     service, _ = await _begin(interaction)
-    about, entries = await service.ledger(job)
-    text = cost_texts.ledger(about, entries, operator_buttons.names(interaction.client))
+    text = cost_texts.job_ledger(await service.ledger(job), operator_buttons.names(interaction.client))
     await interaction.edit_original_response(content=text)
 
 

@@ -8,7 +8,7 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import wraps
@@ -113,6 +113,7 @@ class FakeProvider(Faulty):
         self.submit_status = TaskStatus.IN_PROGRESS
         self.video = VIDEO
         self.stop_result = StopResult.UNKNOWN
+        self.urls: dict[str, str] = {}  # of new tasks, which can then be stopped
         self.max_running = 0
 
     @property
@@ -133,7 +134,8 @@ class FakeProvider(Faulty):
             self.orders.append(order)
             task_id = f"task-{len(self.orders)}"
             if self.submit_status is TaskStatus.IN_PROGRESS:
-                self.tasks[task_id] = Task(task_id, TaskStatus.IN_PROGRESS, raw=lambda: {"id": task_id})
+                task = Task(task_id, TaskStatus.IN_PROGRESS, raw=lambda: {"id": task_id})
+                self.tasks[task_id] = replace(task, urls=self.urls, can_be_stopped=bool(self.urls))
             else:
                 self.finish(task_id, self.submit_status)
             running = [task for task in self.tasks.values() if task.status is TaskStatus.IN_PROGRESS]

@@ -77,6 +77,14 @@ class FailureCause(StrEnum):
     IN_WORDS = "in_words"  # written as a sentence, by a version of the bot before there were causes
 
 
+class RejectedPart(StrEnum):
+    """What of an order the upstream's moderation rejected."""
+
+    PICTURE = "picture"
+    PROMPT = "prompt"
+    VIDEO = "video"  # which was made of them
+
+
 @dataclass(frozen=True, slots=True)
 class FailureDetail:
     """What happened exactly, and what is known of it.
@@ -84,7 +92,7 @@ class FailureDetail:
     quote: what the video service or Discord said, or the sentence of an earlier version: foreign text. code: the
     service's own, where it said no more. minutes: how long it took. violations_left, paused_until: set where the
     server counted it like a blocked prompt; how many more lead to a pause, or until when the member is paused, in
-    seconds since 1970.
+    seconds since 1970. part: what was rejected, if the service said so.
     """
 
     cause: FailureCause
@@ -93,6 +101,7 @@ class FailureDetail:
     minutes: int | None = None
     violations_left: int | None = None
     paused_until: int | None = None
+    part: RejectedPart | None = None
 
     @property
     def is_violation(self) -> bool:
@@ -109,6 +118,8 @@ class FailureDetail:
         """What was stored, by this version or by one that wrote a sentence."""
         try:
             values = json.loads(text)
+            if (part := values.get("part")) is not None:
+                values["part"] = RejectedPart(part)
             return cls(FailureCause(values.pop("cause")), **values)
         except (ValueError, TypeError, AttributeError, KeyError):
             return cls(FailureCause.IN_WORDS, text)
@@ -308,6 +319,12 @@ class Job:
         """Whether somebody removed its video."""
         return self.result_message_id == REMOVED
 
+    @property
+    def may_be_stopped(self) -> bool:
+        """Whether its task may still be stopped, so that it costs nothing: the provider hasn't said what it did."""
+        open_ = self.stop_result is None or self.stop_result is StopResult.ASKED
+        return self.state is JobState.RUNNING and self.can_be_stopped and open_
+
 
 @dataclass(frozen=True, slots=True)
 class JobUpdate:
@@ -381,18 +398,20 @@ class Fail:
     """The job ends as failed and the member gets the quota back.
 
     `pause`: set where no other job should be submitted either, since the upstream may be down; its reason is
-    for the operator.
+    for the operator. `may_be_billed`: whether the upstream may bill the task, where the reason doesn't tell.
     """
 
     reason: FailureReason
     detail: FailureDetail
     update: JobUpdate = NOTHING_NEW
     pause: PauseSubmissions | None = None
+    may_be_billed: bool = False
 
     @property
     def cost_unknown(self) -> bool:
         """Whether the upstream may bill the job's task, if there is one, though it reported no cost."""
-        return self.reason in _MAY_BE_BILLED or self.detail.cause is FailureCause.TASK_UNKNOWN
+        is_unclear = self.reason in _MAY_BE_BILLED or self.detail.cause is FailureCause.TASK_UNKNOWN
+        return is_unclear or self.may_be_billed
 
 
 Outcome = MoveTo | Reschedule | Fail | PauseSubmissions
@@ -413,6 +432,7 @@ class RecoveryProblem(StrEnum):
 
     UNKNOWN = "unknown"  # there is no such job (in that server)
     NOT_FAILED = "not_failed"
+    REJECTED = "rejected"  # the upstream's moderation rejected it, which is final
     NO_TASK = "no_task"  # none is known
     TOO_OLD = "too_old"  # the upstream no longer knows its task
     TASK_TAKEN = "task_taken"  # another job has that task
@@ -434,6 +454,6 @@ class CancelResult(StrEnum):
     """The result of a cancellation."""
 
     CANCELLED = "cancelled"  # it was queued and ended free
-    FLAGGED = "flagged"  # it is in progress and paid for, and will not be posted
-    PAID = "paid"  # it is in progress and paid for, and nothing was done: ask first
+    FLAGGED = "flagged"  # it is in progress and won't be posted; paid for, unless its task is stopped in time
+    PAID = "paid"  # it is in progress and probably paid for, and nothing was done: ask first
     ENDED = "ended"  # there was nothing to cancel

@@ -12,6 +12,7 @@ from bot.domain.orders import SEED_MAX, check_order
 _MAY_PASS = frozenset(
     {
         FailureCause.TASK_FAILED,
+        FailureCause.TASK_CANCELLED,
         FailureCause.TASK_UNKNOWN,
         FailureCause.SERVICE_UNREACHABLE,
         FailureCause.NOT_FINISHED,

@@ -60,29 +60,36 @@ def span_of(period: Period, today: date) -> Span:
 
 @dataclass(frozen=True, slots=True)
 class VideoCounts:
-    """How many videos ended in which way. in_progress: not ended yet."""
+    """How many videos ended in which way. in_progress: not ended yet.
+
+    rejected: by the video service's moderation; `failed` doesn't include them.
+    """
 
     delivered: int = 0
     failed: int = 0
+    rejected: int = 0
     cancelled: int = 0
     in_progress: int = 0
 
     @property
     def ordered(self) -> int:
         """All of them."""
-        return self.delivered + self.failed + self.cancelled + self.in_progress
+        return self.delivered + self.failed + self.rejected + self.cancelled + self.in_progress
 
     def __add__(self, other: "VideoCounts") -> "VideoCounts":
         return VideoCounts(
             self.delivered + other.delivered,
             self.failed + other.failed,
+            self.rejected + other.rejected,
             self.cancelled + other.cancelled,
             self.in_progress + other.in_progress,
         )
 
 
-def videos_of(state: JobState, count: int) -> VideoCounts:
+def videos_of(state: JobState, count: int, failure: FailureReason | None = None) -> VideoCounts:
     """`count` videos whose jobs are in that state; each state that ends a job has a field of its name."""
+    if failure is FailureReason.REJECTED:
+        return VideoCounts(rejected=count)
     return VideoCounts(**{state.value if state in ENDED else "in_progress": count})
 
 
@@ -128,8 +135,9 @@ class BudgetUse:
 class UsageStats:
     """A server's use over a span.
 
-    failures: by reason. members: how many ordered something; top: those who ordered most. in_queue: from
-    order to submission; to_video: from order to the posted video. days: each of the span, without gaps.
+    failures: by reason, without rejected ones. members: how many ordered something; top: those who ordered most.
+    in_queue: from order to submission; to_video: from order to the posted video. days: each of the span, without
+    gaps.
     """
 
     videos: VideoCounts
@@ -210,15 +218,16 @@ class UsageTally:
     def videos(self) -> dict[date, VideoCounts]:
         """How the videos of each day ended."""
         days: defaultdict[date, VideoCounts] = defaultdict(VideoCounts)
-        for (day, state, _), count in self._states.items():
-            days[date.fromisoformat(day)] += videos_of(JobState(state), count)
+        for (day, state, failure), count in self._states.items():
+            reason = None if failure is None else FailureReason(failure)
+            days[date.fromisoformat(day)] += videos_of(JobState(state), count, reason)
         return dict(days)
 
     def failures(self) -> dict[FailureReason, int]:
-        """How often each reason occurred."""
+        """How often each reason occurred; rejected videos are not among them."""
         reasons: Counter[FailureReason] = Counter()
         for (_, _, failure), count in self._states.items():
-            if failure is not None:
+            if failure not in {None, FailureReason.REJECTED}:
                 reasons[FailureReason(failure)] += count
         return dict(reasons)
 

@@ -35,6 +35,7 @@ _MAX_LABELS = 10
 
 BACKGROUND, TEXT, GRID = "#1e2127", "#e8eaed", "#454b55"
 DELIVERED, FAILED, CANCELLED, IN_PROGRESS = "#56b4e9", "#d55e00", "#8d949e", "#f0e442"
+REJECTED = "#cc79a7"
 SETTLED, RESERVED = "#2bb58a", "#b9ead9"
 
 
@@ -73,6 +74,7 @@ class Quota(NamedTuple):
 _COLORS = {
     "delivered": DELIVERED,
     "failed": FAILED,
+    "rejected": REJECTED,
     "cancelled": CANCELLED,
     "in progress": IN_PROGRESS,
     "settled": SETTLED,

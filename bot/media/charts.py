@@ -47,6 +47,7 @@ def usage_input(days: Sequence[Day]) -> dict[str, Any]:
         "videos": {
             "delivered": [bar.videos.delivered for bar in bars],
             "failed": [bar.videos.failed for bar in bars],
+            "rejected": [bar.videos.rejected for bar in bars],
             "cancelled": [bar.videos.cancelled for bar in bars],
             "in progress": [bar.videos.in_progress for bar in bars],
         },

@@ -39,7 +39,8 @@ class Task:
     error_code, error_message: set on a failed task, in the gateway's words. is_content_refused: whether it failed
     because of what the picture, the prompt or the video shows. urls: of a created task, where to ask about it, if
     not at the usual address; kept with its job. can_be_stopped: whether `Provider.stop` may stop it.
-    may_be_billed: whether a task that ended without a video may be billed though no cost is given. raw: gives the
+    may_be_billed: whether a task that ended without a video may be billed though no cost is given. is_unclear:
+    whether the gateway said something that the client can't place, so that its response is kept. raw: gives the
     whole response, as JSON that any database can store, which most polls don't need.
     """
 
@@ -54,6 +55,7 @@ class Task:
     urls: Mapping[str, str] = field(default_factory=dict, hash=False)
     can_be_stopped: bool = False
     may_be_billed: bool = False
+    is_unclear: bool = False
     raw: Callable[[], Mapping[str, Any]] = field(default=dict, compare=False)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Required, TypedDict, TypeVar, Unpack
 
+from bot.domain.cancelling import Cancelled, CancelledTogether
 from bot.domain.errors import CommitUnknown, NotPossible, Problem, QuotaRefused, RuleRefused, StoreError
 from bot.domain.extensions import Extension
 from bot.domain.jobs import (
@@ -80,15 +81,6 @@ class AcceptedOrder:
     def jobs(self) -> tuple[Job, ...]:
         """All of them."""
         return self.job, *self.others
-
-
-@dataclass(frozen=True, slots=True)
-class CancelledTogether:
-    """How many variations were cancelled: free ones, and paid ones. paid: how many were left alone."""
-
-    free: int
-    flagged: int
-    paid: int
 
 
 class VideoService(VideoReader):
@@ -243,18 +235,18 @@ class VideoService(VideoReader):
         ids = await self._reading(self._store.with_pictures([job.id for job in candidates]))
         return [job for job in candidates if job.id in ids]
 
-    async def cancel(self, job_id: str, requester: Requester, *, even_if_paid: bool) -> CancelResult:
+    async def cancel(self, job_id: str, requester: Requester, *, even_if_paid: bool) -> Cancelled:
         """Cancels the member's own job.
 
-        even_if_paid: also cancel a job that is paid for and counts; otherwise it is left alone, and `PAID` is
-        returned, so that the member can be asked. Raises: NotPossible if it is not theirs or has ended.
+        even_if_paid: also cancel a job that is probably paid for and counts; otherwise it is left alone and the
+        result is `PAID`, so that the member can be asked. Raises: NotPossible if it is not theirs or has ended.
         """
-        await self.own_job(job_id, requester)
+        job = await self.own_job(job_id, requester)
         result = await self._store.cancel(job_id, self._clock(), even_if_paid=even_if_paid)
         if result is CancelResult.ENDED:
             raise NotPossible(Problem.VIDEO_ENDED)
         self._wake()
-        return result
+        return Cancelled(job, result)
 
     async def cancel_together(self, job_id: str, requester: Requester, *, even_if_paid: bool) -> CancelledTogether:
         """Cancels the member's own job and its variations, as `cancel` does each.
@@ -264,19 +256,15 @@ class VideoService(VideoReader):
         job = await self.own_job(job_id, requester)
         together = await self._store.ordered_with(job_id) or [job]
         now = self._clock()
-        results = Counter(
-            [
-                await self._store.cancel(one.id, now, even_if_paid=even_if_paid)
-                for one in together
-                if not one.cancel_requested
-            ]
-        )
-        if results.keys() <= {CancelResult.ENDED}:
+        done = [
+            Cancelled(one, await self._store.cancel(one.id, now, even_if_paid=even_if_paid))
+            for one in together
+            if not one.cancel_requested
+        ]
+        if all(one.result is CancelResult.ENDED for one in done):
             raise NotPossible(Problem.VIDEO_ENDED)
         self._wake()
-        return CancelledTogether(
-            results[CancelResult.CANCELLED], results[CancelResult.FLAGGED], results[CancelResult.PAID]
-        )
+        return CancelledTogether.of(done)
 
     async def video_removed(self, job_id: str, message_id: int, *, guild_id: int | None) -> None:
         """Records that the message with the job's video was removed: its status must not link to it any more.

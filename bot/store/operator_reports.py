@@ -20,7 +20,9 @@ from bot.store.jobs.rows import entry_of, fetch_job
 from bot.store.money_tables import daily_totals, ledger, provider_totals, task_prices
 from bot.store.schema import COST_IS_HELD, EVERYWHERE, IS_ACTIVE, OPERATOR_STATE_ID, guilds, jobs, operator_state
 
-_MODERATED = (FailureReason.DECLINED, FailureReason.EXPIRED)
+_MODERATED = (FailureReason.DECLINED, FailureReason.EXPIRED, FailureReason.REJECTED)
+"""How jobs fail that a moderator or the video service's moderation kept from being made."""
+
 _NO_USD = Decimal(0)
 
 
@@ -29,7 +31,8 @@ class GuildUsage:
     """A server and its usage, by UTC days and months.
 
     videos, usd: what counts for limits and budgets, whether reserved or paid. asked: the jobs ordered this month.
-    failed: how many of those failed, without declined and expired ones. active: the jobs that haven't ended.
+    failed: how many of those failed, without what moderation kept from being made. active: the jobs that haven't
+    ended.
     """
 
     guild: Guild
@@ -177,15 +180,27 @@ async def totals_by_kind(connection: Connection, now: datetime) -> dict[EntryKin
     return {EntryKind(row.kind): KindTotal(row.lines, row.usd) for row in await connection.execute(query)}
 
 
-async def entries(connection: Connection, job_id: str) -> list[Entry]:
-    """A job's ledger entries, oldest first."""
+@dataclass(frozen=True, slots=True)
+class JobLedger:
+    """A job with its ledger entries, oldest first. response: what its provider said last, as it was kept."""
+
+    job: Job
+    entries: tuple[Entry, ...] = ()
+    response: Mapping[str, Any] | None = None
+
+
+async def job_ledger(connection: Connection, job_id: str) -> JobLedger | None:
+    """A job of any server, with its ledger entries."""
+    found = await fetch_job(connection, jobs.c.id == job_id)
+    if found is None:
+        return None
+    response = await connection.scalar(select(jobs.c.upstream_response).where(jobs.c.id == job_id))
+    return JobLedger(found, tuple(await _entries(connection, job_id)), response)
+
+
+async def _entries(connection: Connection, job_id: str) -> list[Entry]:
     rows = await connection.execute(select(ledger).where(ledger.c.job_id == job_id).order_by(ledger.c.id))
     return [entry_of(row) for row in rows]
-
-
-async def job(connection: Connection, job_id: str) -> Job | None:
-    """The job, of any server."""
-    return await fetch_job(connection, jobs.c.id == job_id)
 
 
 async def log_channels(connection: Connection) -> Mapping[int, int]:

@@ -212,7 +212,7 @@ async def test_refused_content_is_told_as_such_counts_where_admins_want_that_and
     assert "→ after 2 in 24 hours, for 24 hours, counting what the video service's moderation refuses" in said
 
     await harness.animate()
-    told = await harness.wait_for_message("moderation refused its picture or prompt")
+    told = await harness.wait_for_message("moderation rejected its picture or prompt")
     assert "“Input data may contain inappropriate content”. It doesn't count against the quota." in told.content
     assert "one more and you'll be paused" in told.content
     assert "**0 of 5**" in await harness.offline.command("videos quota")

@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from bot.domain.jobs import ACTIVE, JobState
+from bot.domain.jobs import ACTIVE, FailureReason, JobState
 from bot.domain.usage_stats import Day, Period, Span, VideoCounts, by_week, filled, span_of, videos_of
 
 TODAY = date(2026, 3, 1)
@@ -34,6 +34,18 @@ def test_each_state_counts_as_exactly_one_outcome(state: JobState) -> None:
 
     assert videos.ordered == 3
     assert videos.in_progress == (3 if state in ACTIVE else 0)
+
+
+@pytest.mark.parametrize("reason", FailureReason)
+def test_what_moderation_rejected_is_no_failure(reason: FailureReason) -> None:
+    videos = videos_of(JobState.FAILED, 3, reason)
+
+    is_rejected = reason is FailureReason.REJECTED
+    assert (videos.ordered, videos.failed, videos.rejected) == (
+        3,
+        0 if is_rejected else 3,
+        3 if is_rejected else 0,
+    )
 
 
 def test_a_span_without_a_start_begins_with_the_first_known_day() -> None:

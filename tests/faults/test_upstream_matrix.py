@@ -100,7 +100,7 @@ def redirects_to(url: str) -> Reply:
 
 INAPPROPRIATE = {"code": "DataInspectionFailed", "message": "Input data may contain inappropriate content."}
 REFUSED_CONTENT = (
-    "moderation refused its picture or prompt",
+    "moderation rejected its picture or prompt",
     "inappropriate content",
     "doesn't count",
     "Change the",

@@ -1,9 +1,20 @@
 """Texts for the operator about money: prices, what was spent where, one job's ledger. Pure."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from typing import Any
 
-from bot.chat.messages.markdown import CONTENT_MAX, escaped, exact, joined_within, mention, several
+from bot.chat.messages.cancellation_texts import stop_for_operator
+from bot.chat.messages.markdown import (
+    CONTENT_MAX,
+    before_web_page,
+    escaped,
+    exact,
+    joined_within,
+    mention,
+    several,
+)
 from bot.chat.messages.provider_texts import provider_name, provider_title
 from bot.chat.messages.server_names import name_of
 from bot.domain.durations import show_duration
@@ -13,8 +24,14 @@ from bot.domain.models import TaskKind
 from bot.domain.money import show_usd
 from bot.services.operator.reports import Costs, KindPrice
 from bot.store.money.ledger import PRICE_FROM
+from bot.store.operator_reports import JobLedger
 
 REST = "… and {left} more"
+
+RESPONSE_MAX = 700
+"""The most that is shown of a provider's response, in characters."""
+
+_TASK_MAX = 200
 
 
 def costs(report: Costs) -> str:
@@ -66,14 +83,32 @@ def _kind(kind: TaskKind, report: Costs) -> str:
     return " ".join(part for part, others in parts if not others or len(others) > 1)
 
 
-def ledger(job: Job, entries: Sequence[Entry], names: Mapping[int, str]) -> str:
-    """The ledger entries of one job: when, how much, who and why."""
-    balance = total(entries)
-    head = f"`{job.id}` · {job.state} · {name_of(job.guild_id, names)} · member `{job.user_id}`"
-    if not entries:
-        return f"{head}\nThe ledger has no entries for it."
-    end = f"total: {several(balance.videos, 'video')}, **{show_usd(balance.usd)}**"
-    return joined_within([head, end, *(_entry(entry) for entry in entries)], CONTENT_MAX, rest=REST)
+def job_ledger(found: JobLedger, names: Mapping[int, str]) -> str:
+    """The ledger entries of one job: when, how much, who and why; above them its task."""
+    job = found.job
+    head = [f"`{job.id}` · {job.state} · {name_of(job.guild_id, names)} · member `{job.user_id}`", *_task(job)]
+    if found.response is not None:
+        head.append(f"Last response: {_response(found.response)}")
+    if not found.entries:
+        return "\n".join([*head, "The ledger has no entries for it."])
+    balance = total(found.entries)
+    head.append(f"total: {several(balance.videos, 'video')}, **{show_usd(balance.usd)}**")
+    return joined_within([*head, *(_entry(entry) for entry in found.entries)], CONTENT_MAX, rest=REST)
+
+
+def _task(job: Job) -> Iterator[str]:
+    said = [] if job.provider is None else [f"at {provider_name(job.provider)}"]
+    if job.upstream_id is not None:
+        said.append(f"task {escaped(job.upstream_id, _TASK_MAX)}")
+    if stopped := stop_for_operator(job):
+        said.append(stopped)
+    if said:
+        yield " · ".join(said)
+
+
+def _response(response: Mapping[str, Any]) -> str:
+    """As JSON on one line, up to where a web page begins."""
+    return escaped(before_web_page(json.dumps(response, ensure_ascii=False, default=str)), RESPONSE_MAX)
 
 
 def _entry(entry: Entry) -> str:

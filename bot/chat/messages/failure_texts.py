@@ -6,7 +6,7 @@ Messages of the video service and Discord are escaped and shown in quotation mar
 from collections.abc import Mapping
 
 from bot.chat.messages.markdown import before_web_page, escaped, sentence
-from bot.domain.jobs import FailureCause, FailureDetail, FailureReason
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, RejectedPart
 
 QUOTE_MAX = 600
 """The most that is shown of a foreign message, in characters."""
@@ -17,13 +17,14 @@ _ORDER_UNSURE = "so I don't know whether the order was accepted."
 _TEXTS: Mapping[FailureCause, str] = {
     FailureCause.PICTURE_GONE: "Its picture is gone.",
     FailureCause.REFUSED_BY_SERVICE: "The video service refused it{because}",
-    FailureCause.CONTENT_REFUSED: "The video service's moderation refused its picture or prompt{words}",
+    FailureCause.CONTENT_REFUSED: "The video service's moderation rejected {part}{words}",
     FailureCause.INTERRUPTED: f"I was interrupted while submitting it, {_ORDER_UNSURE}",
     FailureCause.BROKEN_OFF: f"Something broke while I was submitting it, {_ORDER_UNSURE}",
     FailureCause.ANSWER_LOST: f"I lost the video service's answer, {_ORDER_UNSURE}",
     FailureCause.RESTORED: "My records were restored from an older copy, so I don't know what happened to it.",
     FailureCause.TASK_UNKNOWN: "The video service doesn't know it any more{words}",
     FailureCause.TASK_FAILED: "The video service couldn't make it{because}",
+    FailureCause.TASK_CANCELLED: "The video service cancelled it{words}",
     FailureCause.SERVICE_UNREACHABLE: "The video service was unreachable for too long.",
     FailureCause.NOT_FINISHED: "It wasn't finished {in_time}.",
     FailureCause.NO_VIDEO: "The video service finished it without a video.",
@@ -52,9 +53,16 @@ _TEXTS: Mapping[FailureCause, str] = {
     FailureCause.BOT_REMOVED: "I was removed from this server.",
     FailureCause.IN_WORDS: "{said}",
 }
+_PARTS: Mapping[RejectedPart | None, str] = {
+    RejectedPart.PICTURE: "its picture",
+    RejectedPart.PROMPT: "its prompt",
+    RejectedPart.VIDEO: "the finished video",
+    None: "its picture or prompt",
+}
 _UNEXPLAINED = "I don't know why."
 _UNEXPLAINED_TEXTS: Mapping[FailureReason, str] = {
     FailureReason.REFUSED: "The video service refused it. I don't know why.",
+    FailureReason.REJECTED: "The video service's moderation rejected it.",
     FailureReason.OUTCOME_UNKNOWN: "I don't know whether the video service accepted it.",
     FailureReason.UPSTREAM_FAILED: "The video service couldn't make it. I don't know why.",
     FailureReason.TIMED_OUT: "It took too long.",
@@ -73,17 +81,25 @@ _OTHER_CHANNEL = (
     "In a private thread, add me by mentioning me there. Elsewhere, ask an admin to let me post, or use another "
     "channel."
 )
+_CHANGES: Mapping[RejectedPart | None, str] = {
+    RejectedPart.PICTURE: "Use another picture, then try again.",
+    RejectedPart.PROMPT: "Change the prompt, then try again.",
+    RejectedPart.VIDEO: "Change the prompt or use another picture, so that another video comes of it.",
+    None: "Change the prompt or use another picture, then try again.",
+}
+"""What to do about what was rejected."""
 
 _NEXT: Mapping[FailureCause, str] = {
     FailureCause.PICTURE_GONE: "Please use `/animate` again with the picture.",
     FailureCause.REFUSED_BY_SERVICE: _ANOTHER,
-    FailureCause.CONTENT_REFUSED: "Change the prompt or use another picture, then try again.",
+    FailureCause.CONTENT_REFUSED: _CHANGES[None],
     FailureCause.INTERRUPTED: _OPERATOR_LOOKS,
     FailureCause.BROKEN_OFF: _OPERATOR_LOOKS,
     FailureCause.ANSWER_LOST: _OPERATOR_LOOKS,
     FailureCause.RESTORED: "If its video isn't here, please ask for it again.",
     FailureCause.TASK_UNKNOWN: _AGAIN,
     FailureCause.TASK_FAILED: _ANOTHER,
+    FailureCause.TASK_CANCELLED: _AGAIN,
     FailureCause.SERVICE_UNREACHABLE: "Please try again in a while.",
     FailureCause.NOT_FINISHED: _AGAIN,
     FailureCause.NO_VIDEO: _AGAIN,
@@ -118,6 +134,7 @@ def failure_detail(
         return _UNEXPLAINED if reason is None else _UNEXPLAINED_TEXTS.get(reason, _UNEXPLAINED)
     return _TEXTS[detail.cause].format(
         because=_because(quote, detail.code),
+        part=_PARTS[detail.part],
         words=f": {_quoted(quote)}" if quote else ".",
         discord=f". Discord says: {_quoted(quote)}" if quote else ".",
         in_time="in time" if detail.minutes is None else f"after {detail.minutes} minutes",
@@ -127,12 +144,15 @@ def failure_detail(
 
 def next_step(detail: FailureDetail | None, reason: FailureReason | None = None) -> str:
     """What the member can do now, and what else follows for them. reason: tells it where there is no detail."""
+    if reason is FailureReason.REJECTED and (detail is None or detail.cause is FailureCause.IN_WORDS):
+        return _CHANGES[None]
     if detail is None:
         return _OPERATOR_LOOKS if reason is FailureReason.OUTCOME_UNKNOWN else _NEXT[FailureCause.IN_WORDS]
     if detail.paused_until is not None:
         until = f"<t:{detail.paused_until}:f>"
         return f"It counts like a blocked prompt here, so you're paused until {until}. {_AFTER_PAUSE}"
-    return f"{_NEXT[detail.cause]}{_violations_left(detail)}"
+    step = _NEXT[detail.cause] if detail.part is None else _CHANGES[detail.part]
+    return f"{step}{_violations_left(detail)}"
 
 
 def _violations_left(detail: FailureDetail) -> str:

@@ -15,13 +15,14 @@ from bot.chat.messages.markdown import (
 )
 from bot.chat.messages.member_texts import STAGES, message_link
 from bot.chat.messages.reason_texts import text_of
-from bot.domain.jobs import CancelResult, FailureReason, Job, JobState, RecoveryProblem
+from bot.domain.jobs import FailureReason, Job, JobState, RecoveryProblem
 from bot.services.admin.audited import AdminProblem, AdminRefused
-from bot.services.admin.jobs import Cancelled, CannotRetry, JobOverview, NothingToRetry
+from bot.services.admin.jobs import CannotRetry, JobOverview, NothingToRetry
 from bot.store.jobs.overview import ActiveJob
 
 REASONS = {
     FailureReason.REFUSED: "refused by the video service",
+    FailureReason.REJECTED: "rejected by the video service's moderation",
     FailureReason.OUTCOME_UNKNOWN: "unknown whether the video service accepted it",
     FailureReason.UPSTREAM_FAILED: "the video service couldn't make it",
     FailureReason.TIMED_OUT: "took too long",
@@ -70,7 +71,7 @@ def _active_line(active_job: ActiveJob) -> str:
     if job.state is JobState.RUNNING and job.progress is not None:
         said.append(f"{job.progress:.0%}")
     if job.cancel_requested:
-        said.append("cancelled, won't be posted")
+        said.append("being stopped" if job.may_be_stopped else "cancelled, won't be posted")
     if job.attempts:
         times = "once" if job.attempts == 1 else f"{job.attempts} times in a row"
         again = f", next try {relative(job.due_at)}" if job.due_at is not None else ""
@@ -86,33 +87,14 @@ def _failures(jobs: Iterable[Job]) -> Iterator[str]:
         says_all = job.failure_reason in _SAY_ALL or job.failure_detail is None
         detail = "" if says_all else f"\n> {failure_detail(job.failure_detail, _DETAIL_MAX)}"
         heading = "" if number else "**Recent failures**\n"
-        yield f"{heading}❌ {reason} · {mention(job.user_id)} · {relative(job.state_changed_at)}{detail}"
+        sign = "🛡️" if job.failure_reason is FailureReason.REJECTED else "❌"
+        yield f"{heading}{sign} {reason} · {mention(job.user_id)} · {relative(job.state_changed_at)}{detail}"
 
 
 def choice(job: Job, name: str | None) -> str:
     """A job as an autocomplete choice. name: its member's, where known."""
     who = name or str(job.user_id or mention(0))
     return choice_name(f"{STAGES[job.state]} · {who} · {job.created_at:%d %b %H:%M} UTC · {job.order.prompt}")
-
-
-def cancelled(done: Cancelled) -> str:
-    """What a cancellation by an admin did, or the question before it."""
-    job, who = done.job, mention(done.job.user_id)
-    if done.result is CancelResult.PAID:
-        return (
-            f"{who}'s video is already being made and paid for, so it can't be stopped. If you cancel it, it "
-            f"won't be posted and won't count against {who}'s limits, but its cost still counts against this "
-            f"server's budget.\n> {escaped(job.order.prompt, _PROMPT_MAX)}"
-        )
-    if done.result is CancelResult.CANCELLED:
-        return (
-            f"🚫 Cancelled {who}'s video. It hadn't started, so it costs nothing and doesn't count against their "
-            "limits."
-        )
-    return (
-        f"🚫 Cancelled {who}'s video. It won't be posted and doesn't count against their limits. It was already "
-        "being made, so its cost still counts against this server's budget."
-    )
 
 
 def retried(job: Job) -> str:
@@ -139,6 +121,10 @@ _CANNOT_RETRY = {
         f"That video is too old: the video service only keeps videos for a while. {_ORDER_AGAIN}"
     ),
     RecoveryProblem.TASK_TAKEN: "Another job already has the same video, so there's nothing to retry.",
+    RecoveryProblem.REJECTED: (
+        "The video service's moderation rejected that video, and would again. The member can change the prompt or "
+        "use another picture. It didn't count against their limits."
+    ),
 }
 
 

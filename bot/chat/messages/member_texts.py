@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from bot.chat.messages.cancellation_texts import what_became
 from bot.chat.messages.failure_texts import QUOTE_MAX, failure_detail, next_step
 from bot.chat.messages.markdown import (
     CONTENT_MAX,
@@ -66,10 +67,15 @@ def _failure(job: Job, quote_max: int, prompt_max: int | None = None) -> str:
 
 def _cancelled(job: Job, quote_max: int) -> str:
     counts = "It was already paid for, so it counts." if job.charged else "It doesn't count."
-    if job.failure_detail is None:
-        return f"your video was cancelled. {counts}"
-    detail = failure_detail(job.failure_detail, quote_max)
-    return f"your video was cancelled. {detail} {counts} {next_step(job.failure_detail)}"
+    said = ["your video was cancelled."]
+    if job.failure_detail is not None:
+        said.append(failure_detail(job.failure_detail, quote_max))
+    if became := what_became(job):
+        said.append(became)
+    said.append(counts)
+    if job.failure_detail is not None:
+        said.append(next_step(job.failure_detail))
+    return " ".join(said)
 
 
 def _with_prompt(text: str, job: Job, maximum: int | None = None) -> str:
@@ -99,6 +105,8 @@ def _how_it_ended(job: Job, quote_max: int) -> str:
             return "a moderator declined your video."
         case FailureReason.EXPIRED:
             return "your video expired: no moderator answered within a day."
+        case FailureReason.REJECTED:
+            return f"your video can't be made. {failure_detail(job.failure_detail, quote_max, job.failure_reason)}"
         case _:
             detail = failure_detail(job.failure_detail, quote_max, job.failure_reason)
             return f"your video didn't work. {detail}"
@@ -323,12 +331,6 @@ STAGES = {
     JobState.CANCELLED: "🚫 cancelled",
 }
 
-CANCELLED_FREE = "Cancelled. It hadn't started, so it's free and doesn't count."
-CANCELLED_PAID = "Cancelled. It won't be posted, but it was already being made, so it counts."
-CANCEL_ASKS = (
-    "This video is already being made and paid for, so it can't be stopped. "
-    "If you cancel it, it still counts, and it won't be posted."
-)
 REMOVED = "Removed."
 DELETED = "Deleted, and so are its picture and the link to it."
 _CHECK_FIRST = "Check `/videos list` before you try again: your order may have gone through."

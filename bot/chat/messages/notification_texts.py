@@ -131,7 +131,10 @@ def _job_failed(event: events.JobFailed) -> str:
     prompt = escaped(event.prompt, _PROMPT_MAX)
     if event.detail is not None and event.detail.is_violation:
         why += " It counts as a blocked prompt."
-    return f"❌ A video for {mention(event.user_id)} failed{why}\n> {prompt}"
+    how = (
+        "🛡️ A video for {} was rejected" if event.failure == FailureReason.REJECTED else "❌ A video for {} failed"
+    )
+    return f"{how.format(mention(event.user_id))}{why}\n> {prompt}"
 
 
 @text_of_notification.register

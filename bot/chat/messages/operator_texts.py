@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from bot.chat.messages.audit_texts import answer, phrase
+from bot.chat.messages.cancellation_texts import stop_for_operator
 from bot.chat.messages.markdown import (
     CONTENT_MAX,
     choice_name,
@@ -220,7 +221,8 @@ def _open_line(job: Job, names: Mapping[int, str]) -> str:
     if job.user_id == NOBODY:
         task = "its member's data was deleted, so only `lost` can close it"
     elif job.state is JobState.CANCELLED:
-        task += ", cancelled, so only `lost` can close it"
+        stopped = stop_for_operator(job)
+        task += f", cancelled{f' ({stopped})' if stopped else ''}, so only `lost` can close it"
     return (
         f"`{job.id}` · submitted before {exact(job.submitted_at or job.state_changed_at)} · {job.order.resolution}"
         f"{cost} · {task}\n"
@@ -306,6 +308,10 @@ _CANNOT_RECONCILE = {
         "That job's task is too old to ask about. Close the job with `/operator reconcile lost`."
     ),
     RecoveryProblem.TASK_TAKEN: "Another job already has that task id. Nothing was changed; please check the id.",
+    RecoveryProblem.REJECTED: (
+        "The video service's moderation rejected that job and bills nothing for it, so there's nothing to "
+        "reconcile."
+    ),
     RecoveryProblem.ERASED: (
         "That job's member deleted their data, so there's nobody to make the video for. Close it with "
         "`/operator reconcile lost`."

@@ -91,7 +91,8 @@ def _what_goes(preview: ErasurePreview) -> list[str]:
         lines.append(f"- {several(preview.waiting, 'video')} waiting to start: cancelled for free.")
     if preview.in_progress:
         lines.append(
-            f"- {several(preview.in_progress, 'video')} being made: never posted. It's paid for, so it counts."
+            f"- {several(preview.in_progress, 'video')} being made: never posted. It's paid for, so it counts, "
+            "unless the video service can still stop it."
         )
     if preview.credits:
         lines.append(f"- {several(preview.credits, 'credit')}: lost.")

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from bot.chat.messages.cancellation_texts import on_card
 from bot.chat.messages.markdown import escaped, mention, relative, several
 from bot.domain.approvals import APPROVAL_TIMEOUT
 from bot.domain.guilds import OUTSIDE_SERVERS
@@ -65,7 +66,7 @@ def _from_where(card: StatusCard) -> str:
 
 def _what_it_waits_for(job: Job, card: StatusCard) -> list[str]:
     if card.is_cancelled:
-        return ["It was already paid for, so it counts. It won't be posted."]
+        return [on_card(job)]
     if card.is_held_up:
         return [f"{SERVICE_CLOSED} This one is kept and starts when the service is back."]
     match card.state:

@@ -69,6 +69,10 @@ def _videos(stats: UsageStats) -> list[str]:
         lines.append(
             "❌ Failed: " + ", ".join(f"{count:,}× {REASONS[reason]}" for reason, count in by_count) + "."
         )
+    if videos.rejected:
+        lines.append(
+            f"🛡️ The video service's moderation rejected {several(videos.rejected, 'video')} for the content."
+        )
     return lines
 
 
@@ -80,6 +84,7 @@ def _ends(videos: VideoCounts) -> str:
     parts = (
         (videos.delivered, "delivered"),
         (videos.failed, "failed"),
+        (videos.rejected, "rejected"),
         (videos.cancelled, "cancelled"),
         (videos.in_progress, "in progress"),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from bot.chat.messages.cancellation_texts import counts_in_short
 from bot.chat.messages.markdown import escaped, mention, relative, several
 from bot.chat.messages.member_texts import video_link
 from bot.chat.messages.reason_texts import text_of
@@ -23,6 +24,7 @@ _STAGES = {
 
 FAILURES: Mapping[FailureReason, str] = {
     FailureReason.REFUSED: "the video service refused it",
+    FailureReason.REJECTED: "the video service's moderation rejected it",
     FailureReason.OUTCOME_UNKNOWN: "the video service's answer was lost",
     FailureReason.UPSTREAM_FAILED: "the video service couldn't make it",
     FailureReason.TIMED_OUT: "it took too long",
@@ -83,8 +85,8 @@ def _line(job: Job, card: StatusCard) -> list[str]:
         case JobState.FAILED:
             why = FAILURES.get(job.failure_reason or FailureReason.ABANDONED)
             return [f"❌ {why}", "doesn't count"]
-        case _ if card.is_cancelled:
-            return [_STAGES[JobState.CANCELLED], "it was already paid for, so it counts"]
+        case _ if card.is_cancelled or card.state is JobState.CANCELLED:
+            return [_STAGES[JobState.CANCELLED], counts_in_short(job)]
         case _ if card.is_held_up:
             return ["⏸️ waiting for the video service"]
     said = [_STAGES[card.state]]
@@ -114,32 +116,3 @@ def how_many(allowance: Allowance) -> str:
         lines.append(f"You have **{left} of {limits.videos_per_window.value}** videos left in {window}{also}.")
         lines.append(f"In progress: **{usage.running} of {limits.max_active.value}** at a time.")
     return "\n".join(lines)
-
-
-def cancelled(free: int, paid: int, *, asks: bool) -> str:
-    """The answer to who cancels all of them. free: they had not started. paid: they are made already.
-
-    asks: whether those are still to be cancelled, which is asked first.
-    """
-    lines = []
-    if free:
-        counts = "It hadn't started, so it's free and doesn't count." if free == 1 else _FREE
-        lines.append(f"Cancelled {several(free, 'video')}. {counts}")
-    if paid and asks:
-        lines.append(f"{several(paid, 'video')} {_ASKS_ONE if paid == 1 else _ASKS}")
-    elif paid:
-        lines.append(f"Cancelled {several(paid, 'video')} {_PAID_ONE if paid == 1 else _PAID}")
-    return "\n".join(lines)
-
-
-_FREE = "They hadn't started, so they're free and don't count."
-_PAID_ONE = "that was already being made. It won't be posted, but it was paid for, so it counts."
-_PAID = "that were already being made. They won't be posted, but they were paid for, so they count."
-_ASKS_ONE = (
-    "is already being made and paid for, so it can't be stopped. If you cancel it, it still counts, and it won't "
-    "be posted."
-)
-_ASKS = (
-    "are already being made and paid for, so they can't be stopped. If you cancel them, they still count, and "
-    "they won't be posted."
-)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from bot.chat.messages.cancellation_texts import counts_in_short, what_became
 from bot.chat.messages.failure_texts import QUOTE_MAX, failure_detail
 from bot.chat.messages.markdown import choice_name, discord_length, escaped, exact, link, relative
 from bot.chat.messages.member_texts import STAGES, message_link, video_link
@@ -38,7 +39,11 @@ _LINKS_MAX = 2000
 _NOT_DONE = 0.99
 """The most that is shown of a video that is still being made."""
 _HAS_DOWNLOAD = "`/videos show` links to it"
-_OUTCOMES = {FailureReason.DECLINED: "🚫 declined", FailureReason.EXPIRED: "⌛ expired"}
+_OUTCOMES = {
+    FailureReason.DECLINED: "🚫 declined",
+    FailureReason.EXPIRED: "⌛ expired",
+    FailureReason.REJECTED: "🛡️ rejected",
+}
 
 
 def stage(job: Job) -> str:
@@ -72,6 +77,8 @@ def entries(page: VideoPage) -> list[str]:
     left, texts = _LINKS_MAX, []
     for job in page.jobs:
         said = [_progress(job), f"ordered {relative(job.created_at)}"]
+        if job.state is JobState.CANCELLED or (job.cancel_requested and job.state not in ENDED):
+            said.append(counts_in_short(job))
         kept_until = page.downloads.get(job.id)
         download = None if kept_until is None else _download(job, kept_until)
         if download is not None and discord_length(download) <= left:
@@ -136,6 +143,8 @@ def _outcome(video: VideoDetails) -> list[str]:
     job, lines = video.job, []
     if job.state is JobState.FAILED or (job.state is JobState.CANCELLED and job.failure_detail is not None):
         lines.append(failure_detail(job.failure_detail, QUOTE_MAX))
+    if job.cancel_requested and (became := what_became(job)):
+        lines.append(became)
     if video.download_until is not None and (download := _download(job, video.download_until)) is not None:
         lines.append(f"It couldn't be posted: {download}.")
     counts = "It counts" if job.charged else "It doesn't count"

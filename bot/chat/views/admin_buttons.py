@@ -7,7 +7,7 @@ import discord
 
 from bot.chat.authorization import admin_of
 from bot.chat.context import Interaction, services_of
-from bot.chat.messages import admin_texts, job_overview_texts
+from bot.chat.messages import admin_texts, cancellation_texts
 from bot.chat.messages.audit_texts import answer
 from bot.chat.views.persistent_button import PersistentButton, row_of
 from bot.domain.jobs import CancelResult
@@ -66,4 +66,4 @@ async def cancel(interaction: Interaction, job_id: str, *, even_if_paid: bool) -
     admin = await admin_of(interaction)
     done = await services_of(interaction).admins.jobs.cancel(admin, job_id, even_if_paid=even_if_paid)
     view = row_of(CancelPaidButton(job_id)) if done.result is CancelResult.PAID else None
-    await interaction.edit_original_response(content=job_overview_texts.cancelled(done), view=view)
+    await interaction.edit_original_response(content=cancellation_texts.of_admin(done), view=view)

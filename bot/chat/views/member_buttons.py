@@ -12,7 +12,7 @@ import discord
 
 from bot.chat.authorization import is_elsewhere, requester
 from bot.chat.context import Interaction, services_of
-from bot.chat.messages import member_texts, privacy_texts
+from bot.chat.messages import cancellation_texts, member_texts, privacy_texts
 from bot.chat.messages.reason_texts import Said
 from bot.chat.posting import unless_deleted
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
@@ -141,14 +141,9 @@ async def cancel(interaction: Interaction, job_id: str, *, even_if_paid: bool) -
 
     The interaction is already deferred. Raises: NotPossible.
     """
-    result = await services_of(interaction).jobs.cancel(job_id, requester(interaction), even_if_paid=even_if_paid)
-    if result is CancelResult.PAID:
-        question = view(ButtonKind.CANCEL_PAID, job_id)
-        await interaction.edit_original_response(content=member_texts.CANCEL_ASKS, view=question)
-        return
-    free = result is CancelResult.CANCELLED
-    text = member_texts.CANCELLED_FREE if free else member_texts.CANCELLED_PAID
-    await interaction.edit_original_response(content=text, view=None)
+    done = await services_of(interaction).jobs.cancel(job_id, requester(interaction), even_if_paid=even_if_paid)
+    question = view(ButtonKind.CANCEL_PAID, job_id) if done.result is CancelResult.PAID else None
+    await interaction.edit_original_response(content=cancellation_texts.of_member(done), view=question)
 
 
 def view(kind: ButtonKind, job_id: str, component_id: int | None = None) -> discord.ui.View:

@@ -10,7 +10,7 @@ import discord
 
 from bot.chat.authorization import requester
 from bot.chat.context import Interaction, services_of
-from bot.chat.messages import variation_texts
+from bot.chat.messages import cancellation_texts
 from bot.chat.views.member_buttons import ButtonKind, JobButton
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
 from bot.domain.jobs import ENDED
@@ -39,9 +39,8 @@ class CancelAllButton(
         result = await services_of(interaction).jobs.cancel_together(
             self.job_id, requester(interaction), even_if_paid=self.paid_too
         )
-        asks = result.paid > 0
-        text = variation_texts.cancelled(result.free, result.paid or result.flagged, asks=asks)
-        question = row_of(CancelAllButton(_CANCEL_ALL_PAID, self.job_id)) if asks else None
+        text = cancellation_texts.of_variations(result)
+        question = row_of(CancelAllButton(_CANCEL_ALL_PAID, self.job_id)) if result.paid else None
         await interaction.edit_original_response(content=text, view=question)
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from bot.domain.approvals import Verdict
 from bot.domain.audit_log import Action, AuditedChange, TargetKind
+from bot.domain.cancelling import Cancelled
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.jobs import ENDED, CancelResult, FailureReason, Job, JobState, RecoveryProblem
 from bot.services.admin.audited import Admin, AdminProblem, AdminRefused, AuditedService, AuditedTransaction
@@ -50,14 +51,6 @@ class JobOverview:
     count: int
     failures: tuple[Job, ...]
     closed_until: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """The result of cancelling, and the job as it was before."""
-
-    job: Job
-    result: CancelResult
 
 
 class JobService(AuditedService):

@@ -10,7 +10,6 @@ from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, 
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.guilds import Access, Guild, OperatorDefaults
 from bot.domain.jobs import FailureCause, Job, JobState, RecoveryProblem
-from bot.domain.ledger import Entry
 from bot.domain.notifications import ActionLogged, Announcement
 from bot.operations.clock import Clock
 from bot.services.operator import operator_input
@@ -30,7 +29,7 @@ from bot.store.guilds import audit_log as audit_log_store
 from bot.store.guilds import guild_settings
 from bot.store.jobs import recovery, submission_gate, transitions
 from bot.store.money import ledger
-from bot.store.operator_reports import GuildUsage
+from bot.store.operator_reports import GuildUsage, JobLedger
 from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE, jobs
 
@@ -310,13 +309,13 @@ class OperatorService:
             for kind in catalog.kinds()
         ]
 
-    async def ledger(self, job_id: str) -> tuple[Job, list[Entry]]:
+    async def ledger(self, job_id: str) -> JobLedger:
         """A job of any server and its ledger entries. Raises: NotPossible if it is unknown."""
         async with self._database.read() as connection:
-            found = await operator_reports.job(connection, job_id.strip())
-            if found is None:
-                raise NotPossible(OperatorRefused(OperatorProblem.UNKNOWN_JOB))
-            return found, await operator_reports.entries(connection, found.id)
+            found = await operator_reports.job_ledger(connection, job_id.strip())
+        if found is None:
+            raise NotPossible(OperatorRefused(OperatorProblem.UNKNOWN_JOB))
+        return found
 
     async def audit_log(self) -> list[AuditEntry]:
         """What operators changed, newest first."""

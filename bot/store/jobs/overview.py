@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, TextClause, and_, select, update
 
-from bot.domain.jobs import CancelResult, FailureCause, Job
+from bot.domain.jobs import CancelResult, FailureCause, FailureReason, Job
 from bot.store.engine import Connection
 from bot.store.jobs import leasing, transitions
 from bot.store.jobs.rows import count_jobs, fetch_job, job_of, select_jobs
@@ -53,11 +53,18 @@ async def failed(connection: Connection, guild_id: int, since: datetime, limit: 
 async def retryable(
     connection: Connection, guild_id: int, now: datetime, task_lifetime: timedelta, limit: int
 ) -> list[Job]:
-    """Jobs that wait after a failed attempt, and failed jobs whose task can still be polled."""
+    """Jobs that wait after a failed attempt, and failed jobs whose task can still be polled.
+
+    What the upstream's moderation rejected isn't among them: it would be rejected again.
+    """
     here = jobs.c.guild_id == guild_id
     waiting = await _latest(connection, limit, here, _waits_for_retry(now))
     since = now - task_lifetime
-    has_task = and_(jobs.c.upstream_id.is_not(None), jobs.c.submitted_at > since)
+    has_task = and_(
+        jobs.c.upstream_id.is_not(None),
+        jobs.c.submitted_at > since,
+        jobs.c.failure_reason != FailureReason.REJECTED,
+    )
     # No job fails before its submission; so only the latest failures need to be read.
     failed_since = await _latest(connection, limit, IS_FAILED, here, jobs.c.state_changed_at > since, has_task)
     found = sorted([*waiting, *failed_since], key=lambda job: job.id)
@@ -80,8 +87,8 @@ async def cancel(
 ) -> CancelResult:
     """Cancels a locked job for an admin.
 
-    A job in progress is paid for: it isn't posted, and no longer counts for its member, who didn't ask for that.
-    Its cost stays in the ledger.
+    A job in progress isn't posted, and no longer counts for its member, who didn't ask for that. Its cost stays in
+    the ledger, unless its task is stopped in time.
     """
     why = FailureCause.CANCELLED_BY_ADMIN
     result = await transitions.cancel(

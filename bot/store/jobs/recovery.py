@@ -51,6 +51,8 @@ async def resume_failed_job(
     if found.user_id == NOBODY:
         # Nobody is left to deliver to.
         return RecoveryProblem.ERASED if guild_id is None else RecoveryProblem.UNKNOWN
+    if found.failure_reason is FailureReason.REJECTED:
+        return RecoveryProblem.REJECTED
     task = _task_of(found, upstream_id)
     if task is None:
         return RecoveryProblem.NO_TASK
@@ -66,6 +68,7 @@ async def resume_failed_job(
         return RecoveryProblem.TASK_TAKEN
     columns = state_columns(JobState.RUNNING, now) | {
         "cancel_requested": False,
+        "stop_result": None,
         "progress": None,
         "failure_reason": None,
         "failure_detail": None,
@@ -73,6 +76,8 @@ async def resume_failed_job(
         # A job of unknown outcome was submitted right before it failed.
         "submitted_at": found.submitted_at or found.state_changed_at,
     }
+    if task != found.upstream_id:  # another task is asked about elsewhere
+        columns |= {"upstream_urls": None, "can_be_stopped": False}
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
     resumed = await read_job(connection, job_id)
     await ledger.settle(connection, resumed, now, actor_id=actor_id)

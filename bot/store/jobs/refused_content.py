@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from bot.domain.jobs import Fail, FailureCause, FailureDetail, Job
+from bot.domain.jobs import Fail, FailureDetail, FailureReason, Job
 from bot.store.engine import Connection
 from bot.store.guilds import guild_settings, violations
 from bot.store.jobs import variations
@@ -12,11 +12,11 @@ from bot.store.jobs import variations
 async def count(connection: Connection, job: Job, failure: Fail, now: datetime) -> Fail:
     """Counts a failure for its content, if the server wants that; returns the failure with what follows from it.
 
-    Each order counts once: a job that was resumed is uncharged, and was counted when it first failed; variations
-    have one prompt and picture. The caller has locked the job's row, and writes the failure in the same
+    Each order counts once: variations have one prompt and picture. A job that was resumed is uncharged, and not
+    counted. The caller has locked the job's row, and writes the failure in the same
     transaction.
     """
-    if failure.detail.cause is not FailureCause.CONTENT_REFUSED or not job.charged:
+    if failure.reason is not FailureReason.REJECTED or not job.charged:
         return failure
     guild = await guild_settings.get(connection, job.guild_id)
     if not guild.settings.refused_content_counts:
@@ -37,7 +37,6 @@ async def count(connection: Connection, job: Job, failure: Fail, now: datetime) 
 async def _counted_with(connection: Connection, job: Job) -> FailureDetail | None:
     """How another variation of the same order failed for its content, if one did."""
     for other in await variations.ordered_with(connection, job.id):
-        detail = other.failure_detail
-        if other.id != job.id and detail is not None and detail.cause is FailureCause.CONTENT_REFUSED:
-            return detail
+        if other.id != job.id and other.failure_reason is FailureReason.REJECTED:
+            return other.failure_detail
     return None

@@ -103,7 +103,7 @@ async def cancel(
     actor_id: int | None = None,
     why: FailureCause | None = None,
 ) -> CancelResult:
-    """Ends a queued job; flags one in progress, if `even_if_paid`.
+    """Ends a queued job; flags one in progress, if `even_if_paid`, whose next poll has its task stopped.
 
     actor_id: who cancels, for the ledger; None for the member. why: why somebody else cancels.
     """

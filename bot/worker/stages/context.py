@@ -102,6 +102,7 @@ class StageConfig:
 
     job_timeout: how long a task may run. task_lifetime: how long the upstream answers about a task and keeps its
     result. refused_polls_min: how many polls in a row must be refused before the task counts as gone.
+    gone_polls_min: how many must be answered with just that.
     result_patience: how long a result may be refused or end early. upstream_backoff, chat_backoff: pauses after
     failures of one job. submission_backoff: pauses for all jobs. longest_closure: the longest pause for all jobs
     that the upstream may ask for.
@@ -111,6 +112,7 @@ class StageConfig:
     task_lifetime: timedelta
     poll_schedule: PollSchedule
     refused_polls_min: int = 8
+    gone_polls_min: int = 3
     result_patience: timedelta = timedelta(minutes=10)
     upstream_backoff: Backoff = Backoff(first_s=2, cap_s=120)
     chat_backoff: Backoff = Backoff(first_s=2, cap_s=120)

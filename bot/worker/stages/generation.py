@@ -27,13 +27,19 @@ from bot.domain.jobs import (
     PauseSubmissions,
     ProviderName,
     Reschedule,
+    StopResult,
 )
 from bot.domain.models import kind_of
 from bot.domain.task_durations import TaskDuration
 from bot.providers.base import Task, TaskRef, TaskStatus
+from bot.providers.content_refusals import rejected_part
 from bot.worker.stages.context import NotSubmitted, StageContext
+from bot.worker.stages.stopping import STOPPED, is_to_be_stopped, stop, with_stop_result
 
 log = logging.getLogger(__name__)
+
+LAST_ERROR = "last_error"
+"""The key of what is kept in place of a response that was lost or could not be read."""
 
 
 async def submit(job: Job, context: StageContext) -> Outcome:
@@ -55,16 +61,14 @@ async def submit(job: Job, context: StageContext) -> Outcome:
     try:
         task = await context.provider_of(job).submit(job.order, frame, request_id=job.id)
     except UpstreamRefused as error:
-        if not isinstance(error, ContentRefused) and (refused_by := _others_left(job, context)) is not None:
-            log.warning("job %s goes to another provider: %s refused it: %s", job.id, job.provider, error)
-            return MoveTo(JobState.QUEUED, JobUpdate(refused_by=refused_by))
-        return Fail(FailureReason.REFUSED, _refusal(error, FailureCause.REFUSED_BY_SERVICE))
+        return _order_refused(job, error, context)
     except (UpstreamClosed, UpstreamBusy, UpstreamUnreached) as error:
         return _pause_submissions(error, gate.failures, context)
     except OutcomeUnknown as error:
         log.error("job %s: the response to its submission was lost; a paid task may exist: %s", job.id, error)
+        pause = _pause_submissions(error, gate.failures, context)
         detail = FailureDetail(FailureCause.ANSWER_LOST)
-        return Fail(FailureReason.OUTCOME_UNKNOWN, detail, pause=_pause_submissions(error, gate.failures, context))
+        return Fail(FailureReason.OUTCOME_UNKNOWN, detail, _kept(error), pause)
     # The task exists: from here on nothing may fail before the worker has the outcome.
     now = context.clock()
     urls = task.urls or None
@@ -72,20 +76,28 @@ async def submit(job: Job, context: StageContext) -> Outcome:
         upstream_id=task.id, submitted_at=now, upstream_urls=urls, can_be_stopped=task.can_be_stopped
     )
     match task.status:
-        case TaskStatus.IN_PROGRESS:
+        case TaskStatus.IN_PROGRESS | TaskStatus.GONE:  # it was just made: polls tell
             job = replace(job, submitted_at=now)
             return MoveTo(
                 JobState.RUNNING,
                 replace(update, progress=task.progress, upstream_response=task.raw()),
                 due_at=_next_poll_at(job, now, now, context),
             )
-        case TaskStatus.COMPLETED | TaskStatus.FAILED | TaskStatus.CANCELLED | TaskStatus.GONE:
+        case TaskStatus.COMPLETED | TaskStatus.FAILED | TaskStatus.CANCELLED:
             return _outcome_of(job, task, update)
 
 
 def _provider(job: Job) -> ProviderName:
     assert job.provider is not None  # noqa: S101 - the claim for submission writes it
     return job.provider
+
+
+def _order_refused(job: Job, error: UpstreamRefused, context: StageContext) -> Outcome:
+    """What follows from a refused create: another provider's turn, unless it is about the content."""
+    if not isinstance(error, ContentRefused) and (refused_by := _others_left(job, context)) is not None:
+        log.warning("job %s goes to another provider: %s refused it: %s", job.id, job.provider, error)
+        return MoveTo(JobState.QUEUED, JobUpdate(refused_by=refused_by))
+    return _refused(error, FailureReason.REFUSED, FailureCause.REFUSED_BY_SERVICE)
 
 
 def _others_left(job: Job, context: StageContext) -> str | None:
@@ -96,7 +108,15 @@ def _others_left(job: Job, context: StageContext) -> str | None:
 
 
 async def poll(job: Job, context: StageContext) -> Outcome:
-    """Running: polls the task."""
+    """Running: polls the task. If the job was cancelled, first has the task stopped, where the provider can."""
+    if not is_to_be_stopped(job):
+        return await _poll(job, context)
+    assert job.upstream_id is not None  # noqa: S101 - as below
+    result = await stop(job, TaskRef(job.upstream_id, job.upstream_urls or {}), context)
+    return STOPPED if result is StopResult.STOPPED else with_stop_result(await _poll(job, context), result)
+
+
+async def _poll(job: Job, context: StageContext) -> Outcome:
     assert job.upstream_id is not None  # noqa: S101 - a running job has one; a CHECK in the schema enforces it
     begun_at = job.state_changed_at  # not the submission: a resumed job has all its time again
     is_late = context.observed_for(begun_at) > context.config.job_timeout
@@ -104,30 +124,42 @@ async def poll(job: Job, context: StageContext) -> Outcome:
         task = await context.provider_of(job).status(TaskRef(job.upstream_id, job.upstream_urls or {}))
     except UpstreamRefused as error:
         if is_late and job.attempts + 1 >= context.config.refused_polls_min:
-            detail = _refusal(error, FailureCause.TASK_UNKNOWN)
-            return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, detail))
+            return _cancelled_or(job, _refused(error, FailureReason.UPSTREAM_FAILED, FailureCause.TASK_UNKNOWN))
         log.warning("job %s: poll refused: %s", job.id, error)
         return _retry_poll(job, context)
     except UpstreamError as error:
         if context.can_give_up(begun_at):
             detail = FailureDetail(FailureCause.SERVICE_UNREACHABLE)
-            return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail))
+            return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, _kept(error)))
         # One task's failed poll does not pause submissions: they find out themselves what the upstream accepts.
         log.warning("job %s: poll failed: %s", job.id, error)
         return _retry_poll(job, context, error)
+    return _outcome_of_poll(job, task, context, is_late=is_late)
+
+
+def _outcome_of_poll(job: Job, task: Task, context: StageContext, *, is_late: bool) -> Outcome:
+    """What follows from the answer to a poll. is_late: the task has had all its time."""
     now = context.clock()
     match task.status:
         case TaskStatus.COMPLETED:
             return _outcome_of(job, task, JobUpdate(task_duration=_duration(job, job.seen_running_at, now)))
-        case TaskStatus.FAILED | TaskStatus.CANCELLED | TaskStatus.GONE:
+        case TaskStatus.FAILED | TaskStatus.CANCELLED:
             return _outcome_of(job, task, JobUpdate())
+        case TaskStatus.GONE if job.attempts + 1 >= context.config.gone_polls_min:
+            detail = FailureDetail(FailureCause.TASK_UNKNOWN, quote=task.error_message, code=task.error_code)
+            update = JobUpdate(upstream_response=task.raw())
+            return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, detail, update))
+        case TaskStatus.GONE:  # a gateway may not know a task yet everywhere, and this one is paid for
+            log.warning("job %s: the upstream says that its task is gone", job.id)
+            return _retry_poll(job, context)
         case TaskStatus.IN_PROGRESS if is_late:
             minutes = round(context.config.job_timeout.total_seconds() / 60)
             detail = FailureDetail(FailureCause.NOT_FINISHED, minutes=minutes)
             update = JobUpdate(upstream_response=task.raw(), task_duration=_duration(job, now, None))
             return _cancelled_or(job, Fail(FailureReason.TIMED_OUT, detail, update))
         case TaskStatus.IN_PROGRESS:
-            update = JobUpdate(progress=task.progress, seen_running_at=now)
+            kept = task.raw() if task.is_unclear else None
+            update = JobUpdate(progress=task.progress, seen_running_at=now, upstream_response=kept)
             return Reschedule(_next_poll_at(job, now, now, context), update)
 
 
@@ -161,11 +193,8 @@ def _outcome_of(job: Job, task: Task, update: JobUpdate) -> Outcome:
     update = replace(
         update, progress=None, result_url=task.video_url, cost_usd=task.cost_usd, upstream_response=task.raw()
     )
-    if task.status is not TaskStatus.COMPLETED:
-        log.warning("job %s: its task failed: %s %s", job.id, task.error_code, task.error_message)
-        cause = FailureCause.CONTENT_REFUSED if task.is_content_refused else FailureCause.TASK_FAILED
-        detail = FailureDetail(cause, quote=task.error_message, code=task.error_code)
-        return _cancelled_or(job, Fail(FailureReason.UPSTREAM_FAILED, detail, update))
+    if task.status in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
+        return _cancelled_or(job, _failure_of(job, task, update))
     if job.cancel_requested:
         return MoveTo(JobState.CANCELLED, update)
     if task.video_url is None:
@@ -173,10 +202,33 @@ def _outcome_of(job: Job, task: Task, update: JobUpdate) -> Outcome:
     return MoveTo(JobState.DELIVERING, update)
 
 
-def _refusal(error: UpstreamRefused, otherwise: FailureCause) -> FailureDetail:
-    """What a refusal means. otherwise: what one means that isn't about the content."""
-    cause = FailureCause.CONTENT_REFUSED if isinstance(error, ContentRefused) else otherwise
-    return FailureDetail(cause, quote=error.said, code=error.code)
+def _failure_of(job: Job, task: Task, update: JobUpdate) -> Fail:
+    """The failure of a job whose task ended without a video."""
+    code, said = task.error_code, task.error_message
+    log.warning("job %s: its task ended as %s: %s %s", job.id, task.status, code, said)
+    if task.is_content_refused:
+        return Fail(FailureReason.REJECTED, _rejection(code, said), update)
+    is_cancelled = task.status is TaskStatus.CANCELLED
+    cause = FailureCause.TASK_CANCELLED if is_cancelled else FailureCause.TASK_FAILED
+    detail = FailureDetail(cause, quote=said, code=code)
+    return Fail(FailureReason.UPSTREAM_FAILED, detail, update, may_be_billed=task.may_be_billed)
+
+
+def _refused(error: UpstreamRefused, reason: FailureReason, cause: FailureCause) -> Fail:
+    """The failure after a refusal. reason, cause: of one that isn't about the content."""
+    if isinstance(error, ContentRefused):
+        return Fail(FailureReason.REJECTED, _rejection(error.code, error.said))
+    return Fail(reason, FailureDetail(cause, quote=error.said, code=error.code))
+
+
+def _rejection(code: str | None, said: str | None) -> FailureDetail:
+    """What the upstream's moderation rejected, in the upstream's words."""
+    return FailureDetail(FailureCause.CONTENT_REFUSED, said, code, part=rejected_part(code, said))
+
+
+def _kept(error: UpstreamError) -> JobUpdate:
+    """Keeps with the job what is known of a response that was lost or could not be read, for the operator."""
+    return JobUpdate(upstream_response={LAST_ERROR: str(error)})
 
 
 def _cancelled_or(job: Job, failure: Fail) -> Outcome:

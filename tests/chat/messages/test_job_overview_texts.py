@@ -7,8 +7,8 @@ from bot.chat.messages import job_overview_texts as texts
 from bot.chat.messages.failure_texts import failure_detail
 from bot.chat.messages.markdown import discord_length
 from bot.chat.messages.member_texts import STAGES
-from bot.domain.jobs import ENDED, CancelResult, FailureCause, FailureDetail, FailureReason, Job, JobState, Order
-from bot.services.admin.jobs import Cancelled, JobOverview
+from bot.domain.jobs import ENDED, FailureCause, FailureDetail, FailureReason, Job, JobState, Order
+from bot.services.admin.jobs import JobOverview
 from bot.store.jobs.overview import ActiveJob
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -168,27 +168,6 @@ def test_choices_with_the_same_prompt_are_distinguishable() -> None:
 
     assert texts.choice(job(), "Ann") != texts.choice(later, "Ann")
     assert texts.choice(job(), "Ann") != texts.choice(job(), "Bob")
-
-
-def test_a_free_cancellation_says_that_it_does_not_count() -> None:
-    text = texts.cancelled(Cancelled(job(), CancelResult.CANCELLED))
-
-    assert f"Cancelled {MENTION}'s video" in text
-    assert "costs nothing and doesn't count" in text
-
-
-@pytest.mark.parametrize("result", [CancelResult.PAID, CancelResult.FLAGGED])
-def test_the_cancellation_of_a_paid_job_says_what_it_counts_against(result: CancelResult) -> None:
-    text = texts.cancelled(Cancelled(job(JobState.RUNNING), result))
-
-    assert "count against" in text
-    assert "its cost still counts against this server's budget" in text
-
-
-def test_the_cancel_confirmation_shows_the_prompt() -> None:
-    asked = Cancelled(job(JobState.RUNNING, prompt="a *fox*"), CancelResult.PAID)
-
-    assert r"> a \*fox\*" in texts.cancelled(asked)
 
 
 def test_retrying_a_failed_job_says_that_it_is_free_for_the_member() -> None:

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from bot.chat.messages import member_texts
 from bot.chat.messages.markdown import CONTENT_MAX, discord_length, escaped
 from bot.chat.messages.status_texts import card_text
-from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, Resolution
+from bot.domain.jobs import (
+    FailureCause,
+    FailureDetail,
+    FailureReason,
+    Job,
+    JobState,
+    Order,
+    RejectedPart,
+    Resolution,
+    StopResult,
+)
 from bot.domain.status_cards import StatusCard
 from bot.media.prepared_frame import PictureChanges
 from bot.services.videos import AcceptedOrder
@@ -292,12 +302,46 @@ def test_only_where_a_paid_task_may_exist_can_the_operator_look_it_up() -> None:
     assert "operator" not in member_texts.failure(refused)
 
 
+@pytest.mark.parametrize(
+    ("part", "rejected", "next_step"),
+    [
+        (RejectedPart.PICTURE, "its picture", "Use another picture, then try again."),
+        (RejectedPart.PROMPT, "its prompt", "Change the prompt, then try again."),
+        (
+            RejectedPart.VIDEO,
+            "the finished video",
+            "Change the prompt or use another picture, so that another video comes of it.",
+        ),
+        (None, "its picture or prompt", "Change the prompt or use another picture, then try again."),
+    ],
+)
+def test_a_rejection_names_the_part_and_what_to_change(
+    part: RejectedPart | None, rejected: str, next_step: str
+) -> None:
+    detail = FailureDetail(FailureCause.CONTENT_REFUSED, part=part)
+    given = job(JobState.FAILED, failure_reason=FailureReason.REJECTED, failure_detail=detail)
+    assert member_texts.failure(given).splitlines()[0] == (
+        f"{MENTION}, your video can't be made. The video service's moderation rejected {rejected}. It doesn't count "
+        f"against the quota. {next_step}"
+    )
+
+
+@pytest.mark.parametrize("charged", [True, False])
+def test_who_cancelled_reads_what_became_of_the_task(*, charged: bool) -> None:
+    detail = FailureDetail(FailureCause.CANCELLED_BY_ADMIN)
+    result = StopResult.RUNNING if charged else StopResult.STOPPED
+    given = job(JobState.CANCELLED, charged=charged, failure_detail=detail, stop_result=result)
+    text = member_texts.failure(given)
+    assert ("stopped it before it began. It doesn't count." in text) is not charged
+    assert ("couldn't stop it any more. It was already paid for, so it counts." in text) is charged
+
+
 def test_refused_content_is_blamed_on_the_picture_or_the_prompt_and_says_what_follows() -> None:
     detail = FailureDetail(FailureCause.CONTENT_REFUSED, "Input data may contain inappropriate content.", code="X")
-    refused = job(JobState.FAILED, failure_reason=FailureReason.REFUSED, failure_detail=detail)
+    refused = job(JobState.FAILED, failure_reason=FailureReason.REJECTED, failure_detail=detail)
     text = member_texts.failure(refused)
     assert text.splitlines()[0] == (
-        f"{MENTION}, your video didn't work. The video service's moderation refused its picture or prompt: “Input "
+        f"{MENTION}, your video can't be made. The video service's moderation rejected its picture or prompt: “Input "
         "data may contain inappropriate content”. It doesn't count against the quota. Change the prompt or use "
         "another picture, then try again."
     )

@@ -103,6 +103,12 @@ def test_a_cancelled_video_says_that_it_counts() -> None:
     ]
 
 
+def test_a_cancelled_video_that_may_still_be_stopped_says_so() -> None:
+    stoppable = replace(JOB, state=JobState.RUNNING, can_be_stopped=True)
+    text = card_text(stoppable, StatusCard(JobState.RUNNING, KNOWN, is_cancelled=True))
+    assert "I'm asking the video service to stop it" in text
+
+
 @pytest.mark.parametrize("prompt", LONG_PROMPTS)
 @pytest.mark.parametrize("card", CARDS)
 def test_the_longest_prompt_fits(card: StatusCard, prompt: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.chat.messages.variation_texts import FAILURES, cancelled, card_color, card_heading, card_text, how_many
+from bot.chat.messages.variation_texts import FAILURES, card_color, card_heading, card_text, how_many
 from bot.domain.errors import Problem
 from bot.domain.jobs import ENDED, REMOVED, FailureReason, Job, JobState, Order
 from bot.domain.limits import Allowance, Credit
@@ -73,7 +73,8 @@ def test_each_failure_has_a_short_reason_and_says_that_it_costs_nothing(reason: 
 
 
 def test_a_cancelled_one_says_whether_it_counts() -> None:
-    assert said(job(JobState.CANCELLED)) == "🚫 cancelled"
+    assert said(job(JobState.CANCELLED, charged=False)) == "🚫 cancelled · doesn't count"
+    assert said(job(JobState.CANCELLED)) == "🚫 cancelled · it was already paid for, so it counts"
     assert said(job(JobState.RUNNING), is_cancelled=True) == "🚫 cancelled · it was already paid for, so it counts"
 
 
@@ -135,35 +136,6 @@ def test_the_longest_card_fits_a_message(
         for state in states
     ]
     assert len(text(*shown)) < TEXT_MAX
-
-
-@pytest.mark.parametrize(
-    ("free", "paid", "asks", "answer"),
-    [
-        (1, 0, False, "Cancelled 1 video. It hadn't started, so it's free and doesn't count."),
-        (3, 0, False, "Cancelled 3 videos. They hadn't started, so they're free and don't count."),
-        (
-            0,
-            2,
-            True,
-            (
-                "2 videos are already being made and paid for, so they can't be stopped. If you cancel them, they "
-                "still count, and they won't be posted."
-            ),
-        ),
-        (
-            0,
-            1,
-            False,
-            (
-                "Cancelled 1 video that was already being made. It won't be posted, but it was paid for, so it "
-                "counts."
-            ),
-        ),
-    ],
-)
-def test_the_answer_to_who_cancels_all(free: int, paid: int, asks: bool, answer: str) -> None:  # noqa: FBT001
-    assert cancelled(free, paid, asks=asks) == answer
 
 
 def test_the_question_how_many_says_what_is_left() -> None:

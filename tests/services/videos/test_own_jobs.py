@@ -58,7 +58,7 @@ async def test_cancelling_a_queued_job_is_free_and_wakes_the_worker(
     service: VideoService, store: JobStore, wakes: WakeCounter
 ) -> None:
     [job, _] = await fill_quota(service)
-    assert await service.cancel(job.id, MEMBER, even_if_paid=False) is CancelResult.CANCELLED
+    assert (await service.cancel(job.id, MEMBER, even_if_paid=False)).result is CancelResult.CANCELLED
     assert await state(store, job) is JobState.CANCELLED
     assert len((await service.allowance(MEMBER)).usage.charged_at) == 1
     assert wakes.count == 3
@@ -67,9 +67,9 @@ async def test_cancelling_a_queued_job_is_free_and_wakes_the_worker(
 async def test_a_paid_job_is_cancelled_only_if_the_member_confirms(service: VideoService, store: JobStore) -> None:
     job = (await service.accept(MEMBER, Attachment(picture()).read, prompt="a fox")).job
     await move_to_running(store, job)
-    assert await service.cancel(job.id, MEMBER, even_if_paid=False) is CancelResult.PAID
+    assert (await service.cancel(job.id, MEMBER, even_if_paid=False)).result is CancelResult.PAID
     assert not (await service.own_job(job.id, MEMBER)).cancel_requested
-    assert await service.cancel(job.id, MEMBER, even_if_paid=True) is CancelResult.FLAGGED
+    assert (await service.cancel(job.id, MEMBER, even_if_paid=True)).result is CancelResult.FLAGGED
     assert (await service.own_job(job.id, MEMBER)).cancel_requested
     assert len((await service.allowance(MEMBER)).usage.charged_at) == 1
 

@@ -139,6 +139,8 @@ async def test_the_retryable_jobs_are_those_in_backoff_and_those_with_a_live_tas
     await add_timed_out_job(store, NOW - LIFETIME)
     await bring_to(store, JobState.FAILED)
     await bring_to(store, JobState.DELIVERED)
+    rejected = await bring_to(store, JobState.RUNNING)
+    await store.apply(rejected, Fail(FailureReason.REJECTED, DETAIL), NOW)
     await reschedule(store, await bring_to(store, JobState.RUNNING))
 
     offered = await job_service.retryable(HERE)

@@ -14,6 +14,7 @@ from bot.domain.jobs import (
     MoveTo,
     RecoveryProblem,
     Reschedule,
+    StopResult,
 )
 from bot.domain.policy import Requester
 from bot.store.jobs.job_store import JobStore
@@ -55,6 +56,32 @@ async def add_lost_job(store: JobStore) -> Job:
 
 async def entry_fields(store: JobStore, job: Job) -> list[tuple[str, int, Decimal, str, int | None]]:
     return [(row.kind, row.videos, row.usd, row.reason, row.actor_id) for row in await entries(store, job)]
+
+
+async def test_a_job_that_moderation_rejected_is_not_resumed(store: JobStore) -> None:
+    job = await bring_to(store, JobState.RUNNING)
+    await store.apply(job, Fail(FailureReason.REJECTED, DETAIL), SOON)
+    for upstream_id in (None, "another task"):
+        result = await resume_failed_job(store, job.id, LATER, actor_id=None, upstream_id=upstream_id)
+        assert result is RecoveryProblem.REJECTED
+
+
+async def test_a_resumed_job_can_be_stopped_again_and_another_task_is_asked_about_elsewhere(
+    store: JobStore,
+) -> None:
+    job = await bring_to(store, JobState.RUNNING)
+    told = JobUpdate(upstream_urls={"stop": "https://x/1"}, can_be_stopped=True, stop_result=StopResult.UNKNOWN)
+    assert await store.apply(job, Fail(FailureReason.UPSTREAM_FAILED, DETAIL, told), SOON)
+
+    resumed = await resume_failed_job(store, job.id, LATER, actor_id=None)
+    assert isinstance(resumed, Job)
+    assert (resumed.stop_result, resumed.can_be_stopped) == (None, True)
+    assert resumed.upstream_urls == {"stop": "https://x/1"}
+
+    assert await store.apply(await claim(store, job.id, LATER), Fail(FailureReason.UPSTREAM_FAILED, DETAIL), LATER)
+    resumed = await resume_failed_job(store, job.id, LATER, actor_id=None, upstream_id="another")
+    assert isinstance(resumed, Job)
+    assert (resumed.upstream_urls, resumed.can_be_stopped) == (None, False)
 
 
 async def test_a_resumed_job_with_a_known_task_is_running_and_due_at_once(store: JobStore) -> None:

@@ -9,7 +9,17 @@ import pytest
 from sqlalchemy import update
 
 from bot.domain.guilds import BLOCKED_PROMPTS, Guild, GuildSettings
-from bot.domain.jobs import Fail, FailureCause, FailureDetail, FailureReason, Job, JobState, Order, Reschedule
+from bot.domain.jobs import (
+    Fail,
+    FailureCause,
+    FailureDetail,
+    FailureReason,
+    Job,
+    JobState,
+    Order,
+    RecoveryProblem,
+    Reschedule,
+)
 from bot.domain.variations import variations_of
 from bot.store.engine import Database
 from bot.store.guilds import bans, guild_settings, violations
@@ -36,7 +46,7 @@ SETTINGS = GuildSettings(
 )
 PAUSED_UNTIL = NOW + timedelta(hours=12)
 
-CONTENT = Fail(FailureReason.REFUSED, FailureDetail(FailureCause.CONTENT_REFUSED, "Too much"))
+CONTENT = Fail(FailureReason.REJECTED, FailureDetail(FailureCause.CONTENT_REFUSED, "Too much"))
 
 
 async def set_up(database: Database, **settings: Any) -> None:
@@ -87,17 +97,25 @@ async def test_a_failure_that_could_not_be_written_counts_nothing(store: JobStor
     assert await remaining(database) == 3
 
 
-async def test_a_resumed_job_that_fails_for_its_content_again_does_not_count_again(
-    store: JobStore, database: Database
-) -> None:
+async def test_a_rejection_is_final_so_that_no_retry_counts_it_again(store: JobStore, database: Database) -> None:
     await set_up(database)
-    failure = replace(CONTENT, reason=FailureReason.UPSTREAM_FAILED)
     job = await bring_to(store, JobState.RUNNING)
-    assert await store.apply(job, failure, NOW)
-    assert isinstance(await resume_failed_job(store, job.id, NOW, actor_id=None), Job)
-    assert await store.apply(await claim(store, job.id), failure, NOW)
+    assert await store.apply(job, CONTENT, NOW)
+
+    assert await resume_failed_job(store, job.id, NOW, actor_id=None) is RecoveryProblem.REJECTED
 
     assert await remaining(database) == 2
+
+
+async def test_a_resumed_job_that_is_rejected_then_does_not_count(store: JobStore, database: Database) -> None:
+    await set_up(database)
+    job = await bring_to(store, JobState.RUNNING)
+    timed_out = Fail(FailureReason.TIMED_OUT, FailureDetail(FailureCause.NOT_FINISHED))
+    assert await store.apply(job, timed_out, NOW)
+    assert isinstance(await resume_failed_job(store, job.id, NOW, actor_id=None), Job)
+    assert await store.apply(await claim(store, job.id), CONTENT, NOW)
+
+    assert await remaining(database) == 3
 
 
 @pytest.mark.parametrize(
@@ -137,7 +155,7 @@ async def test_refused_content_that_is_one_too_many_pauses_the_member_and_is_rep
     assert (await read(store, job)).failure_detail == replace(CONTENT.detail, paused_until=paused_until)
     paused, failed = await notified_texts(database)
     assert paused.startswith(f"🚫 <@1> is paused until <t:{paused_until}:f> after a blocked prompt.")
-    assert "The video service's moderation refused its picture or prompt: “Too much”. It counts as a" in failed
+    assert "The video service's moderation rejected its picture or prompt: “Too much”. It counts as a" in failed
 
 
 async def test_refused_content_of_many_jobs_at_once_is_counted_one_by_one(

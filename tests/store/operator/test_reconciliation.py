@@ -36,7 +36,7 @@ async def test_a_job_with_a_found_task_continues_uncharged_and_its_cost_counts_a
     assert await harness.service.unreconciled() == []
     await harness.finish_task(await claim(harness.store, job.id), "0.33")
     assert (await harness.service.overview()).spent.usd_today == Decimal("0.33")
-    _, entries = await harness.service.ledger(job.id)
+    entries = (await harness.service.ledger(job.id)).entries
     assert sum(entry.amounts.videos for entry in entries) == 0
     [entry] = [it for it in await harness.audit_log(EVERYWHERE) if it.change.action is Action.TASK_FOUND]
     assert entry.actor_id == OPERATOR.user_id
@@ -75,7 +75,7 @@ async def test_a_job_marked_lost_is_no_longer_listed_and_costs_nothing(harness: 
     assert (await harness.service.overview()).spent.usd_month == 0
     [line] = await harness.service.audit_log()
     assert line.change == AuditedChange(Action.TASK_LOST, TargetKind.JOB, job.id, None, {})
-    _, entries = await harness.service.ledger(job.id)
+    entries = (await harness.service.ledger(job.id)).entries
     assert entries[-1].actor_id == OPERATOR.user_id
 
 

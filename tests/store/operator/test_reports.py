@@ -7,7 +7,7 @@ import pytest
 
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import Guild
-from bot.domain.jobs import Fail, FailureReason
+from bot.domain.jobs import Fail, FailureReason, JobUpdate, Reschedule
 from bot.domain.ledger import EntryKind
 from bot.store.money import ledger as ledger_store
 from bot.store.operator_reports import GuildUsage, JobTotal
@@ -78,6 +78,27 @@ async def test_the_costs_report_contains_learned_reserved_and_unknown_costs(harn
     total = sum(part.usd for part in costs.kinds.values())
     assert total == (await harness.service.overview()).spent.usd_month
     assert costs.kinds[EntryKind.SETTLE].lines == ledger_store.PRICE_FROM
+
+
+async def test_what_moderation_rejected_is_no_failure(harness: OperatorHarness) -> None:
+    running = await harness.add_running_job(guild_id=10)
+    assert await harness.store.apply(running, Fail(FailureReason.REJECTED, DETAIL), harness.now)
+
+    [use] = await harness.service.servers()
+
+    assert (use.asked, use.failed, use.usd_today) == (1, 0, 0)
+
+
+async def test_the_ledger_of_a_job_contains_what_its_provider_said_last(harness: OperatorHarness) -> None:
+    running = await harness.add_running_job()
+    said = {"status": "pondering", "odd": [1, None]}
+    outcome = Reschedule(harness.now, JobUpdate(upstream_response=said))
+    assert await harness.store.apply(running, outcome, harness.now)
+
+    found = await harness.service.ledger(f" {running.id} ")
+
+    assert (found.job.id, found.response) == (running.id, said)
+    assert [entry.kind for entry in found.entries] == [EntryKind.RESERVE]
 
 
 async def test_the_ledger_of_an_unknown_job_is_refused(harness: OperatorHarness) -> None:

@@ -21,13 +21,14 @@ from bot.domain.jobs import (
     JobUpdate,
     MoveTo,
     PauseSubmissions,
+    RejectedPart,
     Reschedule,
 )
 from bot.providers.base import TaskStatus
 from bot.worker.stages import STAGES
 from bot.worker.stages.acceptance import MAX_STATUS_ATTEMPTS, post_status
 from bot.worker.stages.delivery import deliver, finalise_status
-from bot.worker.stages.generation import submit
+from bot.worker.stages.generation import LAST_ERROR, submit
 from tests.fakes import NOW, OPEN_GATE
 from tests.stage_harness import (
     BUSY,
@@ -93,7 +94,8 @@ async def test_a_status_message_that_never_succeeds_does_not_block_the_video(sta
 
 async def test_a_submitted_job_is_running_with_its_task_id(stages: StageHarness) -> None:
     outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
-    update = JobUpdate(upstream_id="task-1", submitted_at=NOW, upstream_response={"id": "task-1"})
+    response = {"id": "task-1"}
+    update = JobUpdate("task-1", NOW, upstream_response=response, can_be_stopped=False)
     assert outcome == MoveTo(JobState.RUNNING, update, due_at=NOW + timedelta(seconds=FIRST_PAUSE_S))
 
 
@@ -108,6 +110,7 @@ async def test_a_task_that_is_done_at_once_is_not_polled(stages: StageHarness) -
             result_url="https://cdn.example/task-1.mp4",
             cost_usd=Decimal("0.12"),
             upstream_response={"id": "task-1"},
+            can_be_stopped=False,
         ),
     )
 
@@ -145,7 +148,30 @@ async def test_a_refusal_for_the_content_is_told_as_such(stages: StageHarness) -
     stages.provider.fail("submit", ContentRefused("400", code="DataInspectionFailed", said="too much"))
     outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
     detail = FailureDetail(FailureCause.CONTENT_REFUSED, "too much", code="DataInspectionFailed")
-    assert outcome == Fail(FailureReason.REFUSED, detail)
+    assert outcome == Fail(FailureReason.REJECTED, detail)
+    assert not outcome.cost_unknown
+
+
+async def test_a_rejection_names_what_was_rejected(stages: StageHarness) -> None:
+    stages.provider.fail("submit", ContentRefused("400", said="Input text data may contain inappropriate content"))
+    outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
+    assert isinstance(outcome, Fail)
+    assert outcome.detail.part is RejectedPart.PROMPT
+
+
+async def test_how_a_task_is_stopped_is_kept_from_its_creation(stages: StageHarness) -> None:
+    urls = {"stop": "https://gateway.example/stop"}
+    stages.provider.urls = urls
+    outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
+    assert isinstance(outcome, MoveTo)
+    assert (outcome.update.upstream_urls, outcome.update.can_be_stopped) == (urls, True)
+
+
+async def test_what_is_known_of_a_lost_answer_is_kept_with_the_job(stages: StageHarness) -> None:
+    stages.provider.fail("submit", OutcomeUnknown("unreadable: {'idd': 7}"))
+    outcome = await submit(stages.job(JobState.SUBMITTING), stages.context)
+    assert isinstance(outcome, Fail)
+    assert outcome.update.upstream_response == {LAST_ERROR: "unreadable: {'idd': 7}"}
 
 
 @pytest.mark.parametrize("error", [CLOSED, KEYLESS, BUSY, UNREACHED])

@@ -20,7 +20,7 @@ from bot.domain.jobs import (
 )
 from bot.domain.task_durations import TaskDuration
 from bot.providers.base import TaskStatus
-from bot.worker.stages.generation import poll
+from bot.worker.stages.generation import LAST_ERROR, poll
 from tests.providers_asked import P720
 from tests.stage_harness import (
     BUSY,
@@ -80,7 +80,7 @@ async def test_a_task_that_failed_for_its_content_is_told_as_such(stages: StageH
     stages.provider.tasks["task-1"] = replace(stages.provider.tasks["task-1"], is_content_refused=True)
     outcome = await poll(job, stages.context)
     assert isinstance(outcome, Fail)
-    assert (outcome.reason, outcome.detail.cause) == (FailureReason.UPSTREAM_FAILED, FailureCause.CONTENT_REFUSED)
+    assert (outcome.reason, outcome.detail.cause) == (FailureReason.REJECTED, FailureCause.CONTENT_REFUSED)
     assert not outcome.cost_unknown
 
 
@@ -99,6 +99,24 @@ async def test_a_task_is_gone_only_after_refused_polls_for_as_long_as_a_task_may
         assert isinstance(outcome, Reschedule)
         assert outcome.attempt
     assert stages.provider.calls == ["status"]
+
+
+async def test_an_answer_that_the_client_cannot_place_is_kept_and_polled_on(stages: StageHarness) -> None:
+    job = await stages.running_job()
+    unclear = replace(stages.provider.tasks["task-1"], is_unclear=True, raw=lambda: {"status": "pondering"})
+    stages.provider.tasks["task-1"] = unclear
+    outcome = await poll(job, stages.context)
+    assert isinstance(outcome, Reschedule)
+    assert outcome.update.upstream_response == {"status": "pondering"}
+
+
+async def test_what_was_said_last_is_kept_of_a_task_that_is_given_up(stages: StageHarness) -> None:
+    job = await stages.running_job()
+    stages.clock.move(hours=25)
+    stages.provider.fail("status", ILL)
+    outcome = await poll(job, stages.context)
+    assert isinstance(outcome, Fail)
+    assert outcome.update.upstream_response == {LAST_ERROR: str(ILL)}
 
 
 async def test_a_resumed_job_has_all_its_time_again(stages: StageHarness) -> None:
