@@ -11,8 +11,9 @@ from bot.chat.authorization import buyer, requester
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import extension_texts
 from bot.chat.messages.markdown import discord_length
+from bot.chat.quotes import quote_for_form, saying_quote
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id
-from bot.chat.views.persistent_form import FORM_TIMEOUT_S, PersistentForm, show_form
+from bot.chat.views.persistent_form import FORM_TIMEOUT_S, PersistentForm, add_note, show_form
 from bot.domain.errors import StoreError
 from bot.domain.orders import PROMPT_MAX
 
@@ -30,18 +31,24 @@ class ExtendButton(PersistentButton, template=r"zoetrope:extend:(?P<job>[A-Za-z0
 
     async def act(self, interaction: Interaction) -> None:
         """Asks for the prompt. What can't be extended is refused here, or else once the form comes back."""
-        who, prompt = requester(interaction), ""
+        who, prompt, quote = requester(interaction), "", None
+        until_s = asyncio.get_running_loop().time() + FORM_TIMEOUT_S
         with contextlib.suppress(StoreError, TimeoutError):
-            async with asyncio.timeout(FORM_TIMEOUT_S):
+            async with asyncio.timeout_at(until_s):
                 extensions = services_of(interaction).extensions
                 parent, _ = await extensions.extendable(self.job_id, who, message_id=_message_id(interaction))
-                prompt = parent.order.prompt
-        await show_form(interaction, extend_form(self.job_id, prompt, interaction.id))
+            prompt, buying = parent.order.prompt, buyer(interaction, self.job_id)
+            quote = await quote_for_form(interaction, buying, parent.order, until_s=until_s)
+        await show_form(interaction, extend_form(self.job_id, prompt, interaction.id, quote))
 
 
-def extend_form(job_id: str, prompt: str, click_id: int) -> discord.ui.Modal:
-    """Asks what happens next. click_id: of the click that shows it, as each form needs its own custom id."""
+def extend_form(job_id: str, prompt: str, click_id: int, quote: str | None = None) -> discord.ui.Modal:
+    """Asks what happens next. click_id: of the click that shows it, as each form needs its own custom id.
+
+    quote: what the new part takes.
+    """
     form = discord.ui.Modal(title="Extend this video", custom_id=f"{job_custom_id('extend', job_id)}:{click_id}")
+    add_note(form, quote)
     # Discord may count an emoji as two characters, and would refuse a form whose own text is too long.
     longest = max(PROMPT_MAX, discord_length(prompt))
     entry = discord.ui.TextInput[discord.ui.Modal](
@@ -74,7 +81,12 @@ async def extend(interaction: Interaction, job_id: str, prompt: str, *, interact
     services, who = services_of(interaction), await buyer(interaction, job_id)
     with services.limiter.picture(interaction.user.id):
         accepted = await services.extensions.extend(
-            job_id, who, prompt, interaction_id=interaction_id, message_id=_message_id(interaction)
+            job_id,
+            who,
+            prompt,
+            interaction_id=interaction_id,
+            message_id=_message_id(interaction),
+            say_quote=saying_quote(interaction),
         )
     job = accepted.order.job
     services.upload_limits.state(job.channel_id, interaction.filesize_limit)

@@ -31,6 +31,12 @@ class PersistentForm(ABC):
         """Does what the form is for, if the one who submits it may. fields: what was entered, by custom id."""
 
 
+def add_note(form: discord.ui.Modal, note: str | None) -> None:
+    """Adds a text to a form that is being built, if there is one."""
+    if note is not None:
+        form.add_item(discord.ui.TextDisplay(note))
+
+
 async def show_form(interaction: Interaction, form: discord.ui.Modal) -> None:
     """Shows a form, as the answer to a click."""
     form.stop()  # nobody waits for it: discord.py need not remember it
