@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 from bot.chat.authorization import may_see_cost
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import quote_texts
-from bot.chat.posting import DISCORD_FAILED
+from bot.chat.posting import DISCORD_FAILED, UNREADABLE
 from bot.chat.replies import as_shown
 from bot.domain.errors import NotPossible, QuotaRefused, RuleRefused, StoreError
 from bot.domain.jobs import Order
@@ -34,8 +34,8 @@ def saying_quote(interaction: Interaction, *, head: str | None = None) -> SayQuo
         text = quote_texts.before(quote, with_cost=await may_see_cost(interaction), head=head)
         try:
             await interaction.edit_original_response(content=text, view=None)
-        except DISCORD_FAILED as error:
-            log.info("what an order takes couldn't be said before it: %s", error)
+        except (*DISCORD_FAILED, *UNREADABLE) as error:
+            log.info("what an order takes couldn't be said before it: %r", error)
 
     return say
 

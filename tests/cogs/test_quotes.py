@@ -23,7 +23,7 @@ from tests.cogs.conftest import CogHarness, open_cog_harness, sample_picture
 from tests.cogs.own_app import content, own_app
 from tests.cogs.own_app import order as order_elsewhere
 from tests.cogs.test_result_buttons import a_video, answer
-from tests.discord_server import DiscordServer, server_error
+from tests.discord_server import DiscordServer, refused
 from tests.faulty_gateway import FaultyGateway
 from tests.forged.harness import KEY, ForgeryHarness, open_harness
 
@@ -237,7 +237,7 @@ async def test_variations_say_what_they_take_together(wire: ForgeryHarness) -> N
 
 
 async def test_an_order_goes_on_if_what_it_takes_cannot_be_said(wire: ForgeryHarness) -> None:
-    wire.discord.fail_next("PATCH", "/webhooks/*", server_error(500), times=5)
+    wire.discord.fail_next("PATCH", "/webhooks/*", refused(403, 40333, "no"), text="One moment…")
 
     asked = await wire.order("a heron")
 

@@ -13,7 +13,7 @@ from bot.chat.messages import extension_texts
 from bot.chat.messages.markdown import discord_length
 from bot.chat.quotes import quote_for_form, saying_quote
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id
-from bot.chat.views.persistent_form import FORM_TIMEOUT_S, PersistentForm, add_note, show_form
+from bot.chat.views.persistent_form import FORM_TIMEOUT_S, PersistentForm, show_form
 from bot.domain.errors import StoreError
 from bot.domain.orders import PROMPT_MAX
 
@@ -39,16 +39,12 @@ class ExtendButton(PersistentButton, template=r"zoetrope:extend:(?P<job>[A-Za-z0
                 parent, _ = await extensions.extendable(self.job_id, who, message_id=_message_id(interaction))
             prompt, buying = parent.order.prompt, buyer(interaction, self.job_id)
             quote = await quote_for_form(interaction, buying, parent.order, until_s=until_s)
-        await show_form(interaction, extend_form(self.job_id, prompt, interaction.id, quote))
+        await show_form(interaction, extend_form(self.job_id, prompt, interaction.id), quote)
 
 
-def extend_form(job_id: str, prompt: str, click_id: int, quote: str | None = None) -> discord.ui.Modal:
-    """Asks what happens next. click_id: of the click that shows it, as each form needs its own custom id.
-
-    quote: what the new part takes.
-    """
+def extend_form(job_id: str, prompt: str, click_id: int) -> discord.ui.Modal:
+    """Asks what happens next. click_id: of the click that shows it, as each form needs its own custom id."""
     form = discord.ui.Modal(title="Extend this video", custom_id=f"{job_custom_id('extend', job_id)}:{click_id}")
-    add_note(form, quote)
     # Discord may count an emoji as two characters, and would refuse a form whose own text is too long.
     longest = max(PROMPT_MAX, discord_length(prompt))
     entry = discord.ui.TextInput[discord.ui.Modal](

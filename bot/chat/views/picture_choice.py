@@ -19,7 +19,7 @@ from bot.chat.ordering import order
 from bot.chat.pictures import Picture
 from bot.chat.quotes import quote_for_form
 from bot.chat.views.persistent_button import answered
-from bot.chat.views.persistent_form import PersistentForm, add_note, show_form
+from bot.chat.views.persistent_form import PersistentForm, show_form
 from bot.domain.jobs import SPOILER, Resolution
 from bot.domain.orders import PROMPT_MAX
 from bot.domain.policy import Requester
@@ -83,21 +83,17 @@ def picture_choice(key: str, pictures: Sequence[Picture]) -> ui.LayoutView:
 async def show_picture_form(interaction: Interaction, key: str, place: int, picture: Picture) -> None:
     """Shows the form for the rest of an order, with what it takes if that is found out in time."""
     quote = await quote_for_form(interaction, _buyer(interaction), order=None)
-    await show_form(interaction, picture_form(key, place, picture, quote))
+    await show_form(interaction, picture_form(key, place, picture), quote)
 
 
 async def _buyer(interaction: Interaction) -> Requester:
     return requester(interaction, admin=await manages(interaction))
 
 
-def picture_form(key: str, place: int, picture: Picture, quote: str | None = None) -> ui.Modal:
-    """The form for the rest of an order. What it is answered with comes to `PictureForm`.
-
-    quote: what the video takes, if its resolution isn't changed.
-    """
+def picture_form(key: str, place: int, picture: Picture) -> ui.Modal:
+    """The form for the rest of an order. What it is answered with comes to `PictureForm`."""
     title = fitting(texts.form_title(_name(picture, place, _NAME_MAX)), _TITLE_MAX, str)
     form = ui.Modal(title=title, custom_id=f"zoetrope:animate:{key}:{place}")
-    add_note(form, quote)
     prompt = ui.TextInput[ui.Modal](
         custom_id=_PROMPT,
         style=discord.TextStyle.paragraph,

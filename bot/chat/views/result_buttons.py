@@ -22,7 +22,7 @@ from bot.chat.repeated_orders import order_again
 from bot.chat.views.extend_button import ExtendButton
 from bot.chat.views.member_buttons import ButtonKind, JobButton, view
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
-from bot.chat.views.persistent_form import FORM_TIMEOUT_S, PersistentForm, add_note, show_form
+from bot.chat.views.persistent_form import FORM_TIMEOUT_S, PersistentForm, show_form
 from bot.chat.views.variations_button import VariationsButton
 from bot.domain.errors import NotPossible, OrderRefused, Problem, StoreError
 from bot.domain.jobs import Job, Resolution
@@ -88,7 +88,7 @@ class ResultButton(
                 job = await _repeatable_in_time(interaction, self.job_id, until_s)
                 buying = buyer(interaction, self.job_id)
                 quote = await quote_for_form(interaction, buying, job.order, until_s=until_s)
-                await show_form(interaction, edit_form(job, interaction.id, quote))
+                await show_form(interaction, edit_form(job, interaction.id), quote)
             case ResultKind.INFO:
                 await interaction.response.defer(ephemeral=True, thinking=True)
                 job = await _seen_job(interaction, self.job_id)
@@ -121,11 +121,10 @@ async def _seen_job(interaction: Interaction, job_id: str) -> Job:
     return job
 
 
-def edit_form(job: Job, click_id: int, quote: str | None = None) -> discord.ui.Modal:
-    """The form with what the video was made from. quote: what the new video takes."""
+def edit_form(job: Job, click_id: int) -> discord.ui.Modal:
+    """The form with what the video was made from."""
     order = job.order
     form = discord.ui.Modal(title=result_texts.FORM_TITLE, custom_id=f"zoetrope:edit:{job.id}:{click_id}")
-    add_note(form, quote)
     long = discord.TextStyle.paragraph
     prompt = _text("prompt", order.prompt, PROMPT_MAX, style=long)
     unwanted = _text(
