@@ -57,7 +57,8 @@ class GuildSettings:
     approval_required: whether a moderator has to approve each job. paused: no new jobs.
     violation_limit: blocked prompts within a day that pause a member for violation_pause_hours; 0 for never.
     refused_content_counts: whether what the video service's moderation refuses counts like a blocked prompt.
-    log_channel_id: where changes, refusals and failures are reported.
+    log_channel_id: where changes, refusals and failures are reported. quotes_shown: whether members are told what
+    an order takes before it is placed.
     """
 
     limits: LimitOverrides = LimitOverrides()
@@ -73,6 +74,7 @@ class GuildSettings:
     violation_pause_hours: int = 24
     refused_content_counts: bool = False
     log_channel_id: int | None = None
+    quotes_shown: bool = True
 
 
 class Access(StrEnum):
