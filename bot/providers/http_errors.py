@@ -14,8 +14,16 @@ def error_for(
     request that got lost on the way, so nothing is sure; any other 4xx is a refusal. A redirect is not followed,
     and whether the gateway acted before it is not known.
 
+    Alibaba's own codes go before the status: it says 400 to an account in arrears, and throttles by name.
+
     text: for the log. ambiguous: what to return if the gateway may have acted.
     """
+    is_refusal = 400 <= status < 500  # noqa: PLR2004  a status reads best as its number
+    code = (error.code or "").casefold()
+    if is_refusal and code == "arrearage":
+        return UpstreamClosed(text, status=status)
+    if is_refusal and code.startswith("throttling"):
+        return UpstreamBusy(text, retry_after_s=retry_after_s)
     match status:
         # Some gateways answer 403 for content as well: that is about one order, and must not stop all others.
         case 403 if is_content_refusal(error.code, None):
@@ -26,7 +34,7 @@ def error_for(
             return UpstreamBusy(text, retry_after_s=retry_after_s)
         case 408 | 425 | 499:
             return ambiguous(text)
-        case _ if 400 <= status < 500:  # noqa: PLR2004  a status reads best as its number
+        case _ if is_refusal:
             return refused(error, status=status)
         case _ if 300 <= status < 400:  # noqa: PLR2004
             return ambiguous(f"{text}. It redirects elsewhere: is the base URL right?")
