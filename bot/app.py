@@ -26,19 +26,16 @@ from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.chat.views.member_buttons import cancel_row
 from bot.domain.guilds import Budget, DirectOrders, LimitOverrides, OperatorDefaults
-from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, ProviderName, Resolution
 from bot.domain.member_data import RetentionPolicy
-from bot.domain.models import Catalog, TaskKind
-from bot.domain.provider_limits import ProviderLimits, models_at, slots
+from bot.domain.provider_limits import slots
 from bot.domain.schedule import PollSchedule
 from bot.media.decode_client import DecodeClient
 from bot.media.prepared_frame import MAX_INPUT_BYTES, PreparedFrame
 from bot.operations.clock import Clock, ReferenceClock, SteadyClock, utc_now
 from bot.operations.workdir import workdir
-from bot.providers.base import Provider
+from bot.provider_setup import catalog, open_providers, provider_limits
 from bot.providers.delivered_videos import DeliveredVideos
 from bot.providers.discord_files import DiscordFiles
-from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from bot.services.admin.service import AdminService
 from bot.services.extensions import ExtensionService
 from bot.services.member_settings import MemberSettingsService
@@ -72,9 +69,6 @@ from bot.worker.status_cards import StatusCards
 
 log = logging.getLogger(__name__)
 
-SUBMIT_TIMEOUT_S = 60.0
-"""How long a create may take. Shorter than a stop waits by default: if cut off, its outcome would be unknown."""
-
 
 @dataclass(frozen=True, slots=True)
 class App:
@@ -89,40 +83,6 @@ class App:
     lock: ProcessLock | None
     clock: Clock
     guild_events: GuildEvents | None
-
-
-def provider(settings: Settings) -> Vtrix:
-    """The client for the gateway, an async context manager."""
-    return Vtrix(
-        settings.vtrix_base_url,
-        settings.vtrix_api_key.get_secret_value(),
-        body=BodyForm(settings.upstream_body),
-        timeouts=Timeouts(submit_s=SUBMIT_TIMEOUT_S),
-        max_result_bytes=settings.upstream_result_max_bytes,
-    )
-
-
-def catalog(settings: Settings) -> Catalog:
-    """The models that are offered, where they are made, and what they are estimated to cost."""
-    prices = {Resolution.P480: settings.price_usd_480p, Resolution.P720: settings.price_usd_720p}
-    return Catalog(
-        prices={
-            TaskKind(ProviderName.VTRIX, DEFAULT_MODEL, resolution, DEFAULT_DURATION_S): price
-            for resolution, price in prices.items()
-        }
-    )
-
-
-def provider_limits(settings: Settings) -> tuple[ProviderLimits, ...]:
-    """How much each provider takes, in the order in which they are asked."""
-    return (
-        ProviderLimits(
-            ProviderName.VTRIX,
-            settings.upstream_max_running,
-            timedelta(seconds=1 / settings.upstream_submits_per_second),
-            models_at(catalog(settings), ProviderName.VTRIX),
-        ),
-    )
 
 
 def operator_defaults(settings: Settings) -> OperatorDefaults:
@@ -143,6 +103,15 @@ def operator_defaults(settings: Settings) -> OperatorDefaults:
         unknown_cost_held_for=timedelta(days=1, seconds=settings.upstream_task_lifetime_seconds),
         keeps_pictures=settings.pictures_kept_days > 0,
     )
+
+
+async def _take_over(database: Database, store: JobStore, clock: Clock) -> None:
+    """Takes over what earlier processes left, perhaps with other settings."""
+    if database.file is not None and (freed := await store.free_leases()):
+        # This process has locked the file, so whoever held the leases is dead.
+        log.info("%d jobs were left by a process that died; they continue now", freed)
+    if cancelled := await store.offer_again(clock()):
+        log.warning("%d queued jobs were cancelled: their model isn't offered any more", cancelled)
 
 
 @asynccontextmanager
@@ -169,11 +138,7 @@ async def open_app(
         defaults, limits = operator_defaults(settings), provider_limits(settings)
         task_lifetime = timedelta(seconds=settings.upstream_task_lifetime_seconds)
         store = JobStore(database, defaults)
-        if database.file is not None and (freed := await store.free_leases()):
-            # This process has locked the file, so whoever held the leases is dead.
-            log.info("%d jobs were left by a process that died; they continue now", freed)
-        if cancelled := await store.offer_again(clock()):
-            log.warning("%d queued jobs were cancelled: their model isn't offered any more", cancelled)
+        await _take_over(database, store, clock)
         replies, upload_limits = OrderReplies(), UploadLimits()
         answers = InteractionAnswers(
             client, InteractionTokenStore(database), replies, clock, cancel_row=cancel_row
@@ -188,9 +153,7 @@ async def open_app(
             slots=slots(limits),
             clock=clock,
         )
-        providers: dict[ProviderName, Provider] = {
-            ProviderName.VTRIX: await stack.enter_async_context(provider(settings))
-        }
+        providers = await stack.enter_async_context(open_providers(settings))
         extensions = ExtensionStore(database)
         delivered = DeliveredVideos(DiscordVideos(client), providers, clock, task_lifetime)
         context = StageContext(

@@ -10,7 +10,6 @@ from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bot.app import SUBMIT_TIMEOUT_S, provider
 from bot.chat.doctor_checks import DiscordChecks
 from bot.chat.transport.endpoints import redirect
 from bot.domain.database_url import sqlite_file
@@ -20,9 +19,8 @@ from bot.domain.models import TaskKind
 from bot.domain.money import show_usd
 from bot.media.sandbox import Protection, missing_protections
 from bot.operations import process_hardening
-from bot.providers.base import Provider, Timeouts
-from bot.providers.dashscope.client import DashScope
-from bot.providers.dashscope.factory import dashscope
+from bot.provider_setup import dashscope_of, prices_cny, prices_usd, vtrix
+from bot.providers.base import Provider
 from bot.settings import PUBLISHED_MAX_RUNNING, PUBLISHED_SUBMITS_PER_SECOND, Settings
 from bot.store import operator_reports
 from bot.store.engine import Database
@@ -98,10 +96,10 @@ async def run_checks(
     database = await check_database(settings.database_url)
     yield database
     if settings.vtrix_api_key is not None:
-        async with provider(settings) as vtrix:
-            yield await _check_provider("upstream", vtrix, "VTRIX")
+        async with vtrix(settings, settings.vtrix_api_key.get_secret_value()) as gateway:
+            yield await _check_provider("upstream", gateway, "VTRIX")
     if settings.dashscope_api_key is not None:
-        async with _dashscope(settings, settings.dashscope_api_key.get_secret_value()) as client:
+        async with dashscope_of(settings, settings.dashscope_api_key.get_secret_value()) as client:
             yield await _check_provider("dashscope", client, "DASHSCOPE")
     for subject, difference in _differences(settings):
         yield CheckResult(subject, difference, CheckStatus.WARNING)
@@ -161,20 +159,6 @@ def _check_place(file: Path) -> CheckResult:
     return CheckResult("database", f"{file} does not exist yet; the first start creates it.")
 
 
-def _dashscope(settings: Settings, key: str) -> DashScope:
-    return dashscope(
-        settings.dashscope_base_url,
-        key,
-        prices_cny={
-            Resolution.P480: settings.dashscope_price_cny_480p,
-            Resolution.P720: settings.dashscope_price_cny_720p,
-        },
-        usd_per_cny=settings.dashscope_usd_per_cny,
-        timeouts=Timeouts(submit_s=SUBMIT_TIMEOUT_S),
-        max_result_bytes=settings.upstream_result_max_bytes,
-    )
-
-
 async def _check_provider(subject: str, client: Provider, settings_begin: str) -> CheckResult:
     """Whether a provider answers and accepts its key. settings_begin: how the names of its settings begin."""
     try:
@@ -224,17 +208,11 @@ def _prices(settings: Settings) -> dict[TaskKind, _Price]:
     """What a video costs according to the settings, at each provider that has a key."""
     found = {}
     if settings.vtrix_api_key is not None:
-        for resolution, usd in (
-            (Resolution.P480, settings.price_usd_480p),
-            (Resolution.P720, settings.price_usd_720p),
-        ):
+        for resolution, usd in prices_usd(settings).items():
             price = _Price(f"PRICE_USD_{resolution}", show_usd(usd), usd, "Set it to that.")
             found[_kind(ProviderName.VTRIX, resolution)] = price
     if settings.dashscope_api_key is not None:
-        for resolution, cny in (
-            (Resolution.P480, settings.dashscope_price_cny_480p),
-            (Resolution.P720, settings.dashscope_price_cny_720p),
-        ):
+        for resolution, cny in prices_cny(settings).items():
             usd = cny * settings.dashscope_usd_per_cny
             price = _Price(
                 f"DASHSCOPE_PRICE_CNY_{resolution}",

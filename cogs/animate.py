@@ -12,8 +12,8 @@ from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.ordering import order
 from bot.chat.permissions.channel_permissions import refuse_where_unpostable
 from bot.chat.pictures import given_picture, pictures_in
-from bot.chat.views.persistent_form import handle_submission, show_form
-from bot.chat.views.picture_choice import PictureForm, PictureSelect, picture_choice, picture_form
+from bot.chat.views.persistent_form import handle_submission
+from bot.chat.views.picture_choice import PictureForm, PictureSelect, picture_choice, show_picture_form
 from bot.domain.variations import VARIATIONS_MAX
 
 
@@ -68,7 +68,7 @@ class Animate(commands.Cog):
 
 @app_commands.guild_only()
 async def animate_message(interaction: Interaction, message: discord.Message) -> None:
-    """Asks for the prompt, and before that for the picture if the message has several. Reads nothing stored."""
+    """Asks for the prompt, and before that for the picture if the message has several."""
     requester(interaction)
     if not is_elsewhere(interaction):
         refuse_where_unpostable(interaction)
@@ -76,7 +76,7 @@ async def animate_message(interaction: Interaction, message: discord.Message) ->
     pictures = pictures_in(message, services.discord_files)
     key = services.pictures.offer(interaction.user.id, pictures)
     if len(pictures) == 1:
-        await show_form(interaction, picture_form(key, 0, pictures[0]))
+        await show_picture_form(interaction, key, 0, pictures[0])
         return
     await interaction.response.defer(ephemeral=True)
     await interaction.edit_original_response(view=picture_choice(key, pictures))

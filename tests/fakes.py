@@ -209,7 +209,7 @@ class FakeJobStore(Faulty, JobStore):
         async with self._call("frame"):
             return self.frames.get(job_id)
 
-    async def gate(self, provider: ProviderName) -> Gate:
+    async def gate(self, provider: ProviderName) -> Gate:  # noqa: ARG002 - the store's signature
         async with self._call("gate"):
             return self.submission_gate
 

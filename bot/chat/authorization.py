@@ -127,6 +127,12 @@ async def manages(interaction: Interaction) -> bool:
         return False
 
 
+async def may_see_cost(interaction: Interaction) -> bool:
+    """Whether the member may see amounts in USD: who manages the bot in this server, and its operator anywhere."""
+    operator = services_of(interaction).operator
+    return (operator is not None and interaction.user.id in operator.user_ids) or await manages(interaction)
+
+
 async def _buyer_from_outside(interaction: Interaction, job: Job) -> Requester:
     guild = interaction.client.get_guild(job.guild_id)
     if guild is None or guild.unavailable:

@@ -8,6 +8,7 @@ from bot.chat.messages import member_texts
 from bot.chat.order_answers import answer_accepted
 from bot.chat.permissions.channel_permissions import refuse_where_unpostable
 from bot.chat.pictures import Picture
+from bot.chat.quotes import saying_quote
 from bot.services.videos import OrderOptions
 
 
@@ -18,8 +19,8 @@ async def order(
 
     The interaction is deferred already. Raises: UserError for whatever refuses it.
     """
-    services = services_of(interaction)
-    if is_elsewhere(interaction):
+    services, elsewhere = services_of(interaction), is_elsewhere(interaction)
+    if elsewhere:
         # Before anything is paid for: where the video will be.
         await interaction.edit_original_response(content=member_texts.ELSEWHERE)
     else:
@@ -30,6 +31,7 @@ async def order(
             picture.read,
             picture=picture.labels,
             variations=variations,
+            say_quote=saying_quote(interaction, head=member_texts.ELSEWHERE if elsewhere else None),
             **options,
         )
     await answer_accepted(interaction, result)

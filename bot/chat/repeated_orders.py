@@ -3,6 +3,7 @@
 from bot.chat.authorization import buyer
 from bot.chat.context import Interaction, services_of
 from bot.chat.order_answers import answer_accepted
+from bot.chat.quotes import saying_quote
 from bot.domain.repeats import OrderChanges
 
 
@@ -15,6 +16,11 @@ async def order_again(
     """
     services, who = services_of(interaction), await buyer(interaction, job_id)
     result = await services.jobs.order_again(
-        job_id, who, changes, interaction_id=interaction_id, variations=variations
+        job_id,
+        who,
+        changes,
+        interaction_id=interaction_id,
+        variations=variations,
+        say_quote=saying_quote(interaction),
     )
     await answer_accepted(interaction, result)

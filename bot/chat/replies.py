@@ -28,9 +28,7 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
     """Answers a failed interaction privately: with the text of a `UserError`, else with a short line."""
     cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
     if isinstance(cause, UserError):
-        reason = without_hidden_channels(interaction, cause.reason)
-        if _is_outside(interaction, reason):
-            reason = OutsideServers(reason)
+        reason = as_shown(interaction, cause.reason)
         text = refused_order(reason) if isinstance(cause, _REFUSED_ORDERS) else text_of(reason)
     elif isinstance(cause, app_commands.CheckFailure | app_commands.TransformerError):
         text = str(cause)
@@ -63,6 +61,12 @@ def _keeps_message(interaction: discord.Interaction[Any]) -> bool:
         return False
     flags = interaction.message.flags
     return flags.components_v2 or not flags.ephemeral
+
+
+def as_shown(interaction: discord.Interaction[Any], reason: Reason) -> Reason:
+    """The reason as this member may read it, where they are."""
+    reason = without_hidden_channels(interaction, reason)
+    return OutsideServers(reason) if _is_outside(interaction, reason) else reason
 
 
 def _is_outside(interaction: discord.Interaction[Any], reason: Reason) -> bool:

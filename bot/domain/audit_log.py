@@ -20,6 +20,7 @@ class Action(StrEnum):
     RESOLUTIONS_SET = "resolutions_set"
     AGE_RESTRICTED_ONLY_SET = "age_restricted_only_set"
     APPROVAL_SET = "approval_set"
+    QUOTES_SHOWN_SET = "quotes_shown_set"
     VIOLATION_LIMIT_SET = "strikes_set"  # stored since schema 0003, so it stays
     LIMITS_SET = "limits_set"
     POLICY_SET = "policy_set"

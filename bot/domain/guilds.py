@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from bot.domain.jobs import Resolution
-from bot.domain.models import Catalog
+from bot.domain.models import DEFAULT_CATALOG, Catalog
 
 OUTSIDE_SERVERS = 1
 """Stands for a server's id where an order comes from direct messages. No server has it, as ids carry a time."""
@@ -57,7 +57,8 @@ class GuildSettings:
     approval_required: whether a moderator has to approve each job. paused: no new jobs.
     violation_limit: blocked prompts within a day that pause a member for violation_pause_hours; 0 for never.
     refused_content_counts: whether what the video service's moderation refuses counts like a blocked prompt.
-    log_channel_id: where changes, refusals and failures are reported.
+    log_channel_id: where changes, refusals and failures are reported. quotes_shown: whether members are told what
+    an order takes before it is placed.
     """
 
     limits: LimitOverrides = LimitOverrides()
@@ -73,6 +74,7 @@ class GuildSettings:
     violation_pause_hours: int = 24
     refused_content_counts: bool = False
     log_channel_id: int | None = None
+    quotes_shown: bool = True
 
 
 class Access(StrEnum):
@@ -116,16 +118,16 @@ class OperatorDefaults:
     """What the operator has set for all servers, in settings; `OperatorState` holds what is changed by command.
 
     limits: every member's limits where nobody set others; complete. window_hours: of the rolling window.
-    catalog: the models that are offered, and what they are estimated to cost. budget: over everything. guild_budget: of each server, unless it has its own.
-    max_queued: jobs that wait across all servers. open_to_all: whether a server can use the bot without being
-    allowed first. unknown_cost_held_for: how long after its submission an ended job's reservation is held, where
-    the upstream may bill it. keeps_pictures: whether a picture is kept after its submission. direct: what
-    is different outside servers.
+    catalog: the models that are offered, and what they are estimated to cost. budget: over everything.
+    guild_budget: of each server, unless it has its own. max_queued: jobs that wait across all servers.
+    open_to_all: whether a server can use the bot without being allowed first. unknown_cost_held_for: how long after
+    its submission an ended job's reservation is held, where the upstream may bill it. keeps_pictures: whether a
+    picture is kept after its submission. direct: what is different outside servers.
     """
 
     limits: LimitOverrides = LimitOverrides(videos_per_window=5, max_active=2, cooldown_s=0)
     window_hours: int = 24
-    catalog: Catalog = Catalog()
+    catalog: Catalog = DEFAULT_CATALOG
     budget: Budget = Budget()
     guild_budget: Budget = Budget()
     max_queued: int = 1000

@@ -171,3 +171,7 @@ class Catalog:
             for provider in self.providers
             if model.offering(provider) is not None
         )
+
+
+DEFAULT_CATALOG = Catalog()
+"""The default model, made where it was made before there was a choice."""

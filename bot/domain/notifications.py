@@ -99,7 +99,7 @@ class BudgetUsedUp(Notification):
 
 @dataclass(frozen=True, slots=True)
 class GateClosed(Notification):
-    """A provider isn't accepting jobs for now. provider: a `ProviderName`; the only one there was, if not stored."""
+    """A provider isn't accepting jobs for now. provider: a `ProviderName`; not stored by earlier versions."""
 
     until: int
     reason: str

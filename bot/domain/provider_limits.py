@@ -10,6 +10,8 @@ from bot.domain.jobs import DEFAULT_MODEL, ProviderName
 from bot.domain.models import Catalog
 from bot.domain.quotas import Spent
 
+NO_BUDGET = Budget()
+
 PACE_WAIT_MAX = timedelta(seconds=5)
 """Jobs wait this long for their provider's next submission, rather than go to another one."""
 
@@ -18,15 +20,15 @@ PACE_WAIT_MAX = timedelta(seconds=5)
 class ProviderLimits:
     """What may be submitted to a provider.
 
-    max_running: tasks at the same time. submit_interval: the pause between two submissions. models: those it makes.
-    budget: what all tasks there may cost, besides the budgets for everything.
+    max_running: tasks at the same time. submit_interval: the pause between two submissions. models: those that it
+    makes. budget: what all tasks there may cost, besides the budgets for everything.
     """
 
     provider: ProviderName = ProviderName.VTRIX
     max_running: int = 2
     submit_interval: timedelta = timedelta(seconds=0.5)
     models: frozenset[str] = field(default=frozenset({DEFAULT_MODEL}))
-    budget: Budget = Budget()
+    budget: Budget = NO_BUDGET
 
     def has_room(self, spent: Spent, estimate: Decimal) -> bool:
         """Whether one more task fits its budget."""

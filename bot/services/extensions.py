@@ -27,7 +27,7 @@ from bot.media import joining
 from bot.media.prepared_frame import PictureChanges
 from bot.media.transcode import VideoUnusable
 from bot.providers.delivered_videos import DeliveredVideos
-from bot.services.videos import AcceptedOrder, VideoService
+from bot.services.videos import AcceptedOrder, SayQuote, VideoService, say_nothing
 from bot.store.jobs.extensions import ExtensionStore
 
 log = logging.getLogger(__name__)
@@ -93,12 +93,13 @@ class ExtensionService:
         *,
         interaction_id: int,
         message_id: int | None = None,
+        say_quote: SayQuote = say_nothing,
     ) -> AcceptedExtension:
         """Orders a video that goes on from this job's, with the same options and a new prompt.
 
         Anybody may extend what they see in their channel; it counts for them, not for who made it. interaction_id:
         what asks for it; the same one gives the same job, however often. message_id: see `extendable`.
-        Raises: NotPossible, and what `VideoService.accept` raises.
+        say_quote: see `VideoService.accept`. Raises: NotPossible, and what `VideoService.accept` raises.
         """
         parent, extension = await self.extendable(job_id, requester, message_id=message_id)
         new_id = repeated_job_id(parent, requester.user_id, interaction_id)
@@ -111,6 +112,7 @@ class ExtensionService:
             picture=PictureLabels(parent.picture_name, parent.picture_alt_text),
             extends=extension,
             job_id=new_id,
+            say_quote=say_quote,
             prompt=prompt,
             negative_prompt=order.negative_prompt,
             resolution=order.resolution,

@@ -11,6 +11,7 @@ from bot.domain.jobs import FailureReason, Job, JobState, Order
 from bot.domain.limits import Allowance
 from bot.domain.member_settings import SettingsOf, settings_of_nobody
 from bot.domain.policy import Requester
+from bot.domain.quotes import Quote
 from bot.domain.video_list import VideoFilter, VideoPage
 from bot.media import charts
 from bot.operations.clock import Clock
@@ -79,14 +80,25 @@ class VideoReader:
 
     async def outlook(self, requester: Requester) -> Outlook:
         """Whether the member could order a video here now. Nothing is counted or reported."""
-        wanted = (await self._settings_of(requester.user_id)).resolution
-        usual = Order("", resolution=await self._store.best_resolution(requester.guild_id, wanted))
-        refusal = None
+        usual, refusal = await self._usual_order(requester), None
         try:
             await self._store.check(requester, usual, self._clock(), arriving=0)
         except (QuotaRefused, RuleRefused) as refused:
             refusal = refused.reason
         return Outlook(await self.allowance(requester), refusal, await self.is_service_closed())
+
+    async def quote(self, requester: Requester, order: Order | None = None) -> Quote | None:
+        """What a video would take from the member now; None where the server shows no quotes. Nothing is reported.
+
+        order: whatever its prompt; None for one without options. Raises: RuleRefused, QuotaRefused.
+        """
+        order = await self._usual_order(requester) if order is None else order
+        return await self._store.quote(requester, order, self._clock())
+
+    async def _usual_order(self, requester: Requester) -> Order:
+        """An order without options."""
+        wanted = (await self._settings_of(requester.user_id)).resolution
+        return Order("", resolution=await self._store.best_resolution(requester.guild_id, wanted))
 
     async def quota_picture(self, allowance: Allowance) -> bytes | None:
         """What the member has left and when more unlocks, as a PNG; None without a limit, or if drawing fails."""

@@ -31,6 +31,7 @@ from bot.domain.limits import Allowance
 from bot.domain.member_settings import UNCHANGED, MemberSettings, SettingsOf, settings_of_nobody
 from bot.domain.orders import check_order
 from bot.domain.policy import Consequence, PromptBlocked, Requester
+from bot.domain.quotes import Quote
 from bot.domain.repeats import KeptFrame, OrderChanges, repeated_job_id, repeated_order
 from bot.domain.variations import variations_of
 from bot.media import charts
@@ -48,6 +49,14 @@ MAX_DECODERS = 2
 
 MAX_PICTURES = 6
 """How many pictures are in memory at the same time, each up to 25 MB."""
+
+
+SayQuote = Callable[[Quote], Awaitable[None]]
+"""Tells a member what their order takes, while it can still be refused. It raises nothing."""
+
+
+async def say_nothing(_: Quote) -> None:
+    """Tells nobody."""
 
 
 class OrderOptions(TypedDict, total=False):
@@ -121,6 +130,7 @@ class VideoService(VideoReader):
         variations: int = 1,
         extends: Extension | None = None,
         job_id: str | None = None,
+        say_quote: SayQuote = say_nothing,
         **options: Unpack[OrderOptions],
     ) -> AcceptedOrder:
         """Accepts an order: checks policy and quota, prepares the first frame and adds the job, all or nothing.
@@ -128,6 +138,7 @@ class VideoService(VideoReader):
         read_picture: fetches the attachment's bytes; called only if everything else is valid. picture: what the
         member called it. variations: how many videos, each a job with a seed of its own. extends: what the video
         goes on from. job_id: its job's, of which one is accepted however often it arrives; None for a new one.
+        say_quote: called with what the order takes, before the picture is read and the order accepted.
         Raises: OrderRefused, RuleRefused, QuotaRefused, PictureRefused, NotPossible (it can't be stored).
         """
         settings = await self._settings(requester)
@@ -147,15 +158,22 @@ class VideoService(VideoReader):
                     prepared = await self._prepare_first_frame(data)
             return prepared.frame, prepared.changes
 
-        return await self._accept(news, requester, settings, prepare, extends)
+        return await self._accept(news, requester, settings, prepare, say_quote, extends)
 
     async def order_again(
-        self, job_id: str, requester: Requester, changes: OrderChanges, *, interaction_id: int, variations: int = 1
+        self,
+        job_id: str,
+        requester: Requester,
+        changes: OrderChanges,
+        *,
+        interaction_id: int,
+        variations: int = 1,
+        say_quote: SayQuote = say_nothing,
     ) -> AcceptedOrder:
         """Accepts an order of an earlier video with changes, as the requester's own, by all rules.
 
-        interaction_id: what asks for it; the same one gives the same job, however often. variations: see `accept`.
-        Raises: like `accept`, and like `repeatable`.
+        interaction_id: what asks for it; the same one gives the same job, however often. variations,
+        say_quote: see `accept`. Raises: like `accept`, and like `repeatable`.
         """
         settings, earlier = await self._settings(requester), await self.repeatable(job_id, requester)
         order = repeated_order(earlier.order, changes, secrets.randbelow)
@@ -171,7 +189,7 @@ class VideoService(VideoReader):
         async def keep() -> tuple[KeptFrame, PictureChanges]:
             return KeptFrame(earlier.id), PictureChanges()
 
-        return await self._accept(news, requester, settings, keep)
+        return await self._accept(news, requester, settings, keep, say_quote)
 
     async def _accept(
         self,
@@ -179,6 +197,7 @@ class VideoService(VideoReader):
         requester: Requester,
         settings: MemberSettings,
         prepare: Callable[[], Awaitable[tuple[Frame | KeptFrame, PictureChanges]]],
+        say_quote: SayQuote,
         extends: Extension | None = None,
     ) -> AcceptedOrder:
         """Accepts all jobs of a valid order. prepare: makes its first frame, once it is known to be allowed."""
@@ -186,7 +205,9 @@ class VideoService(VideoReader):
         try:
             with self._count_in(requester, count) as others:
                 # Checked again in the transaction that adds the job; here it saves fetching pictures for nothing.
-                await self._store.check(requester, order, self._clock(), arriving=others, count=count)
+                quote = await self._store.check(requester, order, self._clock(), arriving=others, count=count)
+                if quote is not None:
+                    await say_quote(quote)
                 frame, changes = await prepare()
             service_closed = await self.is_service_closed()
             job, *rest = await self._store.add_together(news, frame, requester, self._clock(), extends=extends)

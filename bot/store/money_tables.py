@@ -54,7 +54,7 @@ daily_totals = Table(
     *required(Usd, "usd"),
 )
 
-# The same for each provider: the entries of jobs that it makes or made. A job that goes back to the queue leaves it.
+# The same for each provider: the entries of jobs that it makes or made. A job that is queued again is nobody's.
 provider_totals = Table(
     "provider_totals",
     metadata,

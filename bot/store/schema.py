@@ -2,8 +2,8 @@
 
 `jobs` is the whole truth about a job; `first_frames` holds its picture, until submission or as long as
 `kept_pictures` says. Every acceptance of a job locks the single row of `operator_state`, every submission that of
-its provider in `submission_gates`. Money is in `bot.store.money_tables`. Admins' settings are in `guilds` and in the
-tables named after them.
+its provider in `submission_gates`. Money is in `bot.store.money_tables`. Admins' settings are in `guilds` and in
+the tables named after them.
 """
 
 from sqlalchemy import (

@@ -1,6 +1,7 @@
 """`/video-admin`: the server as a whole. Its settings, pausing, the log and the usage report."""
 
 import io
+from typing import Literal
 
 import discord
 from discord import app_commands
@@ -39,6 +40,17 @@ async def resume(interaction: Interaction) -> None:
     """Ends the pause."""
     service, admin = await begin(interaction)
     entry = await service.settings.set_paused(admin, paused=False)
+    await interaction.edit_original_response(content=audit_texts.answer(entry))
+
+
+@group.command(name="quotes", description="Whether I say what a video takes and costs before it's ordered")
+@app_commands.describe(
+    shown="on: members see what it takes of their limits, admins also the cost; off: nothing is said"
+)
+async def set_quotes(interaction: Interaction, shown: Literal["on", "off"]) -> None:
+    """Sets whether orders are preceded by what they take."""
+    service, admin = await begin(interaction)
+    entry = await service.settings.set_quotes_shown(admin, shown=shown == "on")
     await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 

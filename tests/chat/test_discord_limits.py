@@ -23,6 +23,7 @@ from bot.chat.views.extend_button import extend_form
 from bot.chat.views.member_buttons import ButtonKind, EraseButton, view
 from bot.chat.views.operator_buttons import announcement
 from bot.chat.views.persistent_button import row_of
+from bot.chat.views.persistent_form import with_note
 from bot.chat.views.picture_choice import picture_choice, picture_form
 from bot.chat.views.result_buttons import edit_form, note_row, result_row
 from bot.chat.views.settings_panel import panel
@@ -87,6 +88,7 @@ PIECES += [
     "\u2067אב\u2069",
 ]
 KEY = "k" * 20
+QUOTE = "🛑" * 1000
 WAIT = Wait(10**9, NOW + timedelta(days=300), NOW + timedelta(days=999), share=0.5)
 
 
@@ -168,15 +170,15 @@ def test_a_page_of_the_list_fits(job: Job, state: JobState, shows: VideoFilter, 
 def test_the_details_of_a_video_fit(job: Job, state: JobState) -> None:
     shown = replace(job, state=state)
     check_view(details_view(VideoDetails(shown, b"jpeg", NOW)))
-    check_embed(result_texts.details(shown, with_cost=True))
+    check_embed(result_texts.details(shown, is_own=True, with_cost=True))
 
 
 @quickly
 @given(jobs)
 def test_the_forms_to_edit_and_to_extend_a_video_fit(job: Job) -> None:
-    check_form(edit_form(job, LARGEST))
+    check_form(with_note(edit_form(job, LARGEST), QUOTE))
     check_form(edit_form(replace(job, order=Order("a")), LARGEST))
-    check_form(extend_form(job.id, job.order.prompt, LARGEST))
+    check_form(with_note(extend_form(job.id, job.order.prompt, LARGEST), QUOTE))
 
 
 @quickly
@@ -188,7 +190,7 @@ def test_the_choice_of_a_picture_and_its_form_fit(name: str, alt_text: str) -> N
     labels = picture_labels(name, alt_text, spoiler=True)
     picture = Picture(PictureLabels(labels.name, labels.alt_text), "https://example.com/" + "x" * 1000, read)
     check_view(picture_choice(KEY, [picture] * 10))
-    check_form(picture_form(KEY, 99, picture))
+    check_form(with_note(picture_form(KEY, 99, picture), QUOTE))
 
 
 @quickly

@@ -49,9 +49,9 @@ async def extend(harness: CogHarness, video: discord.Message, prompt: str, who: 
 
 
 def field_of(form: InteractionResult) -> dict[str, str]:
-    """The form's only field."""
+    """The form's only field; above it stands what the new part takes."""
     assert form.modal is not None
-    [label] = form.modal["components"]
+    *_, label = form.modal["components"]
     field: dict[str, str] = label["component"]
     return field
 

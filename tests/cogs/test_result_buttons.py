@@ -120,7 +120,7 @@ async def test_the_form_has_what_the_video_was_made_from(harness: CogHarness) ->
     shown = await harness.click(video, "Edit")
 
     assert shown.modal is not None
-    inputs = [label["component"] for label in shown.modal["components"]]
+    inputs = [part["component"] for part in shown.modal["components"] if "component" in part]
     assert {field["custom_id"]: field.get("value") for field in inputs if "value" in field} == {
         "prompt": "a *starry* night",
         "negative_prompt": "rain",
@@ -137,7 +137,7 @@ async def test_a_prompt_of_the_greatest_length_fits_the_form(harness: CogHarness
     shown = await harness.click(video, "Edit")
 
     assert shown.modal is not None
-    assert shown.modal["components"][0]["component"]["value"] == prompt
+    assert shown.modal["components"][1]["component"]["value"] == prompt
 
 
 async def test_the_edited_video_is_made(harness: CogHarness) -> None:

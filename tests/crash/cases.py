@@ -147,11 +147,11 @@ async def _arrange_kill(harness: Harness, point: CrashPoint) -> None:
     if isinstance(point.place, FaultPoint):
         await harness.until(lambda: _exists(waiting), what=f"{point} is reached")
     match point.request:
-        case DiscordRequest(method, path):
+        case DiscordRequest(method, path, text):
             fault = Hang(
                 FaultPhase.AFTER if point.moment is CrashMoment.UNANSWERED_AFTER_EFFECT else FaultPhase.BEFORE
             )
-            harness.discord.fail_next(method, path, fault)
+            harness.discord.fail_next(method, path, fault, text=text)
             (harness.folder / GO).touch()
 
             async def was_sent() -> bool:

@@ -21,10 +21,11 @@ class CrashMoment(StrEnum):
 
 @dataclass(frozen=True)
 class DiscordRequest:
-    """A kind of request to Discord."""
+    """A kind of request to Discord. text: what the message that it writes contains."""
 
     method: str
     path: str
+    text: str = ""
 
 
 POST, EDIT, HISTORY = (
@@ -54,7 +55,8 @@ READ_ONLY = frozenset({Route.POLL, Route.RESULT, HISTORY})
 
 REPLIES = {
     "reply: deferred": DiscordRequest("POST", "/interactions/*/*/callback"),
-    "reply: ordered": DiscordRequest("PATCH", "/webhooks/*/*/messages/@original"),
+    "reply: quoted": DiscordRequest("PATCH", "/webhooks/*/*/messages/@original", "One moment…"),
+    "reply: ordered": DiscordRequest("PATCH", "/webhooks/*/*/messages/@original", "Got it!"),
 }
 """Private replies to a member. The program has no fault point there; only the request itself can be delayed."""
 

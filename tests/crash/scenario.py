@@ -177,8 +177,8 @@ class Scenario:
                 )
             )
             await self._wait_for_reply(interaction)
-            if interaction is not None and interaction.original is not None and not interaction.original.loading:
-                order.replies.append(interaction.original.content)
+            if interaction is not None and interaction.finished is not None:
+                order.replies.append(interaction.finished.content)
                 if not order.was_accepted:
                     raise ZoetropeError(f"{prompt}: refused with {order.replies[-1]!r}")
         return order
@@ -230,7 +230,7 @@ class Scenario:
             shown = interaction.original
             if interaction.callback is Callback.DEFERRED_UPDATE:  # the reply edits the message that was clicked
                 return shown is None or shown.content != before
-            return shown is not None and not shown.loading
+            return interaction.finished is not None
 
         try:
             await self.harness.until(replied, what="a reply comes", timeout_s=REPLY_TIMEOUT_S)

@@ -104,6 +104,7 @@ class _Scripted:
     pattern: str
     fault: Fault
     times: int
+    text: str
 
 
 class FaultScript:
@@ -112,13 +113,14 @@ class FaultScript:
     def __init__(self) -> None:
         self._scripted: list[_Scripted] = []
 
-    def add(self, method: str, pattern: str, fault: Fault, times: int) -> None:
-        self._scripted.append(_Scripted(method, pattern, fault, times))
+    def add(self, method: str, pattern: str, fault: Fault, times: int, text: str = "") -> None:
+        self._scripted.append(_Scripted(method, pattern, fault, times, text))
 
-    def take(self, method: str, path: str) -> Fault | None:
-        """Takes the next fault for this request, if any."""
+    def take(self, method: str, path: str, content: str = "") -> Fault | None:
+        """Takes the next fault for this request, if any. content: of the message that it writes."""
         for scripted in self._scripted:
-            if scripted.times and scripted.method in (method, "*") and fnmatchcase(path, scripted.pattern):
+            matches = scripted.method in (method, "*") and fnmatchcase(path, scripted.pattern)
+            if scripted.times and matches and scripted.text in content:
                 scripted.times -= 1
                 return scripted.fault
         return None

@@ -4,6 +4,7 @@ discord.com/developers/docs/interactions/receiving-and-responding. An interactio
 minutes on the real Discord; here until the test calls `expire`.
 """
 
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,10 @@ class Callback(IntEnum):
     UPDATE_MESSAGE = 7
     AUTOCOMPLETE = 8
     MODAL = 9
+
+
+AT_WORK = re.compile(r"One moment…$|looking at your picture")
+"""What an answer says only for as long as an order is being checked."""
 
 
 @dataclass(eq=False)
@@ -67,15 +72,19 @@ class Interaction:
         return await self.until(lambda: self.callback, timeout_s=timeout_s)
 
     async def answer(self, *, timeout_s: float = 60.0) -> Message:
-        """The first response's message, once it has content: a deferred one when it has been filled."""
-        return await self.until(self._finished_response, timeout_s=timeout_s)
+        """The first response's message, once the bot is done with it: a deferred one when it has been filled."""
+        return await self.until(lambda: self.finished, timeout_s=timeout_s)
 
     async def until(self, condition: Callable[[], T | None], *, timeout_s: float = 60.0) -> T:
         """The result of `condition`, as soon as it is true."""
         return await self.state.until(condition, timeout_s=timeout_s)
 
-    def _finished_response(self) -> Message | None:
-        return self.original if self.original is not None and not self.original.loading else None
+    @property
+    def finished(self) -> Message | None:
+        """The first response's message, unless the bot is still at work on what was asked for."""
+        if self.original is None or self.original.loading or AT_WORK.search(self.original.content):
+            return None
+        return self.original
 
     @property
     def owners(self) -> Json:

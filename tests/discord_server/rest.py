@@ -122,7 +122,8 @@ class Rest:
         async def serve(request: web.Request) -> web.StreamResponse:
             call = await _read(request)
             self.calls.append(call)
-            fault = call.fault = self._faults.take(call.method, call.path)
+            content = str(call.payload.get("content", "")) if isinstance(call.payload, dict) else ""
+            fault = call.fault = self._faults.take(call.method, call.path, content)
             self._state.changed()
             if fault is not None and fault.phase is FaultPhase.BEFORE:
                 return await self._inject(fault, request, call)

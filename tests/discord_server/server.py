@@ -71,13 +71,14 @@ class DiscordServer:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    def fail_next(self, method: str, path_pattern: str, fault: Fault, *, times: int = 1) -> None:
+    def fail_next(self, method: str, path_pattern: str, fault: Fault, *, times: int = 1, text: str = "") -> None:
         """Applies `fault` to the next `times` matching requests.
 
         path_pattern: a shell pattern over the path without `/api/v10` (`/channels/*/messages`); files of the CDN
-        begin with `/cdn/`, the websocket is `GET /gateway`. `method` may be `*`.
+        begin with `/cdn/`, the websocket is `GET /gateway`. `method` may be `*`. text: what the message that they
+        write contains.
         """
-        self.faults.add(method, path_pattern, fault, times)
+        self.faults.add(method, path_pattern, fault, times, text)
 
     def revoke_token(self) -> None:
         """Makes `token` invalid for REST and for new sessions, as a reset by the bot's owner does."""

@@ -40,9 +40,7 @@ class DatabaseProcesses(BotProcesses):
     async def order_reply(self) -> str:
         """The reply to a member's order."""
         order: Interaction = await self.order()
-        return await self.discord.state.until(
-            lambda: order.original.content if order.original else None, timeout_s=WITHIN_S
-        )
+        return (await order.answer(timeout_s=WITHIN_S)).content
 
     async def states(self, url: str | None = None) -> list[str]:
         async with (

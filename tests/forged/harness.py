@@ -186,10 +186,8 @@ class ForgeryHarness:
         def answer() -> Message | None:
             if interaction.followups:
                 return interaction.followups[-1]
-            original = interaction.original
-            if original is None or original.loading or (original is clicked and not clicked.edits):
-                return None
-            return original
+            original = interaction.finished
+            return None if original is clicked and clicked is not None and not clicked.edits else original
 
         message = await interaction.until(answer, timeout_s=WITHIN_S)
         assert message.ephemeral, f"public reply: {message.content}"

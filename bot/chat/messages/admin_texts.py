@@ -142,7 +142,7 @@ def settings(overview: Overview) -> discord.Embed:
                 "age-restricted"
             ),
         ),
-        ("What", _what(overview), "resolutions, words add, words remove, words strikes, approval"),
+        ("What", _what(overview), "resolutions, words add, words remove, words strikes, approval, quotes"),
         ("Banned or paused", [f"**{several(overview.bans, 'member')}**"], "ban, unban, bans"),
         ("Log", [_log(overview)], "log channel, log off, log show"),
     ):
@@ -227,6 +227,7 @@ def _what(overview: Overview) -> list[str]:
         f"blocked words: **{overview.terms}**",
         f"pause for blocked prompts: **{pause}**",
         f"a moderator approves each video: **{'yes' if own.approval_required else 'no'}**",
+        f"price quotes before each order: **{'on' if own.quotes_shown else 'off'}**",
     ]
 
 

@@ -311,6 +311,7 @@ _PHRASES: Mapping[Action, Callable[[_View], str]] = {
         f"{'limited videos to' if view.after['only'] else 'allowed videos outside'} age-restricted channels"
     ),
     Action.APPROVAL_SET: lambda view: f"turned approval {_on(view.after['needed'])}",
+    Action.QUOTES_SHOWN_SET: lambda view: f"turned price quotes {_on(view.after['shown'])}",
     Action.VIOLATION_LIMIT_SET: lambda view: (
         f"changed the pause for blocked prompts: {_pause(view.before)} → {_pause(view.after)}"
     ),
@@ -359,6 +360,7 @@ _UNCHANGED: Mapping[Action, Callable[[_View], str]] = {
         f"videos are {'already' if view.after['only'] else 'not'} limited to age-restricted channels"
     ),
     Action.APPROVAL_SET: lambda view: f"approval is already {_on(view.after['needed'])}",
+    Action.QUOTES_SHOWN_SET: lambda view: f"price quotes are already {_on(view.after['shown'])}",
     Action.POLICY_SET: lambda view: f"{view.target} is already {'allowed' if view.after['allowed'] else 'denied'}",
     Action.TERMS_BLOCKED: lambda _: "all of that is already blocked",
     Action.DRAINING_SET: lambda view: f"draining is already {_on(view.after['draining'])}",

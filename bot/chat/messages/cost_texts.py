@@ -46,7 +46,8 @@ def costs(report: Costs) -> str:
     lines.append(f"total: **{show_usd(sum((sums.usd for _, sums in shown), Decimal(0)))}**")
     if len(report.spent) > 1:
         lines += [
-            f"{provider_title(provider)}: {show_usd(spent.usd_today)} today, {show_usd(spent.usd_month)} this month"
+            f"{provider_title(provider)}: {show_usd(spent.usd_today)} today, "
+            f"{show_usd(spent.usd_month)} this month"
             for provider, spent in report.spent.items()
         ]
     lines.append(f"Reserved for videos in progress: {show_usd(report.reserved)}")

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from bot.chat.messages.cancellation_texts import counts_in_short
 from bot.chat.messages.markdown import escaped, mention, relative, several
 from bot.chat.messages.member_texts import video_link
+from bot.chat.messages.quote_texts import each
 from bot.chat.messages.reason_texts import text_of
 from bot.chat.messages.status_texts import CARD_PROMPT_MAX, SERVICE_CLOSED, bar_of, color
 from bot.domain.approvals import APPROVAL_TIMEOUT
 from bot.domain.durations import window_text
 from bot.domain.jobs import FailureReason, Job, JobState
 from bot.domain.limits import Allowance
+from bot.domain.quotes import Quote
 from bot.domain.status_cards import StatusCard, VariationsCard
 
 _STAGES = {
@@ -103,8 +105,11 @@ def _line(job: Job, card: StatusCard) -> list[str]:
     return said
 
 
-def how_many(allowance: Allowance) -> str:
-    """Asks how many variations of a video to make, and says what the member has left."""
+def how_many(allowance: Allowance, quote: Quote | None = None) -> str:
+    """Asks how many variations of a video to make, and says what the member has left.
+
+    quote: of one video, for who may see what it costs.
+    """
     lines = ["How many variations of this video? Each has another seed, and each counts."]
     limits, usage = allowance.limits, allowance.usage
     if allowance.refusal is not None:
@@ -115,4 +120,6 @@ def how_many(allowance: Allowance) -> str:
         window = window_text(limits.window)
         lines.append(f"You have **{left} of {limits.videos_per_window.value}** videos left in {window}{also}.")
         lines.append(f"In progress: **{usage.running} of {limits.max_active.value}** at a time.")
+    if quote is not None:
+        lines.append(each(quote))
     return "\n".join(lines)

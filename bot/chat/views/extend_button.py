@@ -11,6 +11,7 @@ from bot.chat.authorization import buyer, requester
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import extension_texts
 from bot.chat.messages.markdown import discord_length
+from bot.chat.quotes import quote_for_form, saying_quote
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id
 from bot.chat.views.persistent_form import FORM_TIMEOUT_S, PersistentForm, show_form
 from bot.domain.errors import StoreError
@@ -30,13 +31,15 @@ class ExtendButton(PersistentButton, template=r"zoetrope:extend:(?P<job>[A-Za-z0
 
     async def act(self, interaction: Interaction) -> None:
         """Asks for the prompt. What can't be extended is refused here, or else once the form comes back."""
-        who, prompt = requester(interaction), ""
+        who, prompt, quote = requester(interaction), "", None
+        until_s = asyncio.get_running_loop().time() + FORM_TIMEOUT_S
         with contextlib.suppress(StoreError, TimeoutError):
-            async with asyncio.timeout(FORM_TIMEOUT_S):
+            async with asyncio.timeout_at(until_s):
                 extensions = services_of(interaction).extensions
                 parent, _ = await extensions.extendable(self.job_id, who, message_id=_message_id(interaction))
-                prompt = parent.order.prompt
-        await show_form(interaction, extend_form(self.job_id, prompt, interaction.id))
+            prompt, buying = parent.order.prompt, buyer(interaction, self.job_id)
+            quote = await quote_for_form(interaction, buying, parent.order, until_s=until_s)
+        await show_form(interaction, extend_form(self.job_id, prompt, interaction.id), quote)
 
 
 def extend_form(job_id: str, prompt: str, click_id: int) -> discord.ui.Modal:
@@ -74,7 +77,12 @@ async def extend(interaction: Interaction, job_id: str, prompt: str, *, interact
     services, who = services_of(interaction), await buyer(interaction, job_id)
     with services.limiter.picture(interaction.user.id):
         accepted = await services.extensions.extend(
-            job_id, who, prompt, interaction_id=interaction_id, message_id=_message_id(interaction)
+            job_id,
+            who,
+            prompt,
+            interaction_id=interaction_id,
+            message_id=_message_id(interaction),
+            say_quote=saying_quote(interaction),
         )
     job = accepted.order.job
     services.upload_limits.state(job.channel_id, interaction.filesize_limit)

@@ -18,6 +18,9 @@ from bot.chat.views.persistent_button import answered
 FORM_TIMEOUT_S = 1.5
 """How long looking up a video may take: a form can only be shown as the first answer, within three seconds."""
 
+COMPONENTS_MAX = 5
+"""Fields and texts that a form can have (Discord's documentation of modals)."""
+
 
 class PersistentForm(ABC):
     """A subclass gives the `template` of its custom id, whose groups are its arguments, and `act`."""
@@ -31,8 +34,20 @@ class PersistentForm(ABC):
         """Does what the form is for, if the one who submits it may. fields: what was entered, by custom id."""
 
 
-async def show_form(interaction: Interaction, form: discord.ui.Modal) -> None:
-    """Shows a form, as the answer to a click."""
+def with_note(form: discord.ui.Modal, note: str | None) -> discord.ui.Modal:
+    """The form with a text above its fields, if there is one, and room for it."""
+    fields = form.children
+    if note is None or len(fields) >= COMPONENTS_MAX:
+        return form
+    form.clear_items()
+    for item in (discord.ui.TextDisplay[Any](note), *fields):
+        form.add_item(item)
+    return form
+
+
+async def show_form(interaction: Interaction, form: discord.ui.Modal, note: str | None = None) -> None:
+    """Shows a form, as the answer to a click. note: see `with_note`."""
+    form = with_note(form, note)
     form.stop()  # nobody waits for it: discord.py need not remember it
     await interaction.response.send_modal(form)
 

@@ -11,16 +11,18 @@ from typing import Any, Self
 import discord
 from discord import ui
 
-from bot.chat.authorization import refuse_where_disabled, requester
+from bot.chat.authorization import manages, refuse_where_disabled, requester
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import picture_choice_texts as texts
 from bot.chat.messages.markdown import fitting, one_line
 from bot.chat.ordering import order
 from bot.chat.pictures import Picture
+from bot.chat.quotes import quote_for_form
 from bot.chat.views.persistent_button import answered
 from bot.chat.views.persistent_form import PersistentForm, show_form
 from bot.domain.jobs import SPOILER, Resolution
 from bot.domain.orders import PROMPT_MAX
+from bot.domain.policy import Requester
 
 _PROMPT, _RESOLUTION = "prompt", "resolution"
 _TITLE_MAX = 45
@@ -58,7 +60,7 @@ class PictureSelect(ui.DynamicItem[ui.Select[Any]], template=r"zoetrope:pick:(?P
         value = chosen[0] if isinstance(chosen, list) and chosen else ""
         place = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else -1
         picture = services_of(interaction).pictures.find(self.key, place, interaction.user.id)
-        await show_form(interaction, picture_form(self.key, place, picture))
+        await show_picture_form(interaction, self.key, place, picture)
 
 
 def picture_choice(key: str, pictures: Sequence[Picture]) -> ui.LayoutView:
@@ -76,6 +78,16 @@ def picture_choice(key: str, pictures: Sequence[Picture]) -> ui.LayoutView:
         view.add_item(gallery)
     view.add_item(ui.ActionRow(PictureSelect(key, pictures)))
     return view
+
+
+async def show_picture_form(interaction: Interaction, key: str, place: int, picture: Picture) -> None:
+    """Shows the form for the rest of an order, with what it takes if that is found out in time."""
+    quote = await quote_for_form(interaction, _buyer(interaction), order=None)
+    await show_form(interaction, picture_form(key, place, picture), quote)
+
+
+async def _buyer(interaction: Interaction) -> Requester:
+    return requester(interaction, admin=await manages(interaction))
 
 
 def picture_form(key: str, place: int, picture: Picture) -> ui.Modal:

@@ -12,11 +12,12 @@ from enum import StrEnum
 
 import discord
 
-from bot.chat.authorization import is_elsewhere, manages, requester
+from bot.chat.authorization import buyer, is_elsewhere, may_see_cost, requester
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import result_texts
 from bot.chat.messages.markdown import discord_length
 from bot.chat.messages.reason_texts import Said
+from bot.chat.quotes import quote_for_form
 from bot.chat.repeated_orders import order_again
 from bot.chat.views.extend_button import ExtendButton
 from bot.chat.views.member_buttons import ButtonKind, JobButton, view
@@ -83,20 +84,24 @@ class ResultButton(
                 await interaction.response.defer(ephemeral=True, thinking=True)
                 await order_again(interaction, self.job_id, {}, interaction_id=interaction.id)
             case ResultKind.EDIT:
-                job = await _repeatable_in_time(interaction, self.job_id)
-                await show_form(interaction, edit_form(job, interaction.id))
+                until_s = asyncio.get_running_loop().time() + FORM_TIMEOUT_S
+                job = await _repeatable_in_time(interaction, self.job_id, until_s)
+                buying = buyer(interaction, self.job_id)
+                quote = await quote_for_form(interaction, buying, job.order, until_s=until_s)
+                await show_form(interaction, edit_form(job, interaction.id), quote)
             case ResultKind.INFO:
                 await interaction.response.defer(ephemeral=True, thinking=True)
                 job = await _seen_job(interaction, self.job_id)
-                embed = result_texts.details(job, with_cost=await manages(interaction))
+                is_own = job.user_id == interaction.user.id
+                embed = result_texts.details(job, is_own=is_own, with_cost=await may_see_cost(interaction))
                 await interaction.edit_original_response(embed=embed)
 
 
-async def _repeatable_in_time(interaction: Interaction, job_id: str) -> Job:
-    """The job that a form is about. Raises: NotPossible, also if the database is slow."""
+async def _repeatable_in_time(interaction: Interaction, job_id: str, until_s: float) -> Job:
+    """The job that a form is about. Raises: NotPossible, also if it isn't known by `until_s` (the loop's time)."""
     jobs = services_of(interaction).jobs
     try:
-        async with asyncio.timeout(FORM_TIMEOUT_S):
+        async with asyncio.timeout_at(until_s):
             job = await _seen_job(interaction, job_id)
             if not await jobs.with_pictures([job]):
                 raise NotPossible(Problem.PICTURE_NOT_KEPT)

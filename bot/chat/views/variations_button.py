@@ -6,11 +6,15 @@ the id of the click that asked: answering twice orders once.
 
 import discord
 
-from bot.chat.authorization import buyer
+from bot.chat.authorization import buyer, may_see_cost
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import variation_texts
 from bot.chat.repeated_orders import order_again
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
+from bot.domain.errors import QuotaRefused, RuleRefused
+from bot.domain.jobs import Order
+from bot.domain.policy import Requester
+from bot.domain.quotes import Quote
 from bot.domain.variations import VARIATIONS_MAX
 
 
@@ -27,14 +31,24 @@ class VariationsButton(PersistentButton, template=r"zoetrope:vary:(?P<job>[A-Za-
         """Asks, and says what the member has left."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         jobs, who = services_of(interaction).jobs, await buyer(interaction, self.job_id)
-        await jobs.repeatable(self.job_id, who)
+        job = await jobs.repeatable(self.job_id, who)
         allowance = await jobs.allowance(who)
         choices = [
             NumberButton(f"vary{number}", self.job_id, str(interaction.id), disabled=number > allowance.room)
             for number in range(2, VARIATIONS_MAX + 1)
         ]
-        text = variation_texts.how_many(allowance)
+        text = variation_texts.how_many(allowance, await _quote(interaction, who, job.order))
         await interaction.edit_original_response(content=text, view=row_of(*choices))
+
+
+async def _quote(interaction: Interaction, who: Requester, order: Order) -> Quote | None:
+    """What one such video takes, for who may see what it costs; None if it would be refused."""
+    if not await may_see_cost(interaction):
+        return None
+    try:
+        return await services_of(interaction).jobs.quote(who, order)
+    except (QuotaRefused, RuleRefused):
+        return None
 
 
 class NumberButton(

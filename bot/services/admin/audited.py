@@ -74,6 +74,7 @@ _LOGGED_AS = {
     "violation_limit": "strikes",
     "violation_pause_hours": "pause_hours",
     "refused_content_counts": "refused_content",
+    "quotes_shown": "shown",
 }
 """What settings are called in the audit log, by their names in `GuildSettings`."""
 

@@ -70,6 +70,11 @@ class SettingsService(AuditedService):
         async with self._transaction(admin) as tx:
             return await tx.change(Action.PAUSED_SET, paused=paused)
 
+    async def set_quotes_shown(self, admin: Admin, *, shown: bool) -> AuditEntry:
+        """Sets whether members are told what an order takes before it is placed."""
+        async with self._transaction(admin) as tx:
+            return await tx.change(Action.QUOTES_SHOWN_SET, quotes_shown=shown)
+
     async def log_to(self, admin: Admin, channel_id: int | None) -> AuditEntry:
         """Sets the channel for changes, refusals and failures; None turns the log off.
 

@@ -18,6 +18,7 @@ from bot.domain.jobs import JobState, Order
 from bot.domain.limits import Allowance, Limits, Usage, limits_for, overrides_of
 from bot.domain.policy import AccessPolicy, Requester
 from bot.domain.quotas import LimitReached, QuotaContext
+from bot.domain.quotes import Quote, quote_of
 from bot.store.engine import Connection, Database
 from bot.store.guilds import bans, guild_settings, limit_overrides, policy_entries
 from bot.store.guilds.limit_overrides import LimitTarget
@@ -30,12 +31,14 @@ from bot.store.schema import EVERYWHERE, IS_ACTIVE, jobs
 class Admitted:
     """The order is accepted. state: queued, or awaiting approval. estimate: of each video.
 
-    grant_ids: for each video, the credit grant that pays for it, if any.
+    grant_ids: for each video, the credit grant that pays for it, if any. quote: what the member may be told that
+    it takes; None where the server's admins turned that off.
     """
 
     state: JobState
     estimate: Decimal
     grant_ids: tuple[int | None, ...]
+    quote: Quote | None = None
 
 
 async def admit(
@@ -85,7 +88,21 @@ async def admit(
     if isinstance(verdict, LimitReached):
         raise QuotaRefused(verdict, limit=verdict.limit)
     state = JobState.AWAITING if guild.settings.approval_required else JobState.QUEUED
-    return Admitted(state, estimate, tuple(each.credit_grant_id for each in verdict))
+    grant_ids = tuple(each.credit_grant_id for each in verdict)
+    quote = quote_of(limits, usage, verdict, order.resolution, estimate) if guild.settings.quotes_shown else None
+    return Admitted(state, estimate, grant_ids, quote)
+
+
+async def quote(
+    connection: Connection, operator_defaults: OperatorDefaults, requester: Requester, order: Order, now: datetime
+) -> Quote | None:
+    """What one such video would take from the member now; None where the server's admins turned quotes off.
+
+    Raises: like `admit`.
+    """
+    if not (await guild_settings.get(connection, requester.guild_id)).settings.quotes_shown:
+        return None
+    return (await admit(connection, operator_defaults, requester, order, now, lock=False)).quote
 
 
 async def refuse_blocked_prompt(database: Database, requester: Requester, prompt: str) -> None:

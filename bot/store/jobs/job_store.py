@@ -36,6 +36,7 @@ from bot.domain.limits import Allowance
 from bot.domain.notifications import AnswerLost
 from bot.domain.policy import Consequence, Requester, best_resolution
 from bot.domain.provider_limits import ProviderLimits
+from bot.domain.quotes import Quote
 from bot.domain.repeats import KeptFrame
 from bot.domain.video_list import VideoFilter
 from bot.store.engine import Database
@@ -145,14 +146,14 @@ class JobStore:
 
     async def check(
         self, requester: Requester, order: Order, now: datetime, *, arriving: int, count: int = 1
-    ) -> None:
-        """Checks whether the order would be accepted now.
+    ) -> Quote | None:
+        """Checks whether the order would be accepted now; returns what it would take, see `quote`.
 
         arriving: the member's other videos that are being accepted. count: how many this order is for.
         Raises: RuleRefused, QuotaRefused.
         """
         async with self._db.read() as connection:
-            await admission.admit(
+            admitted = await admission.admit(
                 connection,
                 self._operator_defaults,
                 requester,
@@ -163,6 +164,15 @@ class JobStore:
                 arriving=arriving,
             )
         await admission.refuse_blocked_prompt(self._db, requester, order.prompt)
+        return admitted.quote
+
+    async def quote(self, requester: Requester, order: Order, now: datetime) -> Quote | None:
+        """What the order would take now, whatever its prompt; None where the server shows no quotes.
+
+        Raises: RuleRefused, QuotaRefused.
+        """
+        async with self._db.read() as connection:
+            return await admission.quote(connection, self._operator_defaults, requester, order, now)
 
     async def record_violation(self, requester: Requester, prompt: str, now: datetime) -> Consequence:
         """Counts a blocked prompt of the member's; returns what follows from it."""
@@ -241,7 +251,7 @@ class JobStore:
     ) -> Job | None:
         """Claims the next job to submit and moves it to `submitting`; None if none may be submitted.
 
-        providers: the first one that takes the job now gets it: it is open, has a free slot and room in its budget.
+        providers: the first that takes the job now gets it: it is open, with a free slot and room in its budget.
         """
         if self._uncertain_claims:
             return await self._claimed_before(now, lease)

@@ -15,10 +15,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, false, func, literal, not_, or_, select, update
 
-from bot.domain.guilds import Access, Budget
+from bot.domain.guilds import Access
 from bot.domain.jobs import Job, JobState
 from bot.domain.models import Catalog
-from bot.domain.provider_limits import PACE_WAIT_MAX, ProviderLimits
+from bot.domain.provider_limits import NO_BUDGET, PACE_WAIT_MAX, ProviderLimits
 from bot.store.bulk import IDS, is_among
 from bot.store.engine import Connection
 from bot.store.jobs import due, submission_gate
@@ -153,7 +153,7 @@ async def _suits(
         jobs.c.model.in_(sorted(limits.models - others)),
         or_(jobs.c.refused_by.is_(None), jobs.c.refused_by.not_like(f"%{limits.provider}%")),
     ]
-    if limits.budget == Budget():
+    if limits.budget == NO_BUDGET:
         return suits
     spent = await ledger.spent_at(connection, limits.provider, now)
     fitting = [
@@ -240,8 +240,7 @@ async def next_due_at(
     """
     moments = [await due.first_due_at(connection, kind, times) for kind in kinds]
     if DueFor.STAGE in kinds and await is_any_waiting(connection):
-        for limits in providers:
-            moments.append(await _next_submission_at(connection, limits, catalog, times.now))
+        moments += [await _next_submission_at(connection, limits, catalog, times.now) for limits in providers]
     first = min((moment for moment in moments if moment is not None), default=None)
     if first is not None and first <= times.now:
         return first

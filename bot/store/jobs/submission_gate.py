@@ -1,7 +1,7 @@
 """The submission gates: one row for each provider, which every submission of every worker to it locks.
 
-A gate spaces submissions, and while the provider accepts none (bad key, empty balance, rate limit) it keeps jobs from
-it. A provider without a row was never asked for anything.
+A gate spaces submissions, and while the provider accepts none (bad key, empty balance, rate limit) it keeps jobs
+from it. A provider without a row was never asked for anything.
 """
 
 from collections.abc import Iterable, Sequence

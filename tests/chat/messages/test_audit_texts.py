@@ -117,6 +117,7 @@ PHRASES: dict[str, AuditedChange] = {
     "resumed submissions to the Vtrix gateway": change(
         Action.GATE_OPENED, {"open": False, "reason": "HTTP 429"}, {"open": True}
     ),
+    "turned price quotes off": change(Action.QUOTES_SHOWN_SET, {"shown": True}, {"shown": False}),
     "turned draining on": change(Action.DRAINING_SET, {"draining": False}, {"draining": True}),
     r"found the task of job `job`: task\-7": change(
         Action.TASK_FOUND, None, {"upstream_id": "task-7"}, JOB, "job"

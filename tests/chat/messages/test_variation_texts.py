@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -9,9 +10,10 @@ from hypothesis import strategies as st
 
 from bot.chat.messages.variation_texts import FAILURES, card_color, card_heading, card_text, how_many
 from bot.domain.errors import Problem
-from bot.domain.jobs import ENDED, REMOVED, FailureReason, Job, JobState, Order
+from bot.domain.jobs import ENDED, REMOVED, FailureReason, Job, JobState, Order, Resolution
 from bot.domain.limits import Allowance, Credit
 from bot.domain.orders import PROMPT_MAX
+from bot.domain.quotes import Quote
 from bot.domain.status_cards import StatusCard, VariationsCard
 from bot.domain.waiting import Wait
 from tests.domain.limit_factories import limits, usage
@@ -146,6 +148,11 @@ def test_the_question_how_many_says_what_is_left() -> None:
         "In progress: **0 of 2** at a time.",
     ]
     assert how_many(Allowance(limits(exempt=True), usage(), NOW)).splitlines() == left.splitlines()[:1]
+
+
+def test_the_question_how_many_says_what_each_costs_to_who_may_know_it() -> None:
+    quote = Quote(1, 0, 5, timedelta(hours=24), 0, Resolution.P720, Decimal("0.2"))
+    assert how_many(Allowance(limits(), usage(), NOW), quote).endswith("\nEach costs about **$0.20**.")
 
 
 def test_the_question_how_many_says_why_none_can_be_made_now() -> None:
