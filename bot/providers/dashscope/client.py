@@ -202,6 +202,7 @@ class DashScope:
             can_be_stopped=parsed.is_pending or parsed.status is None,
             # What failed or was cancelled is free; what became of a task that is gone, nobody knows.
             may_be_billed=status in {TaskStatus.COMPLETED, TaskStatus.GONE},
+            is_unclear=parsed.unknown_status is not None,
             raw=parsed.raw,
         )
 

@@ -345,6 +345,7 @@ class Vtrix:
             error_message=error.message if error else None,
             is_content_refused=error is not None and is_content_refusal(error.code, error.message),
             may_be_billed=parsed.may_be_billed,
+            is_unclear=parsed.unknown_status is not None,
             raw=parsed.raw,
         )
 
