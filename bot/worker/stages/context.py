@@ -159,7 +159,7 @@ class StageContext:
         """Who makes this job's video. Raises: UpstreamUnreached if the bot has no key for it any more."""
         provider = None if job.provider is None else self.providers.get(job.provider)
         if provider is None:
-            raise UpstreamUnreached(f"The bot has no key for {job.provider} any more.")
+            raise UpstreamUnreached(f"no key for {job.provider}")
         return provider
 
     def observed_for(self, since: datetime) -> timedelta:
