@@ -6,12 +6,13 @@ and of its picture, prices, budgets and texts. Which of them a bot offers is a s
 Sources, read 2026-11-28: the vendor's page of `wan22_i2v_flash`, and Alibaba Model Studio's pages of its models.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
+from bot.domain.errors import SettingsError
 from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, Order, ProviderName, Resolution
 
 
@@ -83,6 +84,16 @@ class Model:
         """The model at this provider; None if it isn't offered there."""
         return next((one for one in self.offerings if one.provider is provider), None)
 
+    def best_resolution(
+        self, allowed: Collection[Resolution], wanted: Resolution | None = None
+    ) -> Resolution:
+        """For orders that name none: the wanted one or, unless it may be had, the best that may.
+
+        allowed: by the server; empty for all. Where it allows none of the model's, the model's best.
+        """
+        possible = [one for one in self.resolutions if not allowed or one in allowed] or list(self.resolutions)
+        return wanted if wanted is not None and wanted in possible else possible[-1]
+
 
 WAN22_FLASH = Model(
     name=DEFAULT_MODEL,
@@ -105,7 +116,32 @@ WAN22_FLASH = Model(
     durations_s=(DEFAULT_DURATION_S,),
 )
 
-DECLARED: tuple[Model, ...] = (WAN22_FLASH,)
+WAN25_PREVIEW = Model(
+    name="wan25_i2v_preview",
+    title="Wan 2.5 Preview",
+    # Read 2026-11-29. Limits of texts and pictures, durations, seed, sound: Alibaba Model Studio's page
+    # `image-to-video-api-reference`, as public copies have it (a newer one takes larger pictures, resellers say
+    # 2,000 characters). Prices: docs.crazyrouter.com/video/wan, which quotes Model Studio's page `model-pricing`
+    # for Beijing. Its videos have sound there, whatever is asked for.
+    offerings=(
+        Offering(
+            ProviderName.DASHSCOPE,
+            "wan2.5-i2v-preview",
+            {
+                Resolution.P480: Decimal("0.30"),
+                Resolution.P720: Decimal("0.60"),
+                Resolution.P1080: Decimal("1.00"),
+            },
+            Currency.CNY,
+        ),
+    ),
+    resolutions=(Resolution.P480, Resolution.P720, Resolution.P1080),
+    durations_s=(5, 10),
+    prompt_max=1500,
+    has_audio=True,
+)
+
+DECLARED: tuple[Model, ...] = (WAN22_FLASH, WAN25_PREVIEW)
 """All models that can be offered; the first is the default."""
 
 DEFAULT_USD_PER = {Currency.USD: Decimal(1), Currency.CNY: Decimal("0.14")}
@@ -133,6 +169,28 @@ class Catalog:
     def model(self, name: str) -> Model | None:
         """The model of this name; None if the bot doesn't offer it."""
         return next((model for model in self.models if model.name == name), None)
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether there is more than one model."""
+        return len(self.models) > 1
+
+    @property
+    def resolutions(self) -> tuple[Resolution, ...]:
+        """What at least one of the models makes, the lowest first."""
+        return tuple(one for one in Resolution if any(one in model.resolutions for model in self.models))
+
+    @property
+    def durations_s(self) -> tuple[int, ...]:
+        """How long the videos of at least one of the models are, in seconds, the shortest first."""
+        return tuple(sorted({duration_s for model in self.models for duration_s in model.durations_s}))
+
+    def usual(self, allowed: Collection[str] | None) -> Model:
+        """The model of orders that name none: the first that the server allows; the default if it allows none.
+
+        allowed: names of models; None for all.
+        """
+        return next((model for model in self.models if allowed is None or model.name in allowed), self.default)
 
     def kinds_of(self, order: Order) -> tuple[TaskKind, ...]:
         """The kinds of task that can make this order, in the order in which the providers are asked."""
@@ -165,3 +223,39 @@ class Catalog:
             for provider in self.providers
             if model.offering(provider) is not None
         )
+
+
+def declared(name: str) -> Model | None:
+    """The model of this name, offered or not; None if this version of the bot doesn't know it."""
+    return next((model for model in DECLARED if model.name == name), None)
+
+
+def titles(names: Iterable[str]) -> tuple[str, ...]:
+    """What models are called; their names, where this version of the bot doesn't know them."""
+    models = {name: declared(name) for name in names}
+    return tuple(name if model is None else model.title for name, model in models.items())
+
+
+def configured(
+    names: Sequence[str],
+    providers: Sequence[ProviderName],
+    usd_per: Mapping[Currency, Decimal] = DEFAULT_USD_PER,
+    prices: Mapping[TaskKind, Decimal] | None = None,
+) -> Catalog:
+    """What the settings say is offered: models by name, the default first. The rest: see `Catalog`.
+
+    Raises: SettingsError for a model that isn't declared, or that none of the providers offers.
+    """
+    models, problems = [], []
+    for name in names:
+        model = declared(name)
+        if model is None:
+            problems.append(f"MODELS names {name}, which isn't known. Known: {', '.join(one.name for one in DECLARED)}.")
+        elif not any(model.offering(provider) for provider in providers):
+            offered = " or ".join(f"`{one.provider}`" for one in model.offerings)
+            problems.append(f"MODELS names {name}, which no provider in PROVIDERS offers. Add {offered} there.")
+        else:
+            models.append(model)
+    if problems:
+        raise SettingsError(problems)
+    return Catalog(tuple(models), tuple(providers), usd_per, prices or {})

@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bot.domain.errors import PictureRefused
+from bot.domain.models import PictureLimits
 from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import PictureProblem, Size, UnusablePicture
-from bot.media.prepared_frame import MAX_SIDE, MIN_SIDE, PictureChanges
+from bot.media.prepared_frame import PictureChanges
 from tests.media.first_frames import one_bit, refusal
+
+LIMITS = PictureLimits()
 
 
 @pytest.mark.parametrize(
@@ -70,8 +73,8 @@ def test_any_size_keeps_its_aspect_ratio_or_is_refused(width: int, height: int) 
     except PictureRefused:
         assert min(width, height) < 180 or max(width, height) * 9 > min(width, height) * 50
         return
-    assert min(prepared.width, prepared.height) >= MIN_SIDE
-    assert max(prepared.width, prepared.height) <= MAX_SIDE
+    assert min(prepared.width, prepared.height) >= LIMITS.side_min_px
+    assert max(prepared.width, prepared.height) <= LIMITS.side_max_px
     factor = max(prepared.width, prepared.height) / max(width, height)
     assert factor <= 2.01
     assert abs(prepared.width - width * factor) <= 1.5
