@@ -26,13 +26,16 @@ from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.chat.views.member_buttons import cancel_row
 from bot.domain.guilds import Budget, DirectOrders, LimitOverrides, OperatorDefaults
-from bot.domain.jobs import Resolution
+from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, ProviderName, Resolution
 from bot.domain.member_data import RetentionPolicy
+from bot.domain.models import Catalog, TaskKind
+from bot.domain.provider_limits import ProviderLimits, models_at, slots
 from bot.domain.schedule import PollSchedule
 from bot.media.decode_client import DecodeClient
 from bot.media.prepared_frame import MAX_INPUT_BYTES, PreparedFrame
 from bot.operations.clock import Clock, ReferenceClock, SteadyClock, utc_now
 from bot.operations.workdir import workdir
+from bot.providers.base import Provider
 from bot.providers.delivered_videos import DeliveredVideos
 from bot.providers.discord_files import DiscordFiles
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
@@ -99,12 +102,37 @@ def provider(settings: Settings) -> Vtrix:
     )
 
 
+def catalog(settings: Settings) -> Catalog:
+    """The models that are offered, where they are made, and what they are estimated to cost."""
+    prices = {Resolution.P480: settings.price_usd_480p, Resolution.P720: settings.price_usd_720p}
+    return configured(
+        settings.models,
+        (ProviderName.VTRIX,),
+        prices={
+            TaskKind(ProviderName.VTRIX, DEFAULT_MODEL, resolution, DEFAULT_DURATION_S): price
+            for resolution, price in prices.items()
+        },
+    )
+
+
+def provider_limits(settings: Settings) -> tuple[ProviderLimits, ...]:
+    """How much each provider takes, in the order in which they are asked."""
+    return (
+        ProviderLimits(
+            ProviderName.VTRIX,
+            settings.upstream_max_running,
+            timedelta(seconds=1 / settings.upstream_submits_per_second),
+            models_at(catalog(settings), ProviderName.VTRIX),
+        ),
+    )
+
+
 def operator_defaults(settings: Settings) -> OperatorDefaults:
     """The limits, prices and budgets that apply unless a command changes them."""
     return OperatorDefaults(
         limits=LimitOverrides(settings.quota_videos_per_day, settings.quota_running, settings.quota_pause_seconds),
         window_hours=settings.quota_window_hours,
-        prices={Resolution.P480: settings.price_usd_480p, Resolution.P720: settings.price_usd_720p},
+        catalog=catalog(settings),
         budget=Budget(settings.budget_usd_per_day, settings.budget_usd_per_month),
         guild_budget=Budget(settings.server_budget_usd_per_day, settings.server_budget_usd_per_month),
         direct=DirectOrders(
@@ -140,12 +168,14 @@ async def open_app(
         server_time = await database.server_time()
         reference = None if server_time is None else ReferenceClock(server_time)
         clock = SteadyClock(wall=reference or utc_now)
-        defaults = operator_defaults(settings)
+        defaults, limits = operator_defaults(settings), provider_limits(settings)
         task_lifetime = timedelta(seconds=settings.upstream_task_lifetime_seconds)
         store = JobStore(database, defaults)
         if database.file is not None and (freed := await store.free_leases()):
             # This process has locked the file, so whoever held the leases is dead.
             log.info("%d jobs were left by a process that died; they continue now", freed)
+        if cancelled := await store.offer_again(clock()):
+            log.warning("%d queued jobs were cancelled: their model isn't offered any more", cancelled)
         replies, upload_limits = OrderReplies(), UploadLimits()
         answers = InteractionAnswers(
             client, InteractionTokenStore(database), replies, clock, cancel_row=cancel_row
@@ -154,17 +184,20 @@ async def open_app(
         settings_of = member_settings.of
         poll_schedule = PollSchedule(settings.poll_min_seconds, settings.poll_max_seconds)
         status_cards = StatusCards(
-            StatusCardStore(database),
+            StatusCardStore(database, defaults.catalog.providers, clock=clock),
             StatusMessages(client, answers),
             poll_schedule.remaining,
-            slots=settings.upstream_max_running,
+            slots=slots(limits),
             clock=clock,
         )
-        upstream = await stack.enter_async_context(provider(settings))
+        providers: dict[ProviderName, Provider] = {
+            ProviderName.VTRIX: await stack.enter_async_context(provider(settings))
+        }
         extensions = ExtensionStore(database)
-        delivered = DeliveredVideos(DiscordVideos(client), upstream.download, clock, task_lifetime)
+        delivered = DeliveredVideos(DiscordVideos(client), providers, clock, task_lifetime)
         context = StageContext(
-            provider=upstream,
+            providers=providers,
+            asked={each.provider: each.models for each in limits},
             messenger=Delivery(client, replies, upload_limits, settings_of, answers),
             status_cards=status_cards,
             store=store,
@@ -183,10 +216,7 @@ async def open_app(
             extensions=extensions,
             delivered=delivered,
         )
-        config = WorkerConfig(
-            max_running=settings.upstream_max_running,
-            submit_interval=timedelta(seconds=1 / settings.upstream_submits_per_second),
-        )
+        config = WorkerConfig(limits)
         notifier = Notifier(
             NotificationStore(database, render),
             DiscordNotificationSender(client),

@@ -189,13 +189,13 @@ async def _price_differences(settings: Settings) -> AsyncIterator[str]:
         if await schema_status(database) is not SchemaStatus.CURRENT:
             return
         learned = await operator_reports.learned_prices(connection)
-    for resolution, price in operator_defaults(settings).prices.items():
-        recent = learned.get(resolution)
+    for kind, price in operator_defaults(settings).catalog.prices.items():
+        recent = learned.get(kind)
         if recent is None or recent.tasks < PRICE_FROM:
             continue
         if abs(recent.usd - price) > price * _PRICE_TOLERANCE:
             yield (
-                f"PRICE_USD_{resolution.upper()} is {show_usd(price)}, but the last {recent.tasks} videos cost "
+                f"PRICE_USD_{kind.resolution.upper()} is {show_usd(price)}, but the last {recent.tasks} videos cost "
                 f"{show_usd(recent.usd)} on average. Set it to that."
             )
 

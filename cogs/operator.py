@@ -14,7 +14,7 @@ from discord.app_commands import Choice, Range
 from bot.chat.authorization import OPERATOR_COMMAND, operator_of
 from bot.chat.autocomplete import matching
 from bot.chat.context import Interaction, ServiceBot
-from bot.chat.messages import operator_texts
+from bot.chat.messages import cost_texts, operator_texts
 from bot.chat.messages.server_names import server_choice
 from bot.chat.views import operator_buttons
 from bot.domain.guilds import Access
@@ -113,8 +113,8 @@ async def drain(interaction: Interaction, state: Literal["on", "off"] | None = N
     await interaction.edit_original_response(content="\n".join(lines))
 
 
-@group.command(description="Whether videos are submitted to the Vtrix gateway; can resume that")
-@app_commands.describe(state="`open` tries again now, instead of waiting as long as the Vtrix gateway asked")
+@group.command(description="Whether videos are submitted to the video service; can resume that")
+@app_commands.describe(state="`open` tries again now, instead of waiting as long as the service asked")
 async def gate(interaction: Interaction, state: Literal["open"] | None = None) -> None:
     """Shows why submissions are stopped, and resumes them."""
     service, operator = await _begin(interaction)
@@ -166,7 +166,7 @@ async def announce(interaction: Interaction, text: Range[str, 1, operator_texts.
 async def costs(interaction: Interaction) -> None:
     """Shows prices and sums."""
     service, _ = await _begin(interaction)
-    text = operator_texts.costs(await service.costs())
+    text = cost_texts.costs(await service.costs())
     await interaction.edit_original_response(content=text)
 
 
@@ -176,7 +176,7 @@ async def ledger(interaction: Interaction, job: Range[str, 1, 100]) -> None:
     """Shows the ledger entries of one job."""
     service, _ = await _begin(interaction)
     about, entries = await service.ledger(job)
-    text = operator_texts.ledger(about, entries, operator_buttons.names(interaction.client))
+    text = cost_texts.ledger(about, entries, operator_buttons.names(interaction.client))
     await interaction.edit_original_response(content=text)
 
 

@@ -7,6 +7,7 @@ from bot.domain.errors import Reason, ZoetropeError
 from bot.domain.jobs import NO_CHANNEL, Job, JobState
 from bot.domain.policy import Requester
 
+
 @dataclass(frozen=True, slots=True)
 class Extension:
     """What a job goes on from.
@@ -86,6 +87,6 @@ def may_be_extended(parent: Job, requester: Requester) -> bool:
 
 
 def extended(parent: Job, before: Extension | None, duration_s: int) -> Extension:
-    """What a video of that length makes of the parent's. before: what the parent itself goes on from, if anything."""
+    """What a video that long makes of the parent's. before: what the parent itself goes on from, if anything."""
     pieces, seconds = (1, parent.order.duration_s) if before is None else (before.pieces, before.seconds)
     return Extension(parent.id, pieces + 1, seconds + duration_s)

@@ -4,8 +4,7 @@ Pure. None means not set, and the next one applies: a role's, then the server's,
 `bot.domain.quotas` and `bot.domain.policy` decide what the settings mean for an order.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -54,7 +53,8 @@ class GuildSettings:
     limits: limits of every member. window_hours: the rolling window; None: the operator's.
     admins_exempt: whether members who may manage the bot have no limits of their own (the server's still hold).
     videos_per_day: of the whole server, in a day of UTC's calendar. budget: of the whole server.
-    allowed_resolutions: never empty. allowed_models: by name; None for all that the operator offers. age_restricted_only: only in channels that Discord marks so.
+    allowed_resolutions: never empty. allowed_models: by name; None for all that the operator offers.
+    age_restricted_only: only in channels that Discord marks so.
     approval_required: whether a moderator has to approve each job. paused: no new jobs.
     violation_limit: blocked prompts within a day that pause a member for violation_pause_hours; 0 for never.
     refused_content_counts: whether what the video service's moderation refuses counts like a blocked prompt.
@@ -118,19 +118,16 @@ class OperatorDefaults:
     """What the operator has set for all servers, in settings; `OperatorState` holds what is changed by command.
 
     limits: every member's limits where nobody set others; complete. window_hours: of the rolling window.
-    prices: the estimated cost of a video in USD, until enough is known of what tasks really cost.
-    budget: over everything. guild_budget: of each server, unless it has its own.
-    max_queued: jobs that wait across all servers. open_to_all: whether a server can use the bot without being
+    catalog: the models that are offered, and what they are estimated to cost. budget: over everything.
+    guild_budget: of each server, unless it has its own. max_queued: jobs that wait across all servers. open_to_all: whether a server can use the bot without being
     allowed first. unknown_cost_held_for: how long after its submission an ended job's reservation is held, where
     the upstream may bill it. keeps_pictures: whether a picture is kept after its submission. direct: what
-    is different outside servers. catalog: the models that are offered.
+    is different outside servers.
     """
 
     limits: LimitOverrides = LimitOverrides(videos_per_window=5, max_active=2, cooldown_s=0)
     window_hours: int = 24
-    prices: Mapping[Resolution, Decimal] = field(
-        default_factory=lambda: {Resolution.P480: Decimal("0.10"), Resolution.P720: Decimal("0.20")}
-    )
+    catalog: Catalog = Catalog()
     budget: Budget = Budget()
     guild_budget: Budget = Budget()
     max_queued: int = 1000
@@ -138,7 +135,6 @@ class OperatorDefaults:
     unknown_cost_held_for: timedelta = timedelta(days=2)
     keeps_pictures: bool = True
     direct: DirectOrders = DirectOrders()
-    catalog: Catalog = Catalog()
 
     def within(self, guild_id: int) -> "OperatorDefaults":
         """What applies in this server, or outside servers."""

@@ -73,6 +73,7 @@ class FailureCause(StrEnum):
     CANCELLED_BY_ADMIN = "cancelled_by_admin"
     SERVER_BLOCKED = "server_blocked"
     BOT_REMOVED = "bot_removed"  # from the job's server
+    MODEL_GONE = "model_gone"  # the bot doesn't offer its model any more
     IN_WORDS = "in_words"  # written as a sentence, by a version of the bot before there were causes
 
 
@@ -247,7 +248,7 @@ class Job:
     messages that it is in; None if it is in the job's channel. `seen_running_at`: when a poll last said that its
     task runs. `provider`: who makes it; None while it may still be any. `upstream_urls`: where its task is asked
     about, if not at the provider's usual address; by what for. `can_be_stopped`: whether the provider can stop its
-    task. `stop_result`: what it answered when it was asked to.
+    task. `stop_result`: what it answered when it was asked to. `refused_by`: see `refusers`; comma-separated.
     """
 
     id: str
@@ -285,6 +286,12 @@ class Job:
     upstream_urls: Mapping[str, str] | None = field(default=None, hash=False)
     can_be_stopped: bool = False
     stop_result: "StopResult | None" = None
+    refused_by: str | None = None
+
+    @property
+    def refusers(self) -> frozenset[ProviderName]:
+        """The providers that refused it, before it was handed to another one."""
+        return frozenset(map(ProviderName, (self.refused_by or "").split(",") if self.refused_by else ()))
 
     @property
     def has_channel(self) -> bool:
@@ -324,6 +331,7 @@ class JobUpdate:
     upstream_urls: Mapping[str, str] | None = field(default=None, hash=False)
     can_be_stopped: bool | None = None
     stop_result: "StopResult | None" = None
+    refused_by: str | None = None
     task_duration: TaskDuration | None = None
 
 
@@ -359,7 +367,7 @@ class Reschedule:
 
 @dataclass(frozen=True, slots=True)
 class PauseSubmissions:
-    """No job is submitted before `until`; this one was certainly not, and goes back into the queue.
+    """No job is submitted to this one's provider before `until`; this one was certainly not, and is queued again.
 
     `reason`: the upstream's message, for the operator.
     """

@@ -6,14 +6,14 @@ and of its picture, prices, budgets and texts. Which of them a bot offers is a s
 Sources, read 2026-11-28: the vendor's page of `wan22_i2v_flash`, and Alibaba Model Studio's pages of its models.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
 from bot.domain.errors import SettingsError
-from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, Order, ProviderName, Resolution
+from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, Job, Order, ProviderName, Resolution
 
 
 class TaskKind(NamedTuple):
@@ -23,6 +23,12 @@ class TaskKind(NamedTuple):
     model: str
     resolution: Resolution
     duration_s: int
+
+
+def kind_of(job: Job) -> TaskKind:
+    """The kind of a job's task; of one that no provider has yet, as if the first of all had it."""
+    order = job.order
+    return TaskKind(job.provider or ProviderName.VTRIX, order.model, order.resolution, order.duration_s)
 
 
 class Currency(StrEnum):
@@ -63,10 +69,10 @@ class PictureLimits:
 class Model:
     """A model as members choose it.
 
-    name: as the database and the settings call it. title: for people. resolutions: the lowest first. durations_s: of
-    its videos, in seconds; the first is the default. prompt_max, negative_prompt_max: in code points of the NFC
-    text; the model silently ignores what is longer. has_audio: whether its videos have sound. can_extend: whether it
-    may go on from the last frame of another video.
+    name: as the database and the settings call it. title: for people. resolutions: the lowest first. durations_s:
+    of its videos, in seconds; the first is the default. prompt_max, negative_prompt_max: in code points of the NFC
+    text; the model silently ignores what is longer. has_audio: whether its videos have sound. can_extend: whether
+    it may go on from the last frame of another video.
     """
 
     name: str
@@ -230,32 +236,30 @@ def declared(name: str) -> Model | None:
     return next((model for model in DECLARED if model.name == name), None)
 
 
-def titles(names: Iterable[str]) -> tuple[str, ...]:
-    """What models are called; their names, where this version of the bot doesn't know them."""
-    models = {name: declared(name) for name in names}
-    return tuple(name if model is None else model.title for name, model in models.items())
+def title_of(name: str) -> str:
+    """What a model is called; its name, if this version of the bot doesn't know it."""
+    model = declared(name)
+    return name if model is None else model.title
 
 
 def configured(
     names: Sequence[str],
     providers: Sequence[ProviderName],
+    *,
     usd_per: Mapping[Currency, Decimal] = DEFAULT_USD_PER,
-    prices: Mapping[TaskKind, Decimal] | None = None,
+    prices: Mapping[TaskKind, Decimal],
 ) -> Catalog:
-    """What the settings say is offered: models by name, the default first. The rest: see `Catalog`.
+    """What the settings say is offered: declared models by name, the default first. The rest: see `Catalog`.
 
-    Raises: SettingsError for a model that isn't declared, or that none of the providers offers.
+    Raises: SettingsError for a model that none of the providers offers.
     """
-    models, problems = [], []
-    for name in names:
-        model = declared(name)
-        if model is None:
-            problems.append(f"MODELS names {name}, which isn't known. Known: {', '.join(one.name for one in DECLARED)}.")
-        elif not any(model.offering(provider) for provider in providers):
-            offered = " or ".join(f"`{one.provider}`" for one in model.offerings)
-            problems.append(f"MODELS names {name}, which no provider in PROVIDERS offers. Add {offered} there.")
-        else:
-            models.append(model)
+    models = tuple(model for name in names for model in DECLARED if model.name == name)
+    problems = [
+        f"MODELS names {model.name}, but no provider in PROVIDERS offers it. "
+        f"Add {' or '.join(one.provider for one in model.offerings)} there, or leave the model out."
+        for model in models
+        if not any(model.offering(provider) for provider in providers)
+    ]
     if problems:
         raise SettingsError(problems)
-    return Catalog(tuple(models), tuple(providers), usd_per, prices or {})
+    return Catalog(models, tuple(providers), usd_per, prices)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bot.domain.audit_log import Action, AuditedChange, TargetKind
-from bot.domain.jobs import FailureCause, FailureDetail
+from bot.domain.jobs import FailureCause, FailureDetail, ProviderName
 from bot.domain.quotas import BudgetPeriod
 
 
@@ -99,10 +99,11 @@ class BudgetUsedUp(Notification):
 
 @dataclass(frozen=True, slots=True)
 class GateClosed(Notification):
-    """The video service isn't accepting jobs for now."""
+    """A provider isn't accepting jobs for now. provider: a `ProviderName`; the only one there was, if not stored."""
 
     until: int
     reason: str
+    provider: str = ProviderName.VTRIX
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bot.domain.errors import OrderRefused, Problem, Reason
 from bot.domain.jobs import SPOILER, Order, PictureLabels, Resolution
-from bot.domain.models import WAN22_FLASH, Catalog, Model, titles
+from bot.domain.models import WAN22_FLASH, Catalog, Model, title_of
 
 PROMPT_MAX = WAN22_FLASH.prompt_max
 NEGATIVE_PROMPT_MAX = WAN22_FLASH.negative_prompt_max
@@ -62,7 +62,7 @@ def model_of(catalog: Catalog, name: str) -> Model:
     if (model := catalog.model(name)) is not None:
         return model
     offered = tuple(one.title for one in catalog.models)
-    raise OrderRefused(ModelNotOffered(titles([name])[0], offered))
+    raise OrderRefused(ModelNotOffered(title_of(name), offered))
 
 
 def clean_text(text: str) -> str:
@@ -92,7 +92,8 @@ def check_order(
 ) -> Order:
     """An order from what a member typed.
 
-    resolution: None for the model's best. duration_s: in seconds; None for the model's default. Raises: OrderRefused.
+    resolution: None for the model's best. duration_s: in seconds; None for the model's default.
+    Raises: OrderRefused.
     """
     cleaned = clean_text(prompt)
     if not cleaned:

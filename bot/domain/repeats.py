@@ -47,9 +47,7 @@ class OrderChanges(TypedDict, total=False):
     seed: int
 
 
-def repeated_order(
-    earlier: Order, changes: OrderChanges, draw: Callable[[int], int], catalog: Catalog
-) -> Order:
+def repeated_order(earlier: Order, changes: OrderChanges, draw: Callable[[int], int], catalog: Catalog) -> Order:
     """The order with changes, and with another seed unless one was chosen: the same one would give the same video.
 
     draw: a random number below its argument. Raises: OrderRefused, also if its model isn't offered any more.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.domain.jobs import Resolution
+from bot.domain.models import TaskKind
 from bot.domain.poll_plan import POLL_COST_S, PollPlan
 from bot.domain.task_durations import Remaining, TaskDuration, estimate
 
@@ -21,25 +21,25 @@ class PollSchedule:
     def __init__(self, min_s: float, max_s: float, *, poll_cost_s: float = POLL_COST_S) -> None:
         self.min_s, self.max_s = min_s, max_s
         self._poll_cost_s = poll_cost_s
-        unknown = self._plan(())
-        self._plans = dict.fromkeys(Resolution, unknown)
+        self._unknown = self._plan(())
+        self._plans: dict[TaskKind, PollPlan] = {}
 
-    def learn(self, resolution: Resolution, durations: Sequence[TaskDuration]) -> None:
+    def learn(self, kind: TaskKind, durations: Sequence[TaskDuration]) -> None:
         """Plans anew from the latest durations, newest first. Takes a few milliseconds."""
-        self._plans[resolution] = self._plan(durations)
+        self._plans[kind] = self._plan(durations)
 
-    def next_pause_s(self, resolution: Resolution, age_s: float, seen_running_s: float | None = None) -> float:
-        """Seconds from now to the next poll of a task that was submitted `age_s` seconds ago.
+    def next_pause_s(self, kind: TaskKind, age_s: float, seen_running_s: float | None = None) -> float:
+        """Seconds from now to the next poll of a task of this kind that was submitted `age_s` seconds ago.
 
         seen_running_s: its age when a poll last said that it is running; now if None. After failed polls it may
         have ended since, so that another try pays.
         """
         seen_running_s = age_s if seen_running_s is None else seen_running_s
-        return self._plans[resolution].next_pause_s(age_s, seen_running_s)
+        return self._plans.get(kind, self._unknown).next_pause_s(age_s, seen_running_s)
 
-    def remaining(self, resolution: Resolution, age_s: float) -> Remaining | None:
+    def remaining(self, kind: TaskKind, age_s: float) -> Remaining | None:
         """How much longer a task that was submitted `age_s` seconds ago takes; None if that can't be told."""
-        return self._plans[resolution].estimate.remaining(age_s)
+        return self._plans.get(kind, self._unknown).estimate.remaining(age_s)
 
     def _plan(self, durations: Sequence[TaskDuration]) -> PollPlan:
         finest_s = self.min_s / _CELLS_PER_PAUSE

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bot.domain.jobs import JobState, Resolution
+from bot.domain.jobs import JobState
+from bot.domain.models import TaskKind
 from bot.domain.task_durations import Remaining
 
 ASSUMED_S = 90.0
@@ -20,8 +21,8 @@ ASSUMED_S = 90.0
 SHARE_MAX = 0.95
 """How much of a wait is over at most before the video is there."""
 
-TellRemaining = Callable[[Resolution, float], Remaining | None]
-"""How much longer a task of a resolution takes that is some seconds old; None if that can't be told."""
+TellRemaining = Callable[[TaskKind, float], Remaining | None]
+"""How much longer a task of a kind takes that is some seconds old; None if that can't be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class InProgress:
     id: str
     state: JobState
     user_id: int
-    resolution: Resolution
+    kind: TaskKind
     created_at: datetime
     submitted_at: datetime | None = None
 
@@ -111,7 +112,7 @@ def _in_turn(jobs: Iterable[InProgress]) -> tuple[list[InProgress], list[InProgr
 
 
 def _duration(job: InProgress, age_s: float, remaining: TellRemaining) -> _End | None:
-    known = remaining(job.resolution, age_s)
+    known = remaining(job.kind, age_s)
     return None if known is None else _End(known.p50_s, known.p90_s - known.p50_s)
 
 

@@ -24,7 +24,6 @@ from bot.media.decode_server import Work, serve
 from bot.media.picture_problems import Size, UnusablePicture
 from bot.media.prepared_frame import MAX_INPUT_BYTES, PreparedFrame
 
-
 MAX_REQUEST_BYTES = PICTURE_LIMITS.size + MAX_INPUT_BYTES
 
 

@@ -38,9 +38,9 @@ class Task:
     progress: 0 to 1, or None. video_url: set on a completed task that has a video. cost_usd: the total cost.
     error_code, error_message: set on a failed task, in the gateway's words. is_content_refused: whether it failed
     because of what the picture, the prompt or the video shows. urls: of a created task, where to ask about it, if
-    not at the usual address; kept with its job. can_be_stopped: whether `Provider.stop` may stop it. may_be_billed:
-    whether a task that ended without a video may be billed though no cost is given. raw: gives the whole response,
-    as JSON that any database can store, which most polls don't need.
+    not at the usual address; kept with its job. can_be_stopped: whether `Provider.stop` may stop it.
+    may_be_billed: whether a task that ended without a video may be billed though no cost is given. raw: gives the
+    whole response, as JSON that any database can store, which most polls don't need.
     """
 
     id: str

@@ -1,7 +1,7 @@
 """Fetches a video that was delivered: from its message, or from the video service as long as it keeps it."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -9,8 +9,9 @@ from typing import Protocol
 
 from bot.domain.errors import DeliveryError, Undeliverable, UpstreamError
 from bot.domain.extensions import VideoGone, VideoUnreached
-from bot.domain.jobs import Job, JobState
+from bot.domain.jobs import Job, JobState, ProviderName
 from bot.operations.clock import Clock
+from bot.providers.base import Provider
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +29,10 @@ class PostedVideos(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeliveredVideos:
-    """Videos that were delivered. download: as `Provider.download`. lifetime: how long its links work."""
+    """Videos that were delivered. providers: who made them. lifetime: how long their links work."""
 
     posted: PostedVideos
-    download: Callable[[str, Path], Awaitable[int]]
+    providers: Mapping[ProviderName, Provider]
     clock: Clock
     lifetime: timedelta
 
@@ -57,9 +58,10 @@ class DeliveredVideos:
 
     async def _from_service(self, job: Job, to: Path, pieces: int, problem: str) -> None:
         expires_at = (job.submitted_at or job.state_changed_at) + self.lifetime
-        if pieces > 1 or job.result_url is None or self.clock() >= expires_at:
+        provider = None if job.provider is None else self.providers.get(job.provider)
+        if provider is None or pieces > 1 or job.result_url is None or self.clock() >= expires_at:
             raise VideoUnreached(problem)
         try:
-            await self.download(job.result_url, to)
+            await provider.download(job.result_url, to)
         except UpstreamError as error:
             raise VideoUnreached(f"{problem}; {error}") from error

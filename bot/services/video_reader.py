@@ -128,7 +128,8 @@ class VideoReader:
 
     async def is_service_closed(self) -> bool:
         """Whether the video service takes no orders at the moment, so that all wait."""
-        return (await self._store.gate()).keeps_orders_waiting(self._clock())
+        now = self._clock()
+        return (await self._store.first_gate(now)).keeps_orders_waiting(now)
 
     def downloads(self, jobs: Iterable[Job]) -> dict[str, datetime]:
         """The jobs whose video couldn't be posted but is still kept upstream: until when, by job id."""

@@ -10,13 +10,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, func, not_, select, update
 
 from bot.domain.guilds import Guild, OperatorState
-from bot.domain.jobs import FailureReason, Job, JobState, Resolution
+from bot.domain.jobs import FailureReason, Job, JobState, ProviderName
 from bot.domain.ledger import Entry, EntryKind, utc_day
+from bot.domain.models import Catalog, TaskKind
 from bot.store.engine import Connection
 from bot.store.guilds import guild_settings
 from bot.store.jobs import recovery
 from bot.store.jobs.rows import entry_of, fetch_job
-from bot.store.money_tables import daily_totals, ledger
+from bot.store.money_tables import daily_totals, ledger, provider_totals, task_prices
 from bot.store.schema import COST_IS_HELD, EVERYWHERE, IS_ACTIVE, OPERATOR_STATE_ID, guilds, jobs, operator_state
 
 _MODERATED = (FailureReason.DECLINED, FailureReason.EXPIRED)
@@ -43,7 +44,7 @@ class GuildUsage:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What tasks of a resolution recently cost. usd: the average of the last `tasks`."""
+    """What tasks of a kind recently cost. usd: the average of the last `tasks`."""
 
     usd: Decimal
     tasks: int
@@ -152,12 +153,18 @@ async def _estimates(connection: Connection, which: ColumnElement[bool]) -> JobT
     return JobTotal(count, usd or _NO_USD)
 
 
-async def learned_prices(connection: Connection) -> dict[Resolution, Price]:
-    """What tasks recently cost, by resolution."""
+async def learned_prices(connection: Connection) -> dict[TaskKind, Price]:
+    """What tasks recently cost, by their kind."""
     return {
-        Resolution(row.resolution): Price(row.average_usd, row.task_count)
-        for row in await connection.execute(select(prices))
+        TaskKind(row.provider, row.model, row.resolution, row.duration_s): Price(row.average_usd, row.task_count)
+        for row in await connection.execute(select(task_prices))
     }
+
+
+async def providers(connection: Connection, catalog: Catalog) -> list[ProviderName]:
+    """The providers that are asked, in their order, and those that made anything before."""
+    used = set(await connection.scalars(select(provider_totals.c.provider).distinct()))
+    return [*catalog.providers, *(name for name in ProviderName if name in used and name not in catalog.providers)]
 
 
 async def totals_by_kind(connection: Connection, now: datetime) -> dict[EntryKind, KindTotal]:

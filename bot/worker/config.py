@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from bot.domain.jobs import JobState
+from bot.domain.provider_limits import ProviderLimits
 from bot.domain.schedule import Backoff
 
 DEFAULT_LEASE = timedelta(seconds=45)
@@ -25,7 +26,7 @@ STAGE_TIMEOUTS: Mapping[JobState, timedelta] = dict.fromkeys(JobState, timedelta
 class WorkerConfig:
     """How much the worker does at once.
 
-    max_running: tasks upstream. submit_interval: between two submissions. max_concurrent_jobs: stages that run at
+    providers: where videos are made, in the order in which they are asked. max_concurrent_jobs: stages that run at
     the same time, besides polls. max_concurrent_polls: polls that are under way; as soon as half of that many may
     begin, more jobs are claimed. max_idle: the longest sleep, since another process may add jobs.
     batch_delay: how long a reschedule waits for others to share its transaction. poll_interval: between two claims
@@ -33,8 +34,7 @@ class WorkerConfig:
     outcome. takeover_delay: how long after an outage of the store others get to renew their leases.
     """
 
-    max_running: int
-    submit_interval: timedelta
+    providers: tuple[ProviderLimits, ...]
     max_concurrent_jobs: int = 32
     max_concurrent_polls: int = 512
     max_idle: timedelta = timedelta(seconds=2)

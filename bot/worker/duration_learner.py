@@ -46,8 +46,8 @@ class DurationLearner:
             return
         latest = await self._store.latest()
         self._learned_id = newest_id
-        for resolution, durations in latest.items():
-            self._schedule.learn(resolution, durations)
+        for kind, durations in latest.items():
+            self._schedule.learn(kind, durations)
 
     def wake(self) -> None:
         """Does nothing: a new job says nothing about durations."""

@@ -238,7 +238,7 @@ class Worker:
             if not self._may_submit or len(due) == limit or self._stop_requested.is_set():
                 return len(due)
             lease = config.lease_durations[JobState.SUBMITTING]
-            queued = await self._store.claim_queued(now, config.max_running, config.submit_interval, lease)
+            queued = await self._store.claim_queued(now, config.providers, lease)
             if queued is None:
                 return len(due)
             if self._grace_is_over.is_set():
@@ -275,7 +275,7 @@ class Worker:
         if self._outcome_writer.is_failing or free <= 0:
             return max_idle_s  # a job that ends wakes the loop
         now = self._context.clock()
-        due_at = await self._store.next_due_at(now, self._config.max_running, (kind,))
+        due_at = await self._store.next_due_at(now, self._config.providers, (kind,))
         return max_idle_s if due_at is None else min(max_idle_s, max(0.0, (due_at - now).total_seconds()))
 
     def _start(self, job: Job) -> None:

@@ -132,9 +132,10 @@ class OutcomeWriter:
             log.error("job %s: its lease was lost; its outcome is dropped: %r", job.id, outcome)
             return False
         log.info("job %s: %s → %s", job.id, job.state, _describe(outcome))
-        if job.state is JobState.SUBMITTING and isinstance(outcome, MoveTo):
+        is_submitted = isinstance(outcome, MoveTo) and outcome.to is not JobState.QUEUED
+        if job.state is JobState.SUBMITTING and is_submitted and job.provider is not None:
             try:
-                await self._store.open_gate(self._clock())
+                await self._store.open_gate(job.provider, self._clock())
             except StoreError as error:
                 log.warning("the submission gate keeps its failure count until the next submission: %s", error)
         return True

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bot.__main__ import main
-from bot.domain.status_cards import StatusCard
 from bot.domain.models import PictureLimits
+from bot.domain.status_cards import StatusCard
 from bot.media.first_frame import prepare_first_frame
 from bot.media.prepared_frame import PreparedFrame
 from bot.services.videos import VideoService

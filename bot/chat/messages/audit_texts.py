@@ -343,7 +343,7 @@ _PHRASES: Mapping[Action, Callable[[_View], str]] = {
     Action.QUEUE_MAX_SET: lambda view: f"changed how many videos may wait in the queue: {view.limits('{1}')}",
     Action.ACCESS_SET: _access_set,
     Action.DRAINING_SET: lambda view: f"turned draining {_on(view.after['draining'])}",
-    Action.GATE_OPENED: lambda _: "resumed submissions to the Vtrix gateway",
+    Action.GATE_OPENED: lambda _: "resumed submissions",
     Action.TASK_FOUND: lambda view: f"found the task of job `{view.change.target_id}`: {view.text('upstream_id')}",
     Action.TASK_LOST: lambda view: f"closed job `{view.change.target_id}`: no task, or one that cost nothing",
     Action.ANNOUNCED: lambda view: f"announced to {several(view.after['servers'], 'server')}: {view.text('text')}",

@@ -21,6 +21,7 @@ from bot.chat.messages.markdown import (
     mention,
     several,
 )
+from bot.chat.messages.provider_texts import provider_title
 from bot.domain import notifications as events
 from bot.domain.jobs import FailureDetail, FailureReason
 from bot.domain.money import show_usd
@@ -173,9 +174,9 @@ def _budget_used_up(event: events.BudgetUsedUp) -> str:
 @text_of_notification.register
 def _gate_closed(event: events.GateClosed) -> str:
     return (
-        f"🛑 The Vtrix gateway isn't accepting jobs: {_reason(event.reason)}\nNo job is lost; I'll "
+        f"🛑 {provider_title(event.provider)} isn't accepting jobs: {_reason(event.reason)}\nNo job is lost; I'll "
         f"try again <t:{event.until}:R>, or sooner with `/operator gate state:open`. A refused key or an empty "
-        "account needs you; a busy or unreachable gateway doesn't."
+        "account needs you; a busy or unreachable service doesn't."
     )
 
 

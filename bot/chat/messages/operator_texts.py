@@ -21,20 +21,20 @@ from bot.chat.messages.markdown import (
     relative,
     several,
 )
+from bot.chat.messages.provider_texts import provider_name
 from bot.chat.messages.reason_texts import text_of
 from bot.chat.messages.server_names import known_name, name_of
 from bot.domain.approvals import APPROVAL_TIMEOUT
 from bot.domain.audit_log import AuditEntry
 from bot.domain.durations import show_duration
 from bot.domain.guilds import Access, Budget, OperatorDefaults
-from bot.domain.jobs import Job, JobState, RecoveryProblem, Resolution
-from bot.domain.ledger import Entry, EntryKind, total
+from bot.domain.jobs import Job, JobState, ProviderName, RecoveryProblem
 from bot.domain.money import show_limit, show_share, show_usd
 from bot.services.admin.usage import safe_cell
 from bot.services.operator.operator_input import SETTING, BudgetIsSet, OperatorProblem, OperatorRefused
-from bot.services.operator.service import AnnouncementReach, CannotReconcile, Costs, GateReport, OperatorOverview
+from bot.services.operator.reports import AnnouncementReach, GateReport, OperatorOverview, ProviderGate
+from bot.services.operator.service import CannotReconcile
 from bot.store.maintenance.file_watch import LostFile
-from bot.store.money.ledger import PRICE_FROM
 from bot.store.operator_reports import GuildUsage
 from bot.store.schema import NOBODY
 
@@ -185,17 +185,21 @@ def _left(report: OperatorOverview) -> str:
 
 
 def gate(report: GateReport) -> str:
-    """Whether jobs are submitted, and if not, why and until when."""
-    queued = f"{several(report.queued, 'video')} queued"
-    said = f"\n> {escaped(report.reason, 500)}" if report.reason else ""
-    if report.closed_until is None:
-        last = f" The last {several(report.failures, 'submission')} failed:{said}" if report.failures else ""
-        return f"I'm submitting videos to the Vtrix gateway, with {queued}.{last}"
-    until = f"until {exact(report.closed_until)} ({relative(report.closed_until)})"
-    return (
-        f"I'm **not submitting** videos {until}, with {queued}. The reason:{said}\n"
-        "-# `/operator gate state:open` tries again now."
-    )
+    """Whether jobs are submitted, and if not, why and until when; of each provider."""
+    lines = [_gate_line(provider, gate) for provider, gate in report.gates.items()]
+    lines.append(f"{several(report.queued, 'video')} queued.")
+    if any(gate.closed_until is not None for gate in report.gates.values()):
+        lines.append("-# `/operator gate state:open` tries again now.")
+    return "\n".join(lines)
+
+
+def _gate_line(provider: ProviderName, gate: ProviderGate) -> str:
+    said = f"\n> {escaped(gate.reason, 500)}" if gate.reason else ""
+    if gate.closed_until is None:
+        last = f" The last {several(gate.failures, 'submission')} failed:{said}" if gate.failures else ""
+        return f"I'm submitting videos to {provider_name(provider)}.{last}"
+    until = f"until {exact(gate.closed_until)} ({relative(gate.closed_until)})"
+    return f"I'm **not submitting** videos to {provider_name(provider)} {until}. The reason:{said}"
 
 
 def unreconciled(jobs: Sequence[Job], names: Mapping[int, str]) -> str:
@@ -237,55 +241,7 @@ def lost(job: Job) -> str:
     return f"✅ Closed job `{job.id}`.\nNo cost is held for it any more, and it's no longer listed."
 
 
-def costs(report: Costs) -> str:
-    """The prices in use, and this month's ledger."""
-    lines = ["**Expected cost of a video**"]
-    for resolution in Resolution:
-        known = report.learned.get(resolution)
-        tasks = 0 if known is None else known.tasks
-        learned = tasks >= PRICE_FROM
-        why = f"average of the last {tasks}" if learned else f"from the settings; {tasks} paid so far"
-        setting = show_usd(report.settings[resolution])
-        lines.append(f"{resolution.value}: **{show_usd(report.used[resolution])}** ({why}; setting: {setting})")
-    lines.append("**This month's ledger (UTC)**")
-    shown = [(kind, report.kinds[kind]) for kind in EntryKind if kind in report.kinds]
-    lines += [f"{kind.value}: {show_usd(sums.usd)} in {several(sums.lines, 'line')}" for kind, sums in shown]
-    lines.append(f"total: **{show_usd(sum((sums.usd for _, sums in shown), Decimal(0)))}**")
-    lines.append(f"Reserved for videos in progress: {show_usd(report.reserved)}")
-    if report.held.jobs:
-        lines.append(
-            f"⚠️ Held in the budgets for {several(report.held.jobs, 'video')} that you may be billed for: "
-            f"**{show_usd(report.held.usd)}**, until {show_duration(report.released_after)} after submission. "
-            "`/operator reconcile list` shows them."
-        )
-    if report.unanswered.jobs:
-        lines.append(
-            f"{several(report.unanswered.jobs, 'older submission')} without an answer may have cost another "
-            f"{show_usd(report.unanswered.usd)}, which the budgets no longer include."
-        )
-    return _joined(lines)
-
-
-def ledger(job: Job, entries: Sequence[Entry], names: Mapping[int, str]) -> str:
-    """The ledger entries of one job: when, how much, who and why."""
-    balance = total(entries)
-    head = f"`{job.id}` · {job.state} · {name_of(job.guild_id, names)} · member `{job.user_id}`"
-    if not entries:
-        return f"{head}\nThe ledger has no entries for it."
-    end = f"total: {several(balance.videos, 'video')}, **{show_usd(balance.usd)}**"
-    return _joined([head, end, *(_entry(entry) for entry in entries)])
-
-
-def _entry(entry: Entry) -> str:
-    amounts = entry.amounts
-    credit = f", credits {amounts.credits:+} (grant {entry.credit_grant_id})" if amounts.credits else ""
-    return (
-        f"{exact(entry.created_at)} **{entry.kind}** videos {amounts.videos:+}, {show_usd(amounts.usd)}{credit} "
-        f"· {_actor(entry)} · {escaped(entry.reason, 200)}"
-    )
-
-
-def _actor(entry: Entry | AuditEntry) -> str:
+def _actor(entry: AuditEntry) -> str:
     return "the bot" if entry.actor_id is None else mention(entry.actor_id)
 
 

@@ -30,8 +30,8 @@ _TEXTS: Mapping[PictureProblem, str] = {
         "such as {limits.side_max_px}×{limits.side_min_px}. Please crop it and send it again."
     ),
     PictureProblem.TOO_SMALL: (
-        "This picture{size} is too small. It needs to be {enough}, and looks sharp from {limits.side_min_px} pixels "
-        "on its shorter side. Please send a larger one."
+        "This picture{size} is too small. It needs to be {enough}, and looks sharp from {limits.side_min_px} "
+        "pixels on its shorter side. Please send a larger one."
     ),
     PictureProblem.TOO_MUCH_MEMORY: (
         "This picture needs more memory to open than I can spare. "

@@ -67,14 +67,15 @@ class JobService(AuditedService):
         """The active jobs and the most recent failures."""
         now = self._clock()
         async with self._database.read() as connection:
-            entry = await submission_gate.get_gate(connection, lock=False)
+            gates = await submission_gate.get_gates(connection, self._defaults.catalog.providers)
+            gate = submission_gate.first_to_open(gates.values(), now)
             return JobOverview(
                 active=tuple(await job_overview.active(connection, admin.guild_id, SHOWN_MAX)),
                 count=await job_overview.count_active(connection, admin.guild_id),
                 failures=tuple(
                     await job_overview.failed(connection, admin.guild_id, now - FAILURES_FOR, FAILURES_MAX)
                 ),
-                closed_until=entry.opens_at if entry.is_closed(now) else None,
+                closed_until=gate.opens_at if gate.is_closed(now) else None,
             )
 
     async def cancellable(self, admin: Admin) -> list[Job]:

@@ -4,27 +4,33 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import cached_property
 
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, Values
 from bot.domain.errors import NotPossible, Reason
-from bot.domain.guilds import Access, Budget, Guild, OperatorDefaults, OperatorState
-from bot.domain.jobs import FailureCause, Job, JobState, RecoveryProblem, Resolution
-from bot.domain.ledger import Entry, EntryKind
+from bot.domain.guilds import Access, Guild, OperatorDefaults
+from bot.domain.jobs import FailureCause, Job, JobState, RecoveryProblem
+from bot.domain.ledger import Entry
 from bot.domain.notifications import ActionLogged, Announcement
-from bot.domain.quotas import Spent
 from bot.operations.clock import Clock
 from bot.services.operator import operator_input
 from bot.services.operator.changes import budget_change, queue_change
 from bot.services.operator.operator_input import OperatorProblem, OperatorRefused
+from bot.services.operator.reports import (
+    AnnouncementReach,
+    Costs,
+    GateReport,
+    KindPrice,
+    OperatorOverview,
+    ProviderGate,
+)
 from bot.store import operator_reports
 from bot.store.engine import Connection, Database
 from bot.store.guilds import audit_log as audit_log_store
 from bot.store.guilds import guild_settings
 from bot.store.jobs import recovery, submission_gate, transitions
 from bot.store.money import ledger
-from bot.store.operator_reports import GuildUsage, JobTotal, KindTotal, Price
+from bot.store.operator_reports import GuildUsage
 from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE, jobs
 
@@ -50,67 +56,6 @@ class CannotReconcile(Reason):
     """The job can't be reconciled."""
 
     why: RecoveryProblem
-
-
-@dataclass(frozen=True, slots=True)
-class OperatorOverview:
-    """The state across all servers. state: as set by commands. budget, queue_max: what applies."""
-
-    state: OperatorState
-    budget: Budget
-    queue_max: int
-    spent: Spent
-    active: Mapping[JobState, int]
-
-    @property
-    def waiting(self) -> int:
-        """Jobs that haven't cost anything yet."""
-        return sum(self.active.get(state, 0) for state in transitions.WAITING)
-
-    @property
-    def left(self) -> int:
-        """Jobs that have not ended."""
-        return sum(self.active.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """What videos cost. settings: configured prices; learned: what recent tasks cost; used: what applies.
-
-    reserved: for jobs that have not ended. held: for ended jobs whose cost is unknown. released_after: how long
-    after its submission a job's cost is held. unanswered: submissions without a response that are no longer held.
-    """
-
-    settings: Mapping[Resolution, Decimal]
-    learned: Mapping[Resolution, Price]
-    used: Mapping[Resolution, Decimal]
-    kinds: Mapping[EntryKind, KindTotal]
-    reserved: Decimal
-    held: JobTotal
-    released_after: timedelta
-    unanswered: JobTotal
-
-
-@dataclass(frozen=True, slots=True)
-class GateReport:
-    """Whether jobs are submitted to the video service.
-
-    closed_until: None while they are. reason: what the video service said last, if it failed. failures: how many
-    submissions in a row. queued: how many jobs wait.
-    """
-
-    closed_until: datetime | None
-    reason: str | None
-    failures: int
-    queued: int
-
-
-@dataclass(frozen=True, slots=True)
-class AnnouncementReach:
-    """How many servers an announcement reaches, and which have no channel for it."""
-
-    reached: int
-    unreached: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -265,19 +210,27 @@ class OperatorService:
             return await tx.record(AuditedChange(Action.DRAINING_SET, before=was, after=now))
 
     async def gate(self) -> GateReport:
-        """Whether jobs are submitted to the video service, and why not."""
+        """Whether jobs are submitted to each provider, and why not."""
         async with self._database.read() as connection:
-            gate = await submission_gate.get_gate(connection, lock=False)
+            gates = await submission_gate.get_gates(connection, self.rules.catalog.providers)
             active = await operator_reports.active_by_state(connection)
-        closed_until = gate.opens_at if gate.is_closed(self._clock()) else None
-        return GateReport(closed_until, gate.reason, gate.failures, active.get(JobState.QUEUED, 0))
+        now = self._clock()
+        reports = {
+            provider: ProviderGate(gate.opens_at if gate.is_closed(now) else None, gate.reason, gate.failures)
+            for provider, gate in gates.items()
+        }
+        return GateReport(reports, active.get(JobState.QUEUED, 0))
 
     async def open_gate(self, operator: Operator) -> AuditEntry:
-        """Resumes submissions at once, whatever stopped them; the next failure stops them again."""
+        """Resumes submissions to all providers, whatever stopped them; the next failure stops them again."""
         async with self._transaction(operator) as tx:
-            gate = await submission_gate.open_now(tx.connection)
-            closed = gate.is_closed(tx.now)
-            was = {"open": not closed} | ({"reason": gate.reason} if closed else {})
+            # In the order of their names, so that two calls can't deadlock.
+            providers = sorted(self.rules.catalog.providers)
+            gates = [await submission_gate.open_now(tx.connection, provider) for provider in providers]
+            reasons = [gate.reason for gate in gates if gate.is_closed(tx.now)]
+            was: dict[str, object] = {"open": not reasons}
+            if reasons:
+                was["reason"] = "; ".join(filter(None, reasons))
             return await tx.record(AuditedChange(Action.GATE_OPENED, before=was, after={"open": True}))
 
     async def unreconciled(self) -> list[Job]:
@@ -333,11 +286,10 @@ class OperatorService:
         """What videos cost, what is reserved, and what is held for costs that are unknown."""
         async with self._database.read() as connection:
             return Costs(
-                settings=self.rules.prices,
-                learned=await operator_reports.learned_prices(connection),
-                used={
-                    resolution: await ledger.expected_price(connection, resolution, self.rules.prices[resolution])
-                    for resolution in Resolution
+                prices=await self._prices(connection),
+                spent={
+                    provider: await ledger.spent_at(connection, provider, self._clock())
+                    for provider in await operator_reports.providers(connection, self.rules.catalog)
                 },
                 kinds=await operator_reports.totals_by_kind(connection, self._clock()),
                 reserved=await operator_reports.reserved(connection),
@@ -345,6 +297,18 @@ class OperatorService:
                 released_after=self.rules.unknown_cost_held_for,
                 unanswered=await operator_reports.unanswered(connection),
             )
+
+    async def _prices(self, connection: Connection) -> list[KindPrice]:
+        learned, catalog = await operator_reports.learned_prices(connection), self.rules.catalog
+        return [
+            KindPrice(
+                kind,
+                setting := catalog.estimate(kind),
+                learned.get(kind),
+                await ledger.expected_price(connection, kind, setting),
+            )
+            for kind in catalog.kinds()
+        ]
 
     async def ledger(self, job_id: str) -> tuple[Job, list[Entry]]:
         """A job of any server and its ledger entries. Raises: NotPossible if it is unknown."""

@@ -44,7 +44,7 @@ async def write(
         job = await read_job(connection, new.id)
         reserved = Amounts(1, 0 if grant_id is None else -1, admitted.estimate)
         entry = ledger.job_entry(job, EntryKind.RESERVE, reserved, "accepted", now, new.user_id)
-        await ledger.write(connection, entry)
+        await ledger.write_of_job(connection, job, entry)
         await budget_alerts.after_acceptance(connection, rules, admitted.estimate, now)
         added.append(job)
     if len(news) > 1:

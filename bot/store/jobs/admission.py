@@ -64,9 +64,7 @@ async def admit(
         raise RuleRefused(forbidden, rule=forbidden.rule)
     limits = await limits_of(connection, operator_defaults, guild, requester)
     usage = await usage_of(connection, requester, limits, now)
-    estimate = await ledger.expected_price(
-        connection, order.resolution, operator_defaults.prices[order.resolution]
-    )
+    estimate = await ledger.estimate(connection, operator_defaults.catalog, order)
     verdict = quotas.evaluate_together(
         QuotaContext(
             limits=limits,

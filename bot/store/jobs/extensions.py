@@ -20,7 +20,9 @@ class ExtensionStore:
 
     async def of(self, job_id: str) -> Extension | None:
         """What the job goes on from; None for a video that begins with a picture."""
-        query = select(extensions.c.parent_id, extensions.c.pieces, extensions.c.seconds).where(extensions.c.job_id == job_id)
+        query = select(extensions.c.parent_id, extensions.c.pieces, extensions.c.seconds).where(
+            extensions.c.job_id == job_id
+        )
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else Extension(row.parent_id, row.pieces, row.seconds)
@@ -28,7 +30,9 @@ class ExtensionStore:
     async def record_clip(self, job: Job, clip: Clip) -> None:
         """Records what the clip that is about to be posted consists of, unless the job's lease was lost."""
         is_held = exists().where(jobs.c.id == job.id, jobs.c.lease_token == job.lease_token)
-        changed = update(extensions).where(extensions.c.job_id == job.id, extensions.c.pieces != clip.pieces, is_held)
+        changed = update(extensions).where(
+            extensions.c.job_id == job.id, extensions.c.pieces != clip.pieces, is_held
+        )
         async with self._database.write() as connection:
             await connection.execute(changed.values(pieces=clip.pieces, seconds=clip.seconds))
 

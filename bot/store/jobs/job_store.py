@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from bot.domain.errors import CommitUnknown, QuotaRefused, RuleRefused, StoreError
 from bot.domain.extensions import Extension
@@ -27,12 +27,14 @@ from bot.domain.jobs import (
     Order,
     Outcome,
     PauseSubmissions,
+    ProviderName,
     Reschedule,
     may_become,
 )
 from bot.domain.limits import Allowance
 from bot.domain.notifications import AnswerLost
 from bot.domain.policy import Consequence, Requester
+from bot.domain.provider_limits import ProviderLimits
 from bot.domain.repeats import KeptFrame
 from bot.domain.video_list import VideoFilter
 from bot.store.engine import Database
@@ -54,7 +56,7 @@ from bot.store.jobs.history import MemberHistory
 from bot.store.jobs.rows import fetch_job
 from bot.store.jobs.submission_gate import Gate
 from bot.store.outbox import notifications
-from bot.store.schema import first_frames, jobs
+from bot.store.schema import IS_ACTIVE, first_frames, jobs
 
 COMMIT_CHECK_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Delays between checks whether a commit without a reply was written; a member waits meanwhile."""
@@ -233,25 +235,41 @@ class JobStore:
             return await leasing.claim_due(connection, times, limit, leases, kept, kinds)
 
     async def claim_queued(
-        self, now: datetime, max_running: int, pause: timedelta, lease: timedelta
+        self, now: datetime, providers: Sequence[ProviderLimits], lease: timedelta
     ) -> Job | None:
         """Claims the next job to submit and moves it to `submitting`; None if none may be submitted.
 
-        max_running: the upstream's slots. pause: the minimum time between submissions.
+        providers: the first one that takes the job now gets it: it is open, has a free slot and room in its budget.
         """
         if self._uncertain_claims:
             return await self._claimed_before(now, lease)
+        waiting: frozenset[str] = frozenset()
+        for limits in providers:
+            job, models = await self._claim_queued_for(limits, now, lease, waiting)
+            if job is not None:
+                return job
+            waiting |= models
+        return None
+
+    async def _claim_queued_for(
+        self, limits: ProviderLimits, now: datetime, lease: timedelta, others: frozenset[str]
+    ) -> tuple[Job | None, frozenset[str]]:
+        """Claims the next job for a provider, and tells which models wait for it. others: models that don't."""
         job: Job | None = None
         try:
             async with self._db.write() as connection:
-                lease_now = await self._db.lease_time(connection, now)
-                job = await leasing.claim_queued(connection, now, lease_now, max_running, pause, lease)
+                if not await leasing.is_any_waiting(connection):
+                    return None, frozenset()
+                lease_now, catalog = await self._db.lease_time(connection, now), self._operator_defaults.catalog
+                job = await leasing.claim_queued(connection, now, lease_now, limits, catalog, lease, others)
+                if job is None:
+                    return None, await leasing.models_that_wait(connection, limits, now)
         except CommitUnknown:
             if job is not None:
                 # Nothing was sent yet, but once its lease ran out it would count as submitted.
                 self._uncertain_claims.append(job)
             raise
-        return job
+        return job, frozenset()
 
     async def _claimed_before(self, now: datetime, lease: timedelta) -> Job | None:
         """The job of a claim without a reply, under a new lease; None if it was not claimed."""
@@ -261,12 +279,13 @@ class JobStore:
         return job if job.id in held else None
 
     async def next_due_at(
-        self, now: datetime, max_running: int, kinds: Collection[DueFor] = ANYTHING
+        self, now: datetime, providers: Sequence[ProviderLimits], kinds: Collection[DueFor] = ANYTHING
     ) -> datetime | None:
         """The earliest time at which a claim would find a job; None if none waits."""
         async with self._db.read() as connection:
             times = Times(now, await self._db.lease_time(connection, now))
-            return await leasing.next_due_at(connection, times, max_running, kinds)
+            catalog = self._operator_defaults.catalog
+            return await leasing.next_due_at(connection, times, providers, catalog, kinds)
 
     async def renew(
         self, jobs: Sequence[Job], now: datetime, leases: Mapping[JobState, timedelta]
@@ -314,9 +333,9 @@ class JobStore:
             raise ValueError(f"job {job.id} can't go from {job.state} to {transitions.target_state(outcome)}")
         async with self._db.write() as connection:
             hold = outcome.pause if isinstance(outcome, Fail) else outcome
-            if isinstance(hold, PauseSubmissions):
-                # With or without the lease: the upstream's answer concerns all jobs.
-                await submission_gate.close(connection, hold.until, hold.reason, now)
+            if isinstance(hold, PauseSubmissions) and job.provider is not None:
+                # With or without the lease: the provider's answer concerns all jobs.
+                await submission_gate.close(connection, job.provider, hold.until, hold.reason, now)
             moved = await transitions.move(connection, job, outcome, now)
             if not moved and job.state is JobState.SUBMITTING and isinstance(outcome, MoveTo):
                 # Another process took this worker for dead, but it is alive and has the missing response.
@@ -367,17 +386,35 @@ class JobStore:
         async with self._db.write() as connection:
             return await transitions.mark_removed(connection, job_id, message_id, now)
 
-    async def gate(self) -> Gate:
-        """Whether jobs may be submitted, and why not."""
+    async def gate(self, provider: ProviderName) -> Gate:
+        """Whether jobs may be submitted to a provider, and why not."""
         async with self._db.read() as connection:
-            return await submission_gate.get_gate(connection, lock=False)
+            return await submission_gate.get_gate(connection, provider)
 
-    async def open_gate(self, now: datetime) -> None:
+    async def first_gate(self, now: datetime) -> Gate:
+        """The gate that decides whether orders wait at all: an open one or, if none is, the first to open."""
+        async with self._db.read() as connection:
+            gates = await submission_gate.get_gates(connection, self._operator_defaults.catalog.providers)
+        return submission_gate.first_to_open(gates.values(), now)
+
+    async def open_gate(self, provider: ProviderName, now: datetime) -> None:
         """Clears the gate's failures after a successful submission; writes nothing if there were none.
 
         A gate that closed during that submission stays closed.
         """
-        if (await self.gate()).failures == 0:
+        if (await self.gate(provider)).failures == 0:
             return
         async with self._db.write() as connection:
-            await submission_gate.reopen(connection, now)
+            await submission_gate.reopen(connection, provider, now)
+
+    async def offer_again(self, now: datetime) -> int:
+        """Lets all providers have the queued jobs again, as at a start, when there may be others than before.
+
+        Cancels those whose model isn't offered any more, uncharged; returns how many.
+        """
+        names = [model.name for model in self._operator_defaults.catalog.models]
+        refused = (IS_ACTIVE, jobs.c.state == JobState.QUEUED, jobs.c.refused_by.is_not(None))
+        async with self._db.write() as connection:
+            await connection.execute(update(jobs).where(*refused).values(refused_by=None))
+        gone, why = jobs.c.model.not_in(names), FailureCause.MODEL_GONE
+        return await transitions.cancel_waiting(self._db, gone, now, actor_id=None, why=why)

@@ -13,20 +13,23 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, not_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, false, func, literal, not_, or_, select, update
 
-from bot.domain.guilds import Access
+from bot.domain.guilds import Access, Budget
 from bot.domain.jobs import Job, JobState
+from bot.domain.models import Catalog
+from bot.domain.provider_limits import PACE_WAIT_MAX, ProviderLimits
 from bot.store.bulk import IDS, is_among
 from bot.store.engine import Connection
 from bot.store.jobs import due, submission_gate
 from bot.store.jobs.due import ANYTHING, DueFor, Times
 from bot.store.jobs.rows import JOB_COLUMNS, count_jobs, job_of, read_job, select_jobs, state_columns
+from bot.store.money import ledger
 from bot.store.schema import AWAITS_POLL, AWAITS_STAGE, IS_ACTIVE, guilds, jobs, notifications
 from bot.store.types import UtcDateTime
 
 _HOLDS_A_SLOT = and_(IS_ACTIVE, jobs.c.state.in_((JobState.SUBMITTING, JobState.RUNNING)))
-"""Jobs that occupy one of the upstream's slots."""
+"""Jobs that occupy one of their provider's slots."""
 
 BOT_REMOVED = jobs.c.guild_id.in_(select(guilds.c.id).where(guilds.c.left_at.is_not(None)))
 """Jobs of servers that removed the bot."""
@@ -46,8 +49,8 @@ _WAITING_FOR_A_SLOT = and_(
 )
 
 
-def next_in_line() -> Select[Any]:
-    """The next job to submit: of the member with the fewest slots, the oldest."""
+def next_in_line(*where: ColumnElement[bool]) -> Select[Any]:
+    """The next of the jobs that match to submit: of the member with the fewest slots, the oldest."""
     holding = (
         select(jobs.c.user_id, func.count().label("slots"))
         .where(_HOLDS_A_SLOT)
@@ -57,7 +60,7 @@ def next_in_line() -> Select[Any]:
     return (
         select_jobs()
         .outerjoin(holding, holding.c.user_id == jobs.c.user_id)
-        .where(_WAITING_FOR_A_SLOT)
+        .where(_WAITING_FOR_A_SLOT, *where)
         .order_by(func.coalesce(holding.c.slots, 0), jobs.c.created_at, jobs.c.id)
         .limit(1)
     )
@@ -111,28 +114,57 @@ async def claim_queued(
     connection: Connection,
     now: datetime,
     lease_now: datetime,
-    max_running: int,
-    pause: timedelta,
+    limits: ProviderLimits,
+    catalog: Catalog,
     lease: timedelta,
+    others: frozenset[str] = frozenset(),
 ) -> Job | None:
-    """Moves the next job to `submitting` under a lease, if gate, rate limit and slots allow it."""
-    # The lock on the gate allows one such claim at a time, so the count below stays true.
-    gate = await submission_gate.get_gate(connection, lock=True)
-    if gate.next_submission_at(now) > now or not await _is_any_waiting(connection):
+    """Moves the next job that this provider can make to `submitting` under a lease, if its limits allow that.
+
+    others: models that this provider must not make, because they wait for another one.
+    """
+    provider = limits.provider
+    # The lock on the gate allows one such claim at a time, so that the counts of what runs there stay true.
+    gate = await submission_gate.get_gate(connection, provider, lock=True)
+    if gate.next_submission_at(now) > now or not await _has_free_slot(connection, gate, limits):
         return None
-    if not await _has_free_slot(connection, gate, max_running):
+    suits = await _suits(connection, limits, catalog, others, now)
+    found = await connection.execute(next_in_line(*suits))
+    row = found.one_or_none()
+    if row is None:
         return None
-    job_id = await connection.scalar(next_in_line().with_only_columns(jobs.c.id))
-    if job_id is None:
-        return None
+    job = job_of(row)
     lease_columns = {"lease_token": _new_token(), "lease_until": lease_now + lease, "claim_count": 1}
-    change = update(jobs).where(jobs.c.id == job_id, _WAITING_FOR_A_SLOT)
-    columns = state_columns(JobState.SUBMITTING, now) | lease_columns
+    change = update(jobs).where(jobs.c.id == job.id, _WAITING_FOR_A_SLOT)
+    columns = state_columns(JobState.SUBMITTING, now) | lease_columns | {"provider": provider}
     if (await connection.execute(change.values(columns))).rowcount == 0:
         # Cancelled just now; the caller comes back for the next one.
         return None
-    await submission_gate.record_submission(connection, now + pause)
-    return await read_job(connection, job_id)
+    await ledger.move_to_provider(connection, job, provider)
+    await submission_gate.record_submission(connection, provider, now + limits.submit_interval)
+    return await read_job(connection, job.id)
+
+
+async def _suits(
+    connection: Connection, limits: ProviderLimits, catalog: Catalog, others: frozenset[str], now: datetime
+) -> list[ColumnElement[bool]]:
+    """What is true of the queued jobs that this provider can make, within its budget."""
+    suits = [
+        jobs.c.model.in_(sorted(limits.models - others)),
+        or_(jobs.c.refused_by.is_(None), jobs.c.refused_by.not_like(f"%{limits.provider}%")),
+    ]
+    if limits.budget == Budget():
+        return suits
+    spent = await ledger.spent_at(connection, limits.provider, now)
+    fitting = [
+        and_(
+            jobs.c.model == kind.model, jobs.c.resolution == kind.resolution, jobs.c.duration_s == kind.duration_s
+        )
+        for kind in catalog.kinds()
+        if kind.provider is limits.provider
+        and limits.has_room(spent, await ledger.expected_price(connection, kind, catalog.estimate(kind)))
+    ]
+    return [*suits, or_(false(), *fitting)]
 
 
 async def renew(
@@ -178,23 +210,38 @@ async def release(connection: Connection, job_ids: Iterable[str]) -> None:
     )
 
 
-async def _has_free_slot(connection: Connection, gate: submission_gate.Gate, max_running: int) -> bool:
+async def _has_free_slot(connection: Connection, gate: submission_gate.Gate, limits: ProviderLimits) -> bool:
     """Whether a slot is free; after failures, jobs are submitted one at a time."""
-    if await count_jobs(connection, _HOLDS_A_SLOT) >= max_running:
+    of_provider = jobs.c.provider == limits.provider
+    if await count_jobs(connection, _HOLDS_A_SLOT, of_provider) >= limits.max_running:
         return False
-    return gate.failures == 0 or not await count_jobs(connection, IS_ACTIVE, jobs.c.state == JobState.SUBMITTING)
+    submitting = (IS_ACTIVE, jobs.c.state == JobState.SUBMITTING, of_provider)
+    return gate.failures == 0 or not await count_jobs(connection, *submitting)
+
+
+async def models_that_wait(connection: Connection, limits: ProviderLimits, now: datetime) -> frozenset[str]:
+    """The models that wait for this provider's next submission, which is due in a moment."""
+    gate = await submission_gate.get_gate(connection, limits.provider)
+    if gate.is_closed(now) or not now < gate.next_submission_at(now) <= now + PACE_WAIT_MAX:
+        return frozenset()
+    return limits.models if await _has_free_slot(connection, gate, limits) else frozenset()
 
 
 async def next_due_at(
-    connection: Connection, times: Times, max_running: int, kinds: Collection[DueFor] = ANYTHING
+    connection: Connection,
+    times: Times,
+    providers: Sequence[ProviderLimits],
+    catalog: Catalog,
+    kinds: Collection[DueFor] = ANYTHING,
 ) -> datetime | None:
     """The earliest time at which a claim would find a job, by the worker's clock; None if none waits.
 
     Where some are due already, the ends of leases are not looked for.
     """
     moments = [await due.first_due_at(connection, kind, times) for kind in kinds]
-    if DueFor.STAGE in kinds:
-        moments.append(await _next_submission_at(connection, times.now, max_running))
+    if DueFor.STAGE in kinds and await is_any_waiting(connection):
+        for limits in providers:
+            moments.append(await _next_submission_at(connection, limits, catalog, times.now))
     first = min((moment for moment in moments if moment is not None), default=None)
     if first is not None and first <= times.now:
         return first
@@ -202,15 +249,20 @@ async def next_due_at(
     return min((moment for moment in (first, *ends) if moment is not None), default=None)
 
 
-async def _next_submission_at(connection: Connection, now: datetime, max_running: int) -> datetime | None:
-    """When a job may be submitted; None if none waits for that, or no slot is free."""
-    gate = await submission_gate.get_gate(connection, lock=False)
-    if not await _is_any_waiting(connection) or not await _has_free_slot(connection, gate, max_running):
+async def _next_submission_at(
+    connection: Connection, limits: ProviderLimits, catalog: Catalog, now: datetime
+) -> datetime | None:
+    """When a job may be submitted to this provider; None if none waits for that, or no slot is free."""
+    gate = await submission_gate.get_gate(connection, limits.provider)
+    if not await _has_free_slot(connection, gate, limits):
         return None
-    return gate.next_submission_at(now)
+    suits = await _suits(connection, limits, catalog, frozenset(), now)
+    is_any = await connection.scalar(select(jobs.c.id).where(_WAITING_FOR_A_SLOT, *suits).limit(1)) is not None
+    return gate.next_submission_at(now) if is_any else None
 
 
-async def _is_any_waiting(connection: Connection) -> bool:
+async def is_any_waiting(connection: Connection) -> bool:
+    """Whether any job is queued that may be submitted."""
     return await connection.scalar(select(jobs.c.id).where(_WAITING_FOR_A_SLOT).limit(1)) is not None
 
 

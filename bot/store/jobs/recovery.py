@@ -59,8 +59,10 @@ async def resume_failed_job(
     if connection.dialect.name == "postgresql":
         # Two jobs that are given the same task at the same time take turns: the second sees the first.
         await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(task, 0))))
-    taken = select(jobs.c.id).where(jobs.c.upstream_id == task, jobs.c.id != job_id).limit(1)
-    if (await connection.execute(taken)).one_or_none() is not None:
+    taken = select(jobs.c.id).where(
+        jobs.c.upstream_id == task, jobs.c.provider.is_not_distinct_from(found.provider), jobs.c.id != job_id
+    )
+    if (await connection.execute(taken.limit(1))).one_or_none() is not None:
         return RecoveryProblem.TASK_TAKEN
     columns = state_columns(JobState.RUNNING, now) | {
         "cancel_requested": False,
@@ -103,7 +105,8 @@ async def mark_lost(
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(closed))
     job = await read_job(connection, job_id)
     released = await ledger.outstanding(connection, job)
-    await ledger.write(connection, ledger.job_entry(job, EntryKind.ADJUST, released, "lost", now, actor_id))
+    entry = ledger.job_entry(job, EntryKind.ADJUST, released, "lost", now, actor_id)
+    await ledger.write_of_job(connection, job, entry)
     return job
 
 

@@ -11,7 +11,17 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, TextClause, func, select
 
-from bot.domain.jobs import FailureDetail, FailureReason, Job, JobState, JobUpdate, Order, Resolution
+from bot.domain.jobs import (
+    FailureDetail,
+    FailureReason,
+    Job,
+    JobState,
+    JobUpdate,
+    Order,
+    ProviderName,
+    Resolution,
+    StopResult,
+)
 from bot.domain.ledger import Amounts, Entry, EntryKind, is_plausible_cost
 from bot.store.engine import Connection
 from bot.store.schema import jobs
@@ -24,7 +34,9 @@ RELEASED: dict[str, Any] = {"lease_token": None, "lease_until": None, "claim_cou
 
 _ORDER_FIELDS = [field.name for field in fields(Order)]
 _JOB_FIELDS = [field.name for field in fields(Job) if field.name != "order"]
-_STATE, _FAILURE_REASON, _FAILURE_DETAIL = map(_JOB_FIELDS.index, ("state", "failure_reason", "failure_detail"))
+_STATE, _FAILURE_REASON, _FAILURE_DETAIL, _PROVIDER, _STOP_RESULT = map(
+    _JOB_FIELDS.index, ("state", "failure_reason", "failure_detail", "provider", "stop_result")
+)
 _RESOLUTION = _ORDER_FIELDS.index("resolution")
 _ORDER = [field.name for field in fields(Job)].index("order")
 _UPDATE_FIELDS = [field.name for field in fields(JobUpdate) if field.name in jobs.c]
@@ -65,6 +77,10 @@ def job_of(row: Row[Any]) -> Job:
         job[_FAILURE_REASON] = FailureReason(reason)
     if (detail := job[_FAILURE_DETAIL]) is not None:
         job[_FAILURE_DETAIL] = FailureDetail.from_text(detail)
+    if (provider := job[_PROVIDER]) is not None:
+        job[_PROVIDER] = ProviderName(provider)
+    if (result := job[_STOP_RESULT]) is not None:
+        job[_STOP_RESULT] = StopResult(result)
     job.insert(_ORDER, Order(*order))
     return Job(*job)
 

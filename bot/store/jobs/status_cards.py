@@ -2,7 +2,7 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy import Row, delete, exists, insert, select, update
 
 from bot.domain.extensions import ParentMessage
-from bot.domain.jobs import ENDED, Job, JobState, Resolution
+from bot.domain.jobs import ENDED, Job, JobState, ProviderName, Resolution
+from bot.domain.models import TaskKind
 from bot.domain.status_cards import ShownCard, StatusCard
 from bot.domain.waiting import InProgress, Wait
+from bot.operations.clock import Clock
 from bot.store.engine import Connection, Database
 from bot.store.jobs import extensions, submission_gate, variations
 from bot.store.jobs.rows import job_of, select_jobs
@@ -24,7 +26,7 @@ from bot.store.schema import variations as places
 _CARD_STATES = (JobState.QUEUED, JobState.SUBMITTING, JobState.RUNNING, JobState.DELIVERING)
 """States in which a card changes by itself. One that awaits a moderator stays as it is."""
 
-_JOB_COLUMNS = ("id", "state", "user_id", "resolution", "created_at", "submitted_at")
+_JOB_COLUMNS = ("id", "state", "user_id", *TaskKind._fields, "created_at", "submitted_at")
 _WAIT_COLUMNS = [field.name for field in fields(Wait)]
 _FLAGS = ("service_closed", "is_cancelled", "has_thumbnail")
 
@@ -47,10 +49,17 @@ class JobsInProgress:
 
 
 class StatusCardStore:
-    """The cards in a database. Every method raises StoreError where the database fails."""
+    """The cards in a database. Every method raises StoreError where the database fails.
 
-    def __init__(self, database: Database) -> None:
+    providers: where new jobs are made, in the order in which they are asked.
+    """
+
+    def __init__(
+        self, database: Database, providers: Sequence[ProviderName] = (ProviderName.VTRIX,), *, clock: Clock
+    ) -> None:
         self._database = database
+        self._providers = providers
+        self._clock = clock
 
     async def in_progress(self) -> JobsInProgress:
         """What all cards depend on."""
@@ -70,18 +79,18 @@ class StatusCardStore:
             rows = (await connection.execute(variations.with_place(query))).all()
             shared = any(row.group_id is not None for row in rows)
             also = (await connection.execute(variations.with_place(ended))).all() if shared else []
-            gate = await submission_gate.get_gate(connection, lock=False)
+            gates = await submission_gate.get_gates(connection, self._providers)
             parent_ids = {row.id: row.parent_id for row in rows if row.parent_id is not None}
             messages = await extensions.parent_messages(connection, parent_ids.values()) if parent_ids else {}
         return JobsInProgress(
-            [_in_progress(row) for row in rows],
+            [_in_progress(row, self._providers[0]) for row in rows],
             frozenset(row.id for row in rows if row.cancel_requested),
             {
                 row.id: ShownCard(row.id, row.channel_id, _card(row), row.edited_at)
                 for row in (*rows, *also)
                 if row.job_id
             },
-            gate,
+            submission_gate.first_to_open(gates.values(), self._clock()),
             _together(rows, also),
             {job_id: messages[parent_id] for job_id, parent_id in parent_ids.items() if parent_id in messages},
         )
@@ -151,9 +160,11 @@ def _together(*found: Iterable[Row[Any]]) -> list[dict[str, JobState]]:
     return [{job_id: state for _, job_id, state in sorted(members)} for members in groups.values()]
 
 
-def _in_progress(row: Row[Any]) -> InProgress:
-    resolution, state = Resolution(row.resolution), JobState(row.state)
-    return InProgress(row.id, state, row.user_id, resolution, row.created_at, row.submitted_at)
+def _in_progress(row: Row[Any], first: ProviderName) -> InProgress:
+    """first: who is asked first, for jobs that no provider has yet."""
+    provider = ProviderName(row.provider) if row.provider else first
+    kind = TaskKind(provider, row.model, Resolution(row.resolution), row.duration_s)
+    return InProgress(row.id, JobState(row.state), row.user_id, kind, row.created_at, row.submitted_at)
 
 
 def _card(row: Row[Any]) -> StatusCard:

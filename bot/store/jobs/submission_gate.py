@@ -1,18 +1,20 @@
-"""The submission gate: one row that every submission of every worker locks.
+"""The submission gates: one row for each provider, which every submission of every worker to it locks.
 
-It spaces submissions, and while the upstream accepts none (bad key, empty balance, rate limit) it keeps every job
-queued.
+A gate spaces submissions, and while the provider accepts none (bad key, empty balance, rate limit) it keeps jobs from
+it. A provider without a row was never asked for anything.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import Update, or_, select, update
 
+from bot.domain.jobs import ProviderName
 from bot.domain.notifications import GateClosed
-from bot.store.engine import Connection
+from bot.store.engine import Connection, insert_of
 from bot.store.outbox import notifications
-from bot.store.schema import GATE_ID, submission_gate
+from bot.store.schema import submission_gates
 
 ALERT_AFTER = 3
 """Consecutive failures before the operator is alerted: fewer recover by themselves within seconds."""
@@ -32,12 +34,10 @@ The longest pause that can be configured, and some minutes by which the clocks o
 LONGEST_SUBMIT_PAUSE = timedelta(minutes=20)
 """Longer than the slowest submission rate that can be configured."""
 
-_UPDATE = update(submission_gate).where(submission_gate.c.id == GATE_ID)
-
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Whether jobs may be submitted.
+    """Whether jobs may be submitted to a provider.
 
     opens_at: closed until then; None: open. reason: why it was closed. failures: how often in a row it closed.
     next_submit_at: the earliest next submission, by the configured rate.
@@ -72,23 +72,46 @@ class Gate:
         return max(moment for moment in (now, opens_at, self.next_submit_at) if moment is not None)
 
 
-async def get_gate(connection: Connection, *, lock: bool) -> Gate:
-    """The gate; with `lock`, nobody else changes it until the transaction ends."""
-    query = select(submission_gate).where(submission_gate.c.id == GATE_ID)
-    row = (await connection.execute(query.with_for_update() if lock else query)).one()
-    return Gate(row.opens_at, row.reason, row.consecutive_failures, row.next_submit_at)
+OPEN = Gate(opens_at=None, reason=None, failures=0, next_submit_at=None)
 
 
-async def close(connection: Connection, until: datetime, reason: str, now: datetime) -> None:
+async def get_gate(connection: Connection, provider: ProviderName, *, lock: bool = False) -> Gate:
+    """A provider's gate; with `lock`, nobody else changes it until the transaction ends."""
+    query = select(submission_gates).where(submission_gates.c.provider == provider)
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    if row is None and lock:
+        new = insert_of(connection, submission_gates).values(provider=provider, consecutive_failures=0)
+        await connection.execute(new.on_conflict_do_nothing())
+        row = (await connection.execute(query.with_for_update())).one()
+    return OPEN if row is None else Gate(row.opens_at, row.reason, row.consecutive_failures, row.next_submit_at)
+
+
+async def get_gates(connection: Connection, providers: Sequence[ProviderName]) -> dict[ProviderName, Gate]:
+    """The gates of these providers, in their order."""
+    return {provider: await get_gate(connection, provider) for provider in providers}
+
+
+def first_to_open(gates: Iterable[Gate], now: datetime) -> Gate:
+    """The gate that decides whether orders wait at all: one that is open or, if none is, the first to open."""
+    return min(
+        gates,
+        key=lambda gate: (gate.opens_at if gate.is_closed(now) and gate.opens_at else now, gate.failures),
+        default=OPEN,
+    )
+
+
+async def close(
+    connection: Connection, provider: ProviderName, until: datetime, reason: str, now: datetime
+) -> None:
     """Closes the gate until `until`, or leaves it closed if it already is for longer.
 
     Submissions that fail together count as one failure, or the pauses would grow too fast. The operator is told if
     it closes for long, or for the third time in a row.
     """
-    gate = await get_gate(connection, lock=True)
+    gate = await get_gate(connection, provider, lock=True)
     was_closed_until = gate.opens_at if gate.is_closed(now) else None
     failures = gate.failures + (was_closed_until is None)
-    change = _UPDATE.values(consecutive_failures=failures)
+    change = _update(provider).values(consecutive_failures=failures)
     if was_closed_until is None or until >= was_closed_until:
         change = change.values(opens_at=until, reason=reason)
     await connection.execute(change)
@@ -96,28 +119,33 @@ async def close(connection: Connection, until: datetime, reason: str, now: datet
     is_third = gate.failures < failures == ALERT_AFTER
     becomes_long = until - now > ALERT_OVER >= (was_closed_until or now) - now
     if is_third or becomes_long:
-        alert = GateClosed(int(until.timestamp()), reason)
+        alert = GateClosed(int(until.timestamp()), reason, provider)
         await notifications.post_to_operator(connection, alert, now)
 
 
-async def reopen(connection: Connection, now: datetime) -> None:
+async def reopen(connection: Connection, provider: ProviderName, now: datetime) -> None:
     """Clears failures and reason of a gate that is open at `now`; leaves a closed one. The rate limit stays."""
-    opens_at = submission_gate.c.opens_at
+    opens_at = submission_gates.c.opens_at
     open_already = or_(opens_at.is_(None), opens_at <= now, opens_at > now + LONGEST_CLOSURE)
-    change = _UPDATE.where(open_already).values(opens_at=None, reason=None, consecutive_failures=0)
+    change = _update(provider).where(open_already).values(opens_at=None, reason=None, consecutive_failures=0)
     await connection.execute(change)
 
 
-async def open_now(connection: Connection) -> Gate:
+async def open_now(connection: Connection, provider: ProviderName) -> Gate:
     """Opens the gate, whatever closed it; returns it as it was."""
-    gate = await get_gate(connection, lock=True)
-    await connection.execute(_UPDATE.values(opens_at=None, reason=None, consecutive_failures=0))
+    gate = await get_gate(connection, provider, lock=True)
+    change = _update(provider).values(opens_at=None, reason=None, consecutive_failures=0)
+    await connection.execute(change)
     return gate
 
 
-async def record_submission(connection: Connection, next_submit_at: datetime) -> None:
+async def record_submission(connection: Connection, provider: ProviderName, next_submit_at: datetime) -> None:
     """Records a submission, and when the next may follow. The gate must be locked.
 
     Whatever closed it is over, or was written before the clock was set back.
     """
-    await connection.execute(_UPDATE.values(next_submit_at=next_submit_at, opens_at=None))
+    await connection.execute(_update(provider).values(next_submit_at=next_submit_at, opens_at=None))
+
+
+def _update(provider: ProviderName) -> Update:
+    return update(submission_gates).where(submission_gates.c.provider == provider)

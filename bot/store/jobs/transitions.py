@@ -25,6 +25,7 @@ from bot.domain.jobs import (
     MoveTo,
     PauseSubmissions,
 )
+from bot.domain.models import kind_of
 from bot.store.bulk import IDS, is_among
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
@@ -74,11 +75,14 @@ async def move(connection: Connection, job: Job, outcome: MoveTo | Fail | PauseS
         # Before the ledger is settled: locks are taken in one order.
         outcome = await refused_content.count(connection, job, outcome, now)
     columns = _columns_of_move(job, outcome, now, cancel_requested=held[job.id])
+    if target_state(outcome) is JobState.QUEUED:
+        await ledger.move_to_provider(connection, job, None)
+        columns["provider"] = None
     if columns["state"] == JobState.QUEUED and (why := await _no_longer_made(connection, job)) is not None:
         columns |= _columns_of_cancel(now) | _detail(why)
     await write_state(connection, job.id, columns, now)
     if not isinstance(outcome, PauseSubmissions) and outcome.update.task_duration is not None:
-        await task_durations.record(connection, job.order.resolution, outcome.update.task_duration)
+        await task_durations.record(connection, kind_of(job), outcome.update.task_duration)
     return True
 
 
@@ -201,7 +205,7 @@ async def write_state(
         await notifications.job_failed(connection, job, now)
     # A failed task may cost less; the learned price is that of a video.
     if job.cost_usd is not None and known_cost_usd is None and job.state is not JobState.FAILED:
-        await ledger.learn_price(connection, job.order.resolution, job.cost_usd)
+        await ledger.learn_price(connection, kind_of(job), job.cost_usd)
 
 
 async def settle(connection: Connection, job_id: str, now: datetime, *, actor_id: int | None = None) -> Job:

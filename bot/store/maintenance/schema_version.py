@@ -14,6 +14,7 @@ from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, Strin
 
 from bot.domain.errors import StoreError
 from bot.store import schema
+from bot.store.money_tables import metadata
 from bot.store.schema import AWAITS_POLL, AWAITS_STAGE, IS_ACTIVE
 from bot.store.sqlite_files import DAMAGED
 
@@ -49,7 +50,7 @@ def status(connection: Connection) -> SchemaStatus:
     if revision is None:
         there = inspect(connection)
         names = {*there.get_table_names(), *there.get_view_names()}
-        if taken := next((name for name in schema.metadata.tables if name in names), None):
+        if taken := next((name for name in metadata.tables if name in names), None):
             raise StoreError(
                 f"The database has a table `{taken}` that Zoetrope did not create. "
                 "Name a database in DATABASE_URL that is only for Zoetrope."
@@ -101,7 +102,7 @@ def will_change(connection: Connection) -> bool:
 
 def _create(connection: Connection) -> None:
     """Creates the newest schema in one step. A test holds it equal to what all migrations come to."""
-    schema.metadata.create_all(connection, checkfirst=False)
+    metadata.create_all(connection, checkfirst=False)
     for table, row in schema.ONLY_ROWS:
         connection.execute(insert(table).values(row))
     _version.create(connection, checkfirst=True)  # it may be there, and empty

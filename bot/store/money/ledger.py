@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from sqlalchemy import ColumnElement, and_, exists, func, insert, not_, select, update
 
-from bot.domain.jobs import FailureReason, Job, JobState, Resolution
+from bot.domain.jobs import FailureReason, Job, JobState, Order, ProviderName
 from bot.domain.ledger import (
     ZERO,
     Amounts,
@@ -22,9 +22,10 @@ from bot.domain.ledger import (
     utc_day,
 )
 from bot.domain.limits import Credit, usable
+from bot.domain.models import Catalog, TaskKind
 from bot.domain.quotas import Spent
 from bot.store.engine import Connection, upsert
-from bot.store.money_tables import credit_grants, daily_totals, ledger
+from bot.store.money_tables import credit_grants, daily_totals, ledger, provider_totals, task_prices
 from bot.store.schema import EVERYWHERE, jobs
 
 PRICE_OVER = 20
@@ -51,6 +52,30 @@ async def write(connection: Connection, entry: Entry) -> None:
         await connection.execute(grant.values(credits_left=left))
 
 
+async def write_of_job(connection: Connection, job: Job, entry: Entry) -> None:
+    """Adds an entry about a job, also to the sum of the provider that makes it."""
+    await write(connection, entry)
+    if job.provider is not None and entry.amounts.usd:
+        await _add_to_provider(connection, job.provider, utc_day(entry.effective_at), entry.amounts.usd)
+
+
+async def move_to_provider(connection: Connection, job: Job, provider: ProviderName | None) -> None:
+    """Moves what a job reserved from the sum of its provider to that of another one; None: to nobody's.
+
+    The caller has locked the job's row, and writes the provider into it.
+    """
+    usd, day = (await balance(connection, job.id)).usd, utc_day(job.created_at)
+    if usd and job.provider is not None:
+        await _add_to_provider(connection, job.provider, day, -usd)
+    if usd and provider is not None:
+        await _add_to_provider(connection, provider, day, usd)
+
+
+async def _add_to_provider(connection: Connection, provider: ProviderName, day: date, usd: Decimal) -> None:
+    row = {"provider": provider, "day": day, "usd": usd}
+    await upsert(connection, provider_totals, row, {"usd": provider_totals.c.usd + usd})
+
+
 async def _add_to_total(connection: Connection, guild_id: int, day: date, amounts: Amounts) -> None:
     row = {"guild_id": guild_id, "day": day, "videos": amounts.videos, "usd": amounts.usd}
     summed = {"videos": daily_totals.c.videos + amounts.videos, "usd": daily_totals.c.usd + amounts.usd}
@@ -72,7 +97,8 @@ async def settle(
     reason: the text in the entries; None for the job's state.
     """
     for kind, amounts in entries_for(job, await outstanding(connection, job)):
-        await write(connection, job_entry(job, kind, amounts, reason or entry_reason(job, kind), now, actor_id))
+        entry = job_entry(job, kind, amounts, reason or entry_reason(job, kind), now, actor_id)
+        await write_of_job(connection, job, entry)
 
 
 async def outstanding(connection: Connection, job: Job) -> Amounts:
@@ -100,23 +126,22 @@ def job_entry(
     )
 
 
-async def learn_price(connection: Connection, resolution: Resolution, cost: Decimal) -> None:
-    """Adds a task's cost to the moving average."""
-    query = select(prices).where(prices.c.resolution == resolution).with_for_update()
-    row = (await connection.execute(query)).one_or_none()
+async def learn_price(connection: Connection, kind: TaskKind, cost: Decimal) -> None:
+    """Adds a task's cost to the moving average of its kind."""
+    row = (await connection.execute(select(task_prices).where(_is_of(kind)).with_for_update())).one_or_none()
     tasks = 0 if row is None else min(row.task_count, PRICE_OVER - 1)
     before = Decimal(0) if row is None else row.average_usd
     values = {"average_usd": rounded_up((before * tasks + cost) / (tasks + 1)), "task_count": tasks + 1}
-    await upsert(connection, prices, {"resolution": resolution, **values})
+    await upsert(connection, task_prices, {**kind._asdict(), **values})
 
 
-async def expected_price(connection: Connection, resolution: Resolution, otherwise: Decimal) -> Decimal:
+async def expected_price(connection: Connection, kind: TaskKind, otherwise: Decimal) -> Decimal:
     """The expected cost of a video: the average of the last ones, or `otherwise` while too few are known.
 
     Within a factor of `PRICE_SPAN` of `otherwise`: one odd cost must not close the bot, nor a series of free ones
     open its budgets, because nothing would ever correct that.
     """
-    row = (await connection.execute(select(prices).where(prices.c.resolution == resolution))).one_or_none()
+    row = (await connection.execute(select(task_prices).where(_is_of(kind)))).one_or_none()
     expected = rounded_up(otherwise)
     if row is None or row.task_count < PRICE_FROM:
         return expected
@@ -124,10 +149,37 @@ async def expected_price(connection: Connection, resolution: Resolution, otherwi
     return min(max(learned, rounded_up(expected / PRICE_SPAN)), expected * PRICE_SPAN) if expected else learned
 
 
+async def estimate(connection: Connection, catalog: Catalog, order: Order) -> Decimal:
+    """The expected cost of an order: the highest among the providers that may make it, since any of them may."""
+    kinds = catalog.kinds_of(order)
+    prices = [await expected_price(connection, kind, catalog.estimate(kind)) for kind in kinds]
+    return max(prices, default=Decimal(0))
+
+
+def _is_of(kind: TaskKind) -> ColumnElement[bool]:
+    return and_(*(task_prices.c[name] == value for name, value in kind._asdict().items()))
+
+
+async def spent_at(connection: Connection, provider: ProviderName, now: datetime) -> Spent:
+    """What this provider's tasks cost today and this month, reservations included."""
+    today = utc_day(now)
+    first, after = _month_of(today)
+    this_month = (provider_totals.c.day >= first) & (provider_totals.c.day < after)
+    columns = select(provider_totals.c.day, provider_totals.c.usd)
+    rows = await connection.execute(columns.where(provider_totals.c.provider == provider, this_month))
+    by_day = {row.day: row.usd for row in rows}
+    return Spent(usd_today=by_day.get(today, Decimal(0)), usd_month=sum(by_day.values(), Decimal(0)))
+
+
+def _month_of(day: date) -> tuple[date, date]:
+    """The first day of its month, and that of the next."""
+    return day.replace(day=1), (day.replace(day=28) + timedelta(days=4)).replace(day=1)
+
+
 async def spent(connection: Connection, guild_id: int, now: datetime) -> Spent:
     """What a server (0: all) has spent today and this month, reservations included."""
     today = utc_day(now)
-    first, after = today.replace(day=1), (today.replace(day=28) + timedelta(days=4)).replace(day=1)
+    first, after = _month_of(today)
     this_month = (daily_totals.c.day >= first) & (daily_totals.c.day < after)
     query = select(daily_totals).where(daily_totals.c.guild_id == guild_id, this_month)
     found = {row.day: row for row in await connection.execute(query)}

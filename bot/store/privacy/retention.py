@@ -10,13 +10,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, not_, or_, select, update
 
 from bot.domain.guilds import Access, GuildSettings, OperatorDefaults
-from bot.domain.jobs import Resolution
 from bot.domain.task_durations import SAMPLES
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
 from bot.store.guilds.violations import WITHIN
 from bot.store.jobs import pictures, recovery
 from bot.store.jobs.rows import count_jobs
+from bot.store.jobs.task_durations import is_of, kinds_with_durations
 from bot.store.money.credit_grants import expire, write_off
 from bot.store.money_tables import credit_grants, daily_totals, ledger
 from bot.store.privacy import anonymise
@@ -114,11 +114,12 @@ class RetentionStore:
     async def drop_durations(self) -> int:
         """Deletes a batch of durations that are too old to be used."""
         dropped = 0
-        for resolution in Resolution:
-            of_resolution = task_durations.c.resolution == resolution
-            newest_first = select(task_durations.c.id).where(of_resolution).order_by(task_durations.c.id.desc())
+        async with self._database.read() as connection:
+            kinds = await kinds_with_durations(connection)
+        for kind in kinds:
+            newest_first = select(task_durations.c.id).where(is_of(kind)).order_by(task_durations.c.id.desc())
             oldest_used = newest_first.offset(SAMPLES - 1).limit(1).scalar_subquery()
-            too_old = and_(of_resolution, task_durations.c.id < oldest_used)
+            too_old = and_(is_of(kind), task_durations.c.id < oldest_used)
             dropped += await anonymise.delete_batch(self._database, task_durations, too_old)
         return dropped
 

@@ -41,7 +41,7 @@ class DownloadedVideo:
         Raises: what `Provider.download` does; ResultIncomplete; DeliveryDelayed while the other one can't be
         fetched, but not for long; StoreError.
         """
-        await self._context.provider.download(url, self._piece)
+        await self._context.provider_of(self._job).download(url, self._piece)
         if self._context.extensions is None:
             return
         extension = await self._context.extensions.of(self._job.id)

@@ -2,16 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 from bot.domain.approvals import Decision
-from bot.domain.errors import UpstreamBusy
+from bot.domain.errors import UpstreamBusy, UpstreamUnreached
 from bot.domain.extensions import Clip
-from bot.domain.jobs import Frame, Job, Outcome, Reschedule
+from bot.domain.jobs import Frame, Job, Outcome, ProviderName, Reschedule
 from bot.domain.member_settings import SettingsOf, settings_of_nobody
 from bot.domain.schedule import Backoff, PollSchedule
 from bot.operations.clock import Clock
@@ -122,7 +122,8 @@ class StageConfig:
 class StageContext:
     """What a stage works with.
 
-    workdir: holds downloads until they are posted. jitter: random, in [0, 1). store_timeout_s: how long reading
+    providers: all that jobs may have tasks at, also those that get no new ones. asked: those that get new ones, in
+    their order, with the models that each makes. workdir: holds downloads until they are posted. jitter: random, in [0, 1). store_timeout_s: how long reading
     what a submission needs may take; then the job waits, so that a slow store is not mistaken for a lost response.
     status_timeout_s: how long the first status card may take. started_at: when this process started; before,
     nobody watched the jobs, and the clock may have been changed. encoder_slots: limits concurrent encoding.
@@ -131,11 +132,12 @@ class StageContext:
     job extends another.
     """
 
-    provider: Provider
+    providers: Mapping[ProviderName, Provider]
     messenger: Messenger
     status_cards: StatusCards
     store: JobStore
     config: StageConfig
+    asked: Mapping[ProviderName, Collection[str]]
     clock: Clock
     workdir: Path
     jitter: Callable[[], float] = random.random
@@ -149,6 +151,13 @@ class StageContext:
     settings_of: SettingsOf = settings_of_nobody
     extensions: ExtensionStore | None = None
     delivered: DeliveredVideos | None = None
+
+    def provider_of(self, job: Job) -> Provider:
+        """Who makes this job's video. Raises: UpstreamUnreached if the bot isn't set up for that provider any more."""
+        provider = None if job.provider is None else self.providers.get(job.provider)
+        if provider is None:
+            raise UpstreamUnreached(f"The bot has no key for {job.provider} any more.")
+        return provider
 
     def observed_for(self, since: datetime) -> timedelta:
         """How much of the time since then this process has been running."""

@@ -42,6 +42,7 @@ from bot.domain.jobs import (
     Reschedule,
 )
 from bot.media import transcode
+from bot.providers.base import TaskRef
 from bot.worker.stages.acceptance import close_approval_request
 from bot.worker.stages.clips import DownloadedVideo, download_folder
 from bot.worker.stages.context import DirectMessage, StageContext, tried_before
@@ -109,7 +110,7 @@ async def _fresh_result(job: Job, context: StageContext) -> JobUpdate:
     """The task's result as the upstream reports it now, perhaps under another link."""
     assert job.upstream_id is not None  # noqa: S101 - a job with a result has a task
     try:
-        task = await context.provider.status(job.upstream_id)
+        task = await context.provider_of(job).status(TaskRef(job.upstream_id, job.upstream_urls or {}))
     except UpstreamError as error:
         log.info("job %s: no fresh link: %s", job.id, error)
         return NOTHING_NEW

@@ -25,10 +25,12 @@ from bot.domain.jobs import (
     MoveTo,
     Outcome,
     PauseSubmissions,
+    ProviderName,
     Reschedule,
 )
+from bot.domain.models import kind_of
 from bot.domain.task_durations import TaskDuration
-from bot.providers.base import Task, TaskStatus
+from bot.providers.base import Task, TaskRef, TaskStatus
 from bot.worker.stages.context import NotSubmitted, StageContext
 
 log = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ async def submit(job: Job, context: StageContext) -> Outcome:
     try:
         async with asyncio.timeout(context.store_timeout_s):
             frame = await context.store.frame(job.id)
-            gate = await context.store.gate()
+            gate = await context.store.gate(_provider(job))
     except asyncio.CancelledError as error:
         raise NotSubmitted from error
     except Exception as error:  # whatever the store raises: nothing was sent yet, so the job can wait
@@ -51,8 +53,11 @@ async def submit(job: Job, context: StageContext) -> Outcome:
     if frame is None:
         return Fail(FailureReason.REFUSED, FailureDetail(FailureCause.PICTURE_GONE))
     try:
-        task = await context.provider.submit(job.order, frame)
+        task = await context.provider_of(job).submit(job.order, frame, request_id=job.id)
     except UpstreamRefused as error:
+        if not isinstance(error, ContentRefused) and (refused_by := _others_left(job, context)) is not None:
+            log.warning("job %s goes to another provider: %s refused it: %s", job.id, job.provider, error)
+            return MoveTo(JobState.QUEUED, JobUpdate(refused_by=refused_by))
         return Fail(FailureReason.REFUSED, _refusal(error, FailureCause.REFUSED_BY_SERVICE))
     except (UpstreamClosed, UpstreamBusy, UpstreamUnreached) as error:
         return _pause_submissions(error, gate.failures, context)
@@ -62,7 +67,10 @@ async def submit(job: Job, context: StageContext) -> Outcome:
         return Fail(FailureReason.OUTCOME_UNKNOWN, detail, pause=_pause_submissions(error, gate.failures, context))
     # The task exists: from here on nothing may fail before the worker has the outcome.
     now = context.clock()
-    update = JobUpdate(upstream_id=task.id, submitted_at=now)
+    urls = task.urls or None
+    update = JobUpdate(
+        upstream_id=task.id, submitted_at=now, upstream_urls=urls, can_be_stopped=task.can_be_stopped
+    )
     match task.status:
         case TaskStatus.IN_PROGRESS:
             job = replace(job, submitted_at=now)
@@ -71,8 +79,20 @@ async def submit(job: Job, context: StageContext) -> Outcome:
                 replace(update, progress=task.progress, upstream_response=task.raw()),
                 due_at=_next_poll_at(job, now, now, context),
             )
-        case TaskStatus.COMPLETED | TaskStatus.FAILED:
+        case TaskStatus.COMPLETED | TaskStatus.FAILED | TaskStatus.CANCELLED | TaskStatus.GONE:
             return _outcome_of(job, task, update)
+
+
+def _provider(job: Job) -> ProviderName:
+    assert job.provider is not None  # noqa: S101 - the claim for submission writes it
+    return job.provider
+
+
+def _others_left(job: Job, context: StageContext) -> str | None:
+    """Who has refused the job by now, if another provider may still take it; None if there is none."""
+    refusers = job.refusers | {_provider(job)}
+    left = any(job.order.model in models for name, models in context.asked.items() if name not in refusers)
+    return ",".join(sorted(refusers)) if left else None
 
 
 async def poll(job: Job, context: StageContext) -> Outcome:
@@ -81,7 +101,7 @@ async def poll(job: Job, context: StageContext) -> Outcome:
     begun_at = job.state_changed_at  # not the submission: a resumed job has all its time again
     is_late = context.observed_for(begun_at) > context.config.job_timeout
     try:
-        task = await context.provider.status(job.upstream_id)
+        task = await context.provider_of(job).status(TaskRef(job.upstream_id, job.upstream_urls or {}))
     except UpstreamRefused as error:
         if is_late and job.attempts + 1 >= context.config.refused_polls_min:
             detail = _refusal(error, FailureCause.TASK_UNKNOWN)
@@ -99,7 +119,7 @@ async def poll(job: Job, context: StageContext) -> Outcome:
     match task.status:
         case TaskStatus.COMPLETED:
             return _outcome_of(job, task, JobUpdate(task_duration=_duration(job, job.seen_running_at, now)))
-        case TaskStatus.FAILED:
+        case TaskStatus.FAILED | TaskStatus.CANCELLED | TaskStatus.GONE:
             return _outcome_of(job, task, JobUpdate())
         case TaskStatus.IN_PROGRESS if is_late:
             minutes = round(context.config.job_timeout.total_seconds() / 60)
@@ -114,7 +134,7 @@ async def poll(job: Job, context: StageContext) -> Outcome:
 def _next_poll_at(job: Job, now: datetime, seen_running_at: datetime | None, context: StageContext) -> datetime:
     """When to poll a job's task next. seen_running_at: when the last poll that was answered said that it runs."""
     age_s, seen_running_s = _age_s(job, now), _age_s(job, seen_running_at)
-    pause_s = context.config.poll_schedule.next_pause_s(job.order.resolution, age_s, seen_running_s)
+    pause_s = context.config.poll_schedule.next_pause_s(kind_of(job), age_s, seen_running_s)
     return now + timedelta(seconds=pause_s)
 
 
@@ -141,7 +161,7 @@ def _outcome_of(job: Job, task: Task, update: JobUpdate) -> Outcome:
     update = replace(
         update, progress=None, result_url=task.video_url, cost_usd=task.cost_usd, upstream_response=task.raw()
     )
-    if task.status is TaskStatus.FAILED:
+    if task.status is not TaskStatus.COMPLETED:
         log.warning("job %s: its task failed: %s %s", job.id, task.error_code, task.error_message)
         cause = FailureCause.CONTENT_REFUSED if task.is_content_refused else FailureCause.TASK_FAILED
         detail = FailureDetail(cause, quote=task.error_message, code=task.error_code)

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 
+from bot.chat.messages import cost_texts
 from bot.chat.messages import operator_texts as texts
 from bot.chat.messages.markdown import CHOICE_MAX, CONTENT_MAX, discord_length
 from bot.chat.messages.server_names import OUTSIDE, server_choice
@@ -25,7 +26,7 @@ from bot.domain.guilds import (
 from bot.domain.jobs import Job, JobState, Order, Resolution
 from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.quotas import Spent
-from bot.services.operator.service import AnnouncementReach, Costs, GateReport, OperatorOverview
+from bot.services.operator.reports import AnnouncementReach, Costs, GateReport, OperatorOverview
 from bot.store.operator_reports import GuildUsage, JobTotal, KindTotal, Price
 from tests.store.factories import NOW
 
@@ -79,8 +80,8 @@ TEXTS: dict[str, Callable[[], str]] = {
     "gate": lambda: texts.gate(GateReport(NOW, HOSTILE * 20, 10**6, 10**6)),
     "open gate after failures": lambda: texts.gate(GateReport(None, HOSTILE * 20, 10**6, 10**6)),
     "unreconciled": lambda: texts.unreconciled([JOB] * 200, NAMES),
-    "costs": lambda: texts.costs(COSTS),
-    "ledger": lambda: texts.ledger(JOB, [ENTRY] * 100, NAMES),
+    "costs": lambda: cost_texts.costs(COSTS),
+    "ledger": lambda: cost_texts.ledger(JOB, [ENTRY] * 100, NAMES),
     "audit log": lambda: texts.audit_log_lines([entry(OLD), entry(ANNOUNCED)] * 25),
     "announced": lambda: texts.announced(AnnouncementReach(10**6, tuple(IDS)), NAMES),
     "ask": lambda: texts.ask_announce(10**6, 10**6),

@@ -19,8 +19,8 @@ from bot.domain.jobs import (
     Order,
     Resolution,
 )
-from bot.domain.quotas import FewerFit, LimitName
 from bot.domain.models import PictureLimits
+from bot.domain.quotas import FewerFit, LimitName
 from bot.media.first_frame import prepare_first_frame
 from bot.media.prepared_frame import PictureChanges, PreparedFrame
 from bot.services.videos import MAX_DECODERS, VideoService

@@ -22,14 +22,15 @@ _WERE_REJECTED = "failure_reason IN ('refused', 'upstream_failed') AND failure_d
 
 def upgrade() -> None:
     """Adds columns and tables, and fills them with what was true for everything before."""
-    for column in (
+    columns: list[sa.Column[object]] = [
         sa.Column("model", StorableText, nullable=False, server_default=sa.text(_MODEL)),
         sa.Column("duration_s", sa.Integer, nullable=False, server_default=sa.text(_DURATION_S)),
         *optional(StorableText, "provider", "refused_by"),
         *optional(StorableJson, "upstream_urls"),
         sa.Column("can_be_stopped", sa.Boolean, nullable=False, server_default=sa.false()),
         *optional(StorableText, "stop_result"),
-    ):
+    ]
+    for column in columns:
         op.add_column("jobs", column)
     op.execute(f"UPDATE jobs SET provider = {_PROVIDER} WHERE {_WERE_SUBMITTED}")  # noqa: S608 - constants
     op.execute(f"UPDATE jobs SET failure_reason = 'rejected' WHERE {_WERE_REJECTED}")  # noqa: S608 - constants
