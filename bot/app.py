@@ -28,7 +28,7 @@ from bot.chat.views.member_buttons import cancel_row
 from bot.domain.guilds import Budget, DirectOrders, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, ProviderName, Resolution
 from bot.domain.member_data import RetentionPolicy
-from bot.domain.models import Catalog, TaskKind
+from bot.domain.models import Catalog, PictureLimits, TaskKind, configured
 from bot.domain.provider_limits import ProviderLimits, models_at, slots
 from bot.domain.schedule import PollSchedule
 from bot.media.decode_client import DecodeClient
@@ -152,7 +152,7 @@ async def open_app(
     settings: Settings,
     client: Client,
     *,
-    prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]] | None = None,
+    prepare_first_frame: Callable[[bytes, PictureLimits], Awaitable[PreparedFrame]] | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[App]:
     """Opens everything except the connection to Discord, and closes it in reverse order.
@@ -244,6 +244,7 @@ async def open_app(
             expect_picture=decoder.expect_picture if prepare_first_frame is None else lambda: None,
             task_lifetime=task_lifetime,
             settings_of=settings_of,
+            catalog=defaults.catalog,
         )
         guild_events: GuildEvents | None = None
         if isinstance(client, ZoetropeBot):
@@ -273,6 +274,7 @@ async def open_app(
                 command_permissions=CommandPermissions(asking(client)),
                 discord_files=await stack.enter_async_context(DiscordFiles(MAX_INPUT_BYTES)),
                 answers=answers,
+                catalog=defaults.catalog,
                 direct_orders=settings.direct_orders,
                 replies=replies,
                 upload_limits=upload_limits,

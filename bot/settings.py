@@ -19,6 +19,7 @@ from yarl import URL
 
 from bot.domain.database_url import parse_database_url, possible_passwords
 from bot.domain.errors import SettingsError
+from bot.domain.models import DECLARED
 
 _KEY_LENGTH_MIN = 8
 _DISCORD_API_VERSION = 10
@@ -81,6 +82,16 @@ def _split(value: object) -> object:
     return list(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
 
 
+def _model_names(value: tuple[str, ...]) -> tuple[str, ...]:
+    known = [model.name for model in DECLARED]
+    for name in value:
+        if name not in known:
+            raise ValueError(f"there is no model {name}. Known: {', '.join(known)}")
+    if not value:
+        raise ValueError("it names no model")
+    return value
+
+
 def _number(default: float, low: float, high: float, what: str, unit: str = "") -> Any:
     """A setting that is a number from `low` to `high`."""
     return Field(default, ge=low, le=high, description=f"{what}, {low} to {high}{unit and f' {unit}'}")
@@ -100,6 +111,7 @@ _Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=9)]
 _UsdOrNone = Annotated[_Usd | None, BeforeValidator(_parse_none)]
 _Id = Annotated[int, Field(ge=1, le=_ID_MAX)]
 _Ids = Annotated[tuple[_Id, ...], NoDecode, BeforeValidator(_split)]
+_Models = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_model_names)]
 _LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_uppercase)]
 
 
@@ -179,6 +191,9 @@ class Settings(DatabaseSettings):
     )
     upstream_result_max_bytes: int = Field(
         200_000_000, ge=1_000_000, description="the largest video to download, at least 1000000 bytes"
+    )
+    models: _Models = Field(
+        (DECLARED[0].name,), description="the models that members can choose, comma-separated, the default first"
     )
     discord_api_url: _DiscordApiUrl | None = Field(
         None, description="the http(s) URL of a REST proxy, such as `http://127.0.0.1:8080/api/v10`"

@@ -80,7 +80,9 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         await interaction.response.defer(ephemeral=True)
         user_id = interaction.user.id
         settings = await services_of(interaction).settings.of(user_id)
-        await interaction.edit_original_response(view=panel(settings, user_id))
+        await interaction.edit_original_response(
+            view=panel(settings, user_id, interaction.client.catalog.resolutions)
+        )
 
     @app_commands.command(description="Make one of your videos again, with another seed")
     @app_commands.describe(video="Which one")
@@ -105,7 +107,7 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
 
     @app_commands.command(name="extend", description="Let one of your videos go on from its last picture")
     @app_commands.describe(video="Which one", prompt="What happens next")
-    async def extend_video(self, interaction: Interaction, video: str, prompt: Range[str, 1, 800]) -> None:
+    async def extend_video(self, interaction: Interaction, video: str, prompt: Range[str, 1, PROMPT_MAX]) -> None:
         """Orders a video that goes on from another one."""
         await interaction.response.defer(ephemeral=True)
         refuse_sentence(video, video_list_texts.NOTHING_TO_EXTEND)

@@ -10,10 +10,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from itertools import combinations
+from typing import NamedTuple, TypeVar
 
 from bot.domain.errors import SettingsError
 from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, Job, Order, ProviderName, Resolution
+
+_T = TypeVar("_T")
 
 
 class TaskKind(NamedTuple):
@@ -90,9 +93,7 @@ class Model:
         """The model at this provider; None if it isn't offered there."""
         return next((one for one in self.offerings if one.provider is provider), None)
 
-    def best_resolution(
-        self, allowed: Collection[Resolution], wanted: Resolution | None = None
-    ) -> Resolution:
+    def best_resolution(self, allowed: Collection[Resolution], wanted: Resolution | None = None) -> Resolution:
         """For orders that name none: the wanted one or, unless it may be had, the best that may.
 
         allowed: by the server; empty for all. Where it allows none of the model's, the model's best.
@@ -191,6 +192,21 @@ class Catalog:
         """How long the videos of at least one of the models are, in seconds, the shortest first."""
         return tuple(sorted({duration_s for model in self.models for duration_s in model.durations_s}))
 
+    @property
+    def has_durations(self) -> bool:
+        """Whether one of the models makes videos of different lengths."""
+        return any(len(model.durations_s) > 1 for model in self.models)
+
+    @property
+    def prompt_max(self) -> int:
+        """The longest prompt that one of the models reads."""
+        return max(model.prompt_max for model in self.models)
+
+    @property
+    def negative_prompt_max(self) -> int:
+        """The longest negative prompt that one of the models reads."""
+        return max(model.negative_prompt_max for model in self.models)
+
     def usual(self, allowed: Collection[str] | None) -> Model:
         """The model of orders that name none: the first that the server allows; the default if it allows none.
 
@@ -240,6 +256,12 @@ def title_of(name: str) -> str:
     """What a model is called; its name, if this version of the bot doesn't know it."""
     model = declared(name)
     return name if model is None else model.title
+
+
+def subsets(things: Sequence[_T]) -> list[tuple[_T, ...]]:
+    """All choices of at least one of the things, in their order: of all, then of one, of two and so on."""
+    counts = [len(things), *range(1, len(things))]
+    return [some for count in counts for some in combinations(things, count)]
 
 
 def configured(

@@ -100,8 +100,8 @@ class CancelledTogether:
 class VideoService(VideoReader):
     """What members may do with their videos. wake: tells the worker that something may be due.
 
-    prepare_first_frame: turns a member's file into a first frame within limits. expect_picture: called before a file
-    is fetched. The others: see `VideoReader`.
+    prepare_first_frame: turns a member's file into a first frame within limits. expect_picture: called before
+    a file is fetched. The others: see `VideoReader`.
     """
 
     def __init__(

@@ -4,9 +4,11 @@ from datetime import timedelta
 
 import discord
 
-from bot.chat.messages.markdown import escaped, exact, mention
+from bot.chat.messages import model_texts
+from bot.chat.messages.markdown import discord_length, escaped, exact, mention
 from bot.domain.durations import show_duration
 from bot.domain.jobs import Job, JobState
+from bot.domain.models import Catalog
 from bot.domain.money import show_usd
 
 FORM_TITLE = "Edit and make again"
@@ -17,12 +19,12 @@ _EMBED_MAX = 4096
 """Characters in an embed's description (Discord's documentation of Embed Limits)."""
 
 
-def details(job: Job, *, with_cost: bool) -> discord.Embed:
+def details(job: Job, *, with_cost: bool, catalog: Catalog = Catalog()) -> discord.Embed:
     """All about a video. with_cost: also what it cost, for who manages the server."""
     order = job.order
-    lines = [f"> {escaped(order.prompt)}"]
-    if order.negative_prompt:
-        lines.append(f"**Without:** {escaped(order.negative_prompt)}")
+    lines = []
+    if model_texts.is_special(order, catalog):
+        lines.append(f"**Model:** {escaped(model_texts.model_of(order))} · **Length:** {order.duration_s} s")
     seed = "random" if order.seed is None else f"`{order.seed}`"
     lines += [
         f"**Resolution:** {order.resolution}",
@@ -36,7 +38,10 @@ def details(job: Job, *, with_cost: bool) -> discord.Embed:
     if with_cost:
         lines.append(f"**Cost:** {_cost(job)} (only shown to those who manage me here)")
     lines.append(f"-# Job `{job.id}`")
-    return discord.Embed(title="How this video was made", description="\n".join(lines)[:_EMBED_MAX])
+    unwanted = f"**Without:** {escaped(order.negative_prompt)}" if order.negative_prompt else ""
+    rest = "\n".join(filter(None, [unwanted, *lines]))
+    prompt = escaped(order.prompt, _EMBED_MAX - discord_length(rest) - len("> \n"))
+    return discord.Embed(title="How this video was made", description=f"> {prompt}\n{rest}"[:_EMBED_MAX])
 
 
 def _yes_or_no(value: bool) -> str:  # noqa: FBT001 - it is all that the function takes

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 
-from sqlalchemy import delete, exists, insert, select, update
+from sqlalchemy import delete, exists, insert, select, tuple_, update
 
 from bot.domain.extensions import Clip, Extension, ParentMessage
 from bot.domain.jobs import Job
@@ -30,9 +30,9 @@ class ExtensionStore:
     async def record_clip(self, job: Job, clip: Clip) -> None:
         """Records what the clip that is about to be posted consists of, unless the job's lease was lost."""
         is_held = exists().where(jobs.c.id == job.id, jobs.c.lease_token == job.lease_token)
-        changed = update(extensions).where(
-            extensions.c.job_id == job.id, extensions.c.pieces != clip.pieces, is_held
-        )
+        columns = extensions.c.pieces, extensions.c.seconds
+        is_other = tuple_(*columns) != tuple_(clip.pieces, clip.seconds)
+        changed = update(extensions).where(extensions.c.job_id == job.id, is_other, is_held)
         async with self._database.write() as connection:
             await connection.execute(changed.values(pieces=clip.pieces, seconds=clip.seconds))
 
