@@ -83,12 +83,10 @@ def _split(value: object) -> object:
 
 
 def _model_names(value: tuple[str, ...]) -> tuple[str, ...]:
-    known = [model.name for model in DECLARED]
-    for name in value:
-        if name not in known:
-            raise ValueError(f"there is no model {name}. Known: {', '.join(known)}")
     if not value:
         raise ValueError("it names no model")
+    if not set(value) <= {model.name for model in DECLARED}:
+        raise ValueError("it names a model that isn't known")
     return value
 
 
@@ -193,7 +191,11 @@ class Settings(DatabaseSettings):
         200_000_000, ge=1_000_000, description="the largest video to download, at least 1000000 bytes"
     )
     models: _Models = Field(
-        (DECLARED[0].name,), description="the models that members can choose, comma-separated, the default first"
+        (DECLARED[0].name,),
+        description=(
+            f"those of {', '.join(f'`{model.name}`' for model in DECLARED)} that members can choose, "
+            "comma-separated, the default first"
+        ),
     )
     discord_api_url: _DiscordApiUrl | None = Field(
         None, description="the http(s) URL of a REST proxy, such as `http://127.0.0.1:8080/api/v10`"

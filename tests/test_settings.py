@@ -241,6 +241,26 @@ def test_the_operators_ids_are_separated_by_commas(load: Any, ids: str) -> None:
     assert load(OPERATOR_USER_IDS=ids, OPERATOR_GUILD_ID="5").operator_user_ids == (11, 22)
 
 
+def test_only_the_first_model_is_offered_unless_others_are_named(load: Any) -> None:
+    assert load().models == ("wan22_i2v_flash",)
+
+
+def test_models_are_separated_by_commas_the_default_first(load: Any) -> None:
+    given = load(MODELS=" wan25_i2v_preview, wan22_i2v_flash,wan25_i2v_preview ")
+
+    assert given.models == ("wan25_i2v_preview", "wan22_i2v_flash")
+
+
+@pytest.mark.parametrize("names", ["wan99", "wan22_i2v_flash, wan99", ","])
+def test_an_unknown_model_is_a_problem_that_lists_the_known_ones(load: Any, names: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load(MODELS=names)
+
+    [problem] = raised.value.problems
+    assert problem.startswith("MODELS is invalid: it names ")
+    assert "`wan22_i2v_flash`, `wan25_i2v_preview`" in problem
+
+
 def test_by_default_there_is_no_operator(load: Any) -> None:
     settings = load(OPERATOR_USER_IDS="", OPERATOR_GUILD_ID="")
     assert (settings.operator_user_ids, settings.operator_guild_id) == ((), None)

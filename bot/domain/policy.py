@@ -39,8 +39,8 @@ class RuleName(StrEnum):
     ROLE = "role"
     CHANNEL = "channel"
     AGE_RESTRICTED = "age_restricted"
-    RESOLUTION = "resolution"
     MODEL = "model"
+    RESOLUTION = "resolution"
     BLOCKED_TERM = "words"
 
 

@@ -286,6 +286,7 @@ def test_the_first_violated_rule_is_reported() -> None:
         RuleName.ROLE: {"entries": roles(allowed=(ARTISTS,))},
         RuleName.CHANNEL: {"entries": channels(denied=(CHANNEL,))},
         RuleName.AGE_RESTRICTED: {"age_restricted_only": True},
+        RuleName.MODEL: {"allowed_models": frozenset({WAN25_PREVIEW.name})},
         RuleName.RESOLUTION: {"allowed_resolutions": frozenset({Resolution.P480})},
     }
     of_no_server = {RuleName.DIRECT_ORDERS, RuleName.MEMBER_PAUSED}  # the latter is a kind of ban
@@ -293,9 +294,8 @@ def test_the_first_violated_rule_is_reported() -> None:
     assert [*hits, RuleName.BLOCKED_TERM] == names
     while hits:
         said = {key: value for hit in hits.values() for key, value in hit.items() if key != "entries"}
-        settings = {
-            key: said.pop(key) for key in ("paused", "age_restricted_only", "allowed_resolutions") if key in said
-        }
+        names_of_settings = ("paused", "age_restricted_only", "allowed_models", "allowed_resolutions")
+        settings = {key: said.pop(key) for key in names_of_settings if key in said}
         entries = tuple(entry for hit in hits.values() for entry in hit.get("entries", ()))
         first = next(iter(hits))
         assert rule(policy(GuildSettings(**settings), entries=entries, **said)) is first
