@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 
 from bot.chat.context import Services
 from bot.chat.guild_events import GuildEvents
@@ -28,7 +29,7 @@ from bot.chat.views.member_buttons import cancel_row
 from bot.domain.guilds import Budget, DirectOrders, LimitOverrides, OperatorDefaults
 from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, ProviderName, Resolution
 from bot.domain.member_data import RetentionPolicy
-from bot.domain.models import Catalog, PictureLimits, TaskKind, configured
+from bot.domain.models import Catalog, Currency, PictureLimits, TaskKind, configured
 from bot.domain.provider_limits import ProviderLimits, models_at, slots
 from bot.domain.schedule import PollSchedule
 from bot.media.decode_client import DecodeClient
@@ -107,7 +108,8 @@ def catalog(settings: Settings) -> Catalog:
     prices = {Resolution.P480: settings.price_usd_480p, Resolution.P720: settings.price_usd_720p}
     return configured(
         settings.models,
-        (ProviderName.VTRIX,),
+        settings.providers,
+        usd_per={Currency.USD: Decimal(1), Currency.CNY: settings.dashscope_usd_per_cny},
         prices={
             TaskKind(ProviderName.VTRIX, DEFAULT_MODEL, resolution, DEFAULT_DURATION_S): price
             for resolution, price in prices.items()

@@ -10,14 +10,19 @@ from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bot.app import operator_defaults, provider
+from bot.app import SUBMIT_TIMEOUT_S, provider
 from bot.chat.doctor_checks import DiscordChecks
 from bot.chat.transport.endpoints import redirect
 from bot.domain.database_url import sqlite_file
 from bot.domain.errors import DeliveryError, LoginRefused, StoreError, UpstreamClosed, UpstreamError
+from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, ProviderName, Resolution
+from bot.domain.models import TaskKind
 from bot.domain.money import show_usd
 from bot.media.sandbox import Protection, missing_protections
 from bot.operations import process_hardening
+from bot.providers.base import Provider, Timeouts
+from bot.providers.dashscope.client import DashScope
+from bot.providers.dashscope.factory import dashscope
 from bot.settings import PUBLISHED_MAX_RUNNING, PUBLISHED_SUBMITS_PER_SECOND, Settings
 from bot.store import operator_reports
 from bot.store.engine import Database
@@ -92,9 +97,14 @@ async def run_checks(
         yield CheckResult("host", warning, CheckStatus.WARNING)
     database = await check_database(settings.database_url)
     yield database
-    yield await _check_upstream(settings)
-    for difference in _differences(settings):
-        yield CheckResult("upstream", difference, CheckStatus.WARNING)
+    if settings.vtrix_api_key is not None:
+        async with provider(settings) as vtrix:
+            yield await _check_provider("upstream", vtrix, "VTRIX")
+    if settings.dashscope_api_key is not None:
+        async with _dashscope(settings, settings.dashscope_api_key.get_secret_value()) as client:
+            yield await _check_provider("dashscope", client, "DASHSCOPE")
+    for subject, difference in _differences(settings):
+        yield CheckResult(subject, difference, CheckStatus.WARNING)
     if not database.failed:
         async for difference in _price_differences(settings):
             yield CheckResult("prices", difference, CheckStatus.WARNING)
@@ -151,33 +161,93 @@ def _check_place(file: Path) -> CheckResult:
     return CheckResult("database", f"{file} does not exist yet; the first start creates it.")
 
 
-async def _check_upstream(settings: Settings) -> CheckResult:
+def _dashscope(settings: Settings, key: str) -> DashScope:
+    return dashscope(
+        settings.dashscope_base_url,
+        key,
+        prices_cny={
+            Resolution.P480: settings.dashscope_price_cny_480p,
+            Resolution.P720: settings.dashscope_price_cny_720p,
+        },
+        usd_per_cny=settings.dashscope_usd_per_cny,
+        timeouts=Timeouts(submit_s=SUBMIT_TIMEOUT_S),
+        max_result_bytes=settings.upstream_result_max_bytes,
+    )
+
+
+async def _check_provider(subject: str, client: Provider, settings_begin: str) -> CheckResult:
+    """Whether a provider answers and accepts its key. settings_begin: how the names of its settings begin."""
     try:
-        async with provider(settings) as vtrix:
-            await vtrix.check()
+        await client.check()
     except UpstreamClosed as error:
-        return _failed("upstream", f"{_sentence(error)} Check VTRIX_API_KEY and the account's balance.")
+        advice = f"Check {settings_begin}_API_KEY and the account's balance."
+        return _failed(subject, f"{_sentence(error)} {advice}")
     except UpstreamError as error:
-        return _failed("upstream", f"{_sentence(error)} Check VTRIX_BASE_URL and this machine's network.")
-    return CheckResult("upstream", "answers and accepts the key (no video was made).")
+        advice = f"Check {settings_begin}_BASE_URL and this machine's network."
+        return _failed(subject, f"{_sentence(error)} {advice}")
+    return CheckResult(subject, "answers and accepts the key (no video was made).")
 
 
-def _differences(settings: Settings) -> Iterator[str]:
-    """Where the settings allow more than the model's maker does."""
-    for name, value, published, unit in (
-        ("UPSTREAM_MAX_RUNNING", settings.upstream_max_running, PUBLISHED_MAX_RUNNING, "tasks at once"),
-        (
-            "UPSTREAM_SUBMITS_PER_SECOND",
-            settings.upstream_submits_per_second,
-            PUBLISHED_SUBMITS_PER_SECOND,
-            "new tasks per second",
-        ),
-    ):
-        if value > published:
-            yield (
-                f"{name} is {value:g}, but the model's maker allows {published:g} {unit}. "
-                "Unless your account allows more, the Vtrix gateway will answer 429 and videos wait longer."
+def _differences(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Where the settings allow more than the model's maker does, each with its subject."""
+    found = []
+    if settings.vtrix_api_key is not None:
+        limits = settings.upstream_max_running, settings.upstream_submits_per_second
+        found.append(("upstream", "UPSTREAM", "the Vtrix gateway", *limits))
+    if settings.dashscope_api_key is not None:
+        limits = settings.dashscope_max_running, settings.dashscope_submits_per_second
+        found.append(("dashscope", "DASHSCOPE", "DashScope", *limits))
+    for subject, settings_begin, name, max_running, submits_per_second in found:
+        for setting, value, published, unit in (
+            ("MAX_RUNNING", max_running, PUBLISHED_MAX_RUNNING, "tasks at once"),
+            ("SUBMITS_PER_SECOND", submits_per_second, PUBLISHED_SUBMITS_PER_SECOND, "new tasks per second"),
+        ):
+            if value > published:
+                difference = (
+                    f"{settings_begin}_{setting} is {value:g}, but the model's maker allows {published:g} {unit}. "
+                    f"Unless your account allows more, {name} will answer 429 and videos wait longer."
+                )
+                yield subject, difference
+
+
+@dataclass(frozen=True, slots=True)
+class _Price:
+    """A price in the settings. shown: as it is set. usd: for one video. advice: what to do if it is wrong."""
+
+    setting: str
+    shown: str
+    usd: Decimal
+    advice: str
+
+
+def _prices(settings: Settings) -> dict[TaskKind, _Price]:
+    """What a video costs according to the settings, at each provider that has a key."""
+    found = {}
+    if settings.vtrix_api_key is not None:
+        for resolution, usd in (
+            (Resolution.P480, settings.price_usd_480p),
+            (Resolution.P720, settings.price_usd_720p),
+        ):
+            price = _Price(f"PRICE_USD_{resolution}", show_usd(usd), usd, "Set it to that.")
+            found[_kind(ProviderName.VTRIX, resolution)] = price
+    if settings.dashscope_api_key is not None:
+        for resolution, cny in (
+            (Resolution.P480, settings.dashscope_price_cny_480p),
+            (Resolution.P720, settings.dashscope_price_cny_720p),
+        ):
+            usd = cny * settings.dashscope_usd_per_cny
+            price = _Price(
+                f"DASHSCOPE_PRICE_CNY_{resolution}",
+                f"{cny} CNY, which is {show_usd(usd)}",
+                usd,
+                "Compare it, and DASHSCOPE_USD_PER_CNY, with your bill.",
             )
+            found[_kind(ProviderName.DASHSCOPE, resolution)] = price
+    return found
+
+
+def _kind(name: ProviderName, resolution: Resolution) -> TaskKind:
+    return TaskKind(name, DEFAULT_MODEL, resolution, DEFAULT_DURATION_S)
 
 
 async def _price_differences(settings: Settings) -> AsyncIterator[str]:
@@ -189,14 +259,14 @@ async def _price_differences(settings: Settings) -> AsyncIterator[str]:
         if await schema_status(database) is not SchemaStatus.CURRENT:
             return
         learned = await operator_reports.learned_prices(connection)
-    for kind, price in operator_defaults(settings).catalog.prices.items():
+    for kind, price in _prices(settings).items():
         recent = learned.get(kind)
         if recent is None or recent.tasks < PRICE_FROM:
             continue
-        if abs(recent.usd - price) > price * _PRICE_TOLERANCE:
+        if abs(recent.usd - price.usd) > price.usd * _PRICE_TOLERANCE:
             yield (
-                f"PRICE_USD_{kind.resolution.upper()} is {show_usd(price)}, but the last {recent.tasks} videos cost "
-                f"{show_usd(recent.usd)} on average. Set it to that."
+                f"{price.setting} is {price.shown}, but the last {recent.tasks} videos cost "
+                f"{show_usd(recent.usd)} on average. {price.advice}"
             )
 
 

@@ -12,14 +12,23 @@ from typing import Annotated, Any, Literal, Self
 from urllib.request import getproxies
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
 from bot.domain.database_url import parse_database_url, possible_passwords
 from bot.domain.errors import SettingsError
-from bot.domain.models import DECLARED
+from bot.domain.jobs import DEFAULT_MODEL, ProviderName
+from bot.domain.models import KNOWN_NAMES, checked_names, not_offered
 
 _KEY_LENGTH_MIN = 8
 _DISCORD_API_VERSION = 10
@@ -79,15 +88,19 @@ def _parse_none(value: object) -> object:
 def _split(value: object) -> object:
     if not isinstance(value, str):
         return value
-    return list(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
-def _model_names(value: tuple[str, ...]) -> tuple[str, ...]:
-    if not value:
-        raise ValueError("it names no model")
-    if not set(value) <= {model.name for model in DECLARED}:
-        raise ValueError("it names a model that isn't known")
-    return value
+def _lowercase(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _provider_order(names: tuple[ProviderName, ...]) -> tuple[ProviderName, ...]:
+    if not names:
+        raise ValueError("it names no provider")
+    if len(set(names)) < len(names):
+        raise ValueError("it names a provider twice")
+    return names
 
 
 def _number(default: float, low: float, high: float, what: str, unit: str = "") -> Any:
@@ -101,6 +114,18 @@ def _usd(default: str, what: str, *, or_none: bool = False) -> Any:
     return Field(Decimal(default), description=description)
 
 
+def _provider_budget(provider: str, period: str) -> Any:
+    """A setting that limits what one provider's videos may cost."""
+    what = f"what the videos made by {provider} may cost per {period}"
+    return Field(None, description=f"{what} in USD, such as `5`, or `none`")
+
+
+def _cny_price(default: str, resolution: str) -> Any:
+    """A setting that is the price of a video at DashScope."""
+    what = f"the price of a 5-second {resolution} video at DashScope"
+    return Field(Decimal(default), description=f"{what} in CNY, such as `{default}`")
+
+
 _HttpUrl = Annotated[str, _service_url("http", "https")]
 _DiscordApiUrl = Annotated[_HttpUrl, AfterValidator(_discord_api_version)]
 _GatewayUrl = Annotated[str, _service_url("ws", "wss")]
@@ -108,8 +133,18 @@ _Key = Annotated[SecretStr, AfterValidator(_key)]
 _Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=9)]
 _UsdOrNone = Annotated[_Usd | None, BeforeValidator(_parse_none)]
 _Id = Annotated[int, Field(ge=1, le=_ID_MAX)]
-_Ids = Annotated[tuple[_Id, ...], NoDecode, BeforeValidator(_split)]
-_Models = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_model_names)]
+_Ids = Annotated[
+    tuple[_Id, ...], NoDecode, AfterValidator(lambda ids: tuple(dict.fromkeys(ids))), BeforeValidator(_split)
+]
+_Providers = Annotated[
+    tuple[ProviderName, ...],
+    NoDecode,
+    AfterValidator(_provider_order),
+    BeforeValidator(_split),
+    BeforeValidator(_lowercase),
+]
+_UsdPerCny = Annotated[Decimal, Field(ge=Decimal("0.001"), le=100, decimal_places=9)]
+_Models = Annotated[tuple[str, ...], NoDecode, AfterValidator(checked_names), BeforeValidator(_split)]
 _LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_uppercase)]
 
 
@@ -172,10 +207,16 @@ class Settings(DatabaseSettings):
     """All settings."""
 
     discord_token: _Key = Field(description="the bot's token from the Discord developer portal")
-    vtrix_api_key: _Key = Field(description="your API key for the Vtrix gateway")
+    providers: _Providers = Field(
+        (ProviderName.VTRIX,),
+        description="`vtrix`, `dashscope` or both, comma-separated, in the order in which they are asked",
+    )
+    vtrix_api_key: _Key | None = Field(
+        None, validate_default=True, description="your API key for the Vtrix gateway"
+    )
     vtrix_base_url: _HttpUrl = Field("https://cloud.vtrix.ai", description="the Vtrix gateway's http(s) URL")
-    upstream_body: Literal["envelope", "flat"] = Field(
-        "envelope", description="`envelope` or `flat`: the shape of a create request's body"
+    upstream_body: Literal["auto", "envelope", "flat", "queue"] = Field(
+        "auto", description="`auto`, `envelope`, `flat` or `queue`: the form of a create request"
     )
     upstream_max_running: int = _number(PUBLISHED_MAX_RUNNING, 1, 20_000, "how many tasks may run at once")
     upstream_submits_per_second: float = _number(
@@ -190,12 +231,23 @@ class Settings(DatabaseSettings):
     upstream_result_max_bytes: int = Field(
         200_000_000, ge=1_000_000, description="the largest video to download, at least 1000000 bytes"
     )
+    dashscope_api_key: _Key | None = Field(
+        None, validate_default=True, description="your API key for Alibaba Model Studio (DashScope)"
+    )
+    dashscope_base_url: _HttpUrl = Field(
+        "https://dashscope.aliyuncs.com/api/v1", description="the http(s) URL of your key's region, with `/api/v1`"
+    )
+    dashscope_max_running: int = _number(
+        PUBLISHED_MAX_RUNNING, 1, 20_000, "how many tasks may run at once at DashScope"
+    )
+    dashscope_submits_per_second: float = _number(
+        PUBLISHED_SUBMITS_PER_SECOND, 0.001, 100, "how many tasks may be created per second at DashScope"
+    )
+    dashscope_usd_per_cny: _UsdPerCny = Field(Decimal("0.14"), description="how many USD one CNY is, 0.001 to 100")
+    dashscope_price_cny_480p: _Usd = _cny_price("0.50", "480P")
+    dashscope_price_cny_720p: _Usd = _cny_price("1.00", "720P")
     models: _Models = Field(
-        (DECLARED[0].name,),
-        description=(
-            f"those of {', '.join(f'`{model.name}`' for model in DECLARED)} that members can choose, "
-            "comma-separated, the default first"
-        ),
+        (DEFAULT_MODEL,), description=f"of {KNOWN_NAMES} those to choose from, comma-separated, the default first"
     )
     discord_api_url: _DiscordApiUrl | None = Field(
         None, description="the http(s) URL of a REST proxy, such as `http://127.0.0.1:8080/api/v10`"
@@ -216,6 +268,10 @@ class Settings(DatabaseSettings):
     price_usd_720p: _Usd = _usd("0.14", "the estimated cost of a 720P video")
     budget_usd_per_day: _UsdOrNone = _usd("10", "what all videos together may cost per day", or_none=True)
     budget_usd_per_month: _UsdOrNone = _usd("100", "what all videos together may cost per month", or_none=True)
+    vtrix_budget_usd_per_day: _UsdOrNone = _provider_budget("Vtrix", "day")
+    vtrix_budget_usd_per_month: _UsdOrNone = _provider_budget("Vtrix", "month")
+    dashscope_budget_usd_per_day: _UsdOrNone = _provider_budget("DashScope", "day")
+    dashscope_budget_usd_per_month: _UsdOrNone = _provider_budget("DashScope", "month")
     server_budget_usd_per_day: _UsdOrNone = _usd("2", "what one server's videos may cost per day", or_none=True)
     server_budget_usd_per_month: _UsdOrNone = _usd(
         "20", "what one server's videos may cost per month", or_none=True
@@ -246,6 +302,15 @@ class Settings(DatabaseSettings):
         30, 0, 3650, "days from the bot leaving a server until its data is erased"
     )
     shutdown_grace_seconds: float = _number(75.0, 0, 600, "how long a stop waits for steps in progress", "seconds")
+
+    @field_validator("vtrix_api_key", "dashscope_api_key")
+    @classmethod
+    def _needed_key(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """A provider that makes videos needs its key; without one, nobody can ask about its tasks either."""
+        provider = str(info.field_name).removesuffix("_api_key")
+        if key is None and provider in info.data.get("providers", ()):
+            raise PydanticCustomError("missing", "the key of a provider is missing")
+        return key
 
     @classmethod
     def load(cls) -> Self:
@@ -282,7 +347,8 @@ def _contradictions(settings: Settings) -> list[str]:
             not settings.open_to_all_servers and guild_id is None
         ),
     }
-    return [problem for problem, exists in problems.items() if exists]
+    contradictions = [problem for problem, exists in problems.items() if exists]
+    return contradictions + not_offered(settings.models, settings.providers)
 
 
 def _misspelled_names() -> list[str]:
@@ -321,6 +387,7 @@ _REASONS = {
     "finite_number": "it is not a finite number",
     "bool_parsing": "it is neither `true` nor `false`",
     "literal_error": "it is not one of the values that are allowed",
+    "enum": "it is not one of the values that are allowed",
     "greater_than_equal": "it must be at least {ge}",
     "less_than_equal": "it must be at most {le}",
     "value_error": "{error}",

@@ -59,11 +59,13 @@ def animate_command(catalog: Catalog) -> app_commands.Command[Any, ..., None]:
     )
     names = {option.name for option in parameters[1:]}
     app_commands.describe(**{name: text for name, text in _DESCRIPTIONS.items() if name in names})(command)
-    app_commands.choices(
-        resolution=[Choice(name=one.value, value=one.value) for one in catalog.resolutions],
-        **({"model": _models(catalog)} if "model" in names else {}),
-        **({"duration": _durations(catalog)} if "duration" in names else {}),
-    )(command)
+    app_commands.choices(resolution=[Choice(name=one, value=one.value) for one in catalog.resolutions])(command)
+    if "model" in names:
+        models = [Choice(name=model_texts.choice(model), value=model.name) for model in catalog.models]
+        app_commands.choices(model=models)(command)
+    if "duration" in names:
+        durations = [Choice(name=model_texts.seconds(each), value=each) for each in catalog.durations_s]
+        app_commands.choices(duration=durations)(command)
     return app_commands.guild_only()(command)
 
 
@@ -85,14 +87,6 @@ def _options(catalog: Catalog) -> Iterator[Parameter]:
     yield option("prompt_extend", bool, None)
     yield option("watermark", bool, None)
     yield option("variations", Range[int, 2, VARIATIONS_MAX], None)
-
-
-def _models(catalog: Catalog) -> list[Choice[str]]:
-    return [Choice(name=model_texts.choice(model), value=model.name) for model in catalog.models]
-
-
-def _durations(catalog: Catalog) -> list[Choice[int]]:
-    return [Choice(name=model_texts.seconds(each), value=each) for each in catalog.durations_s]
 
 
 class AnimateForms(commands.Cog):

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import discord
 from discord import app_commands
@@ -139,7 +139,7 @@ def _extend_command(prompt_max: int) -> app_commands.Command[Any, ..., None]:
     async def extend_video(
         interaction: Interaction,
         video: str,
-        prompt: Range[str, 1, prompt_max],  # type: ignore[valid-type]  # as the configured models say
+        prompt: Range[str, 1, prompt_max],
     ) -> None:
         await interaction.response.defer(ephemeral=True)
         refuse_sentence(video, video_list_texts.NOTHING_TO_EXTEND)
@@ -182,5 +182,6 @@ async def setup(bot: ServiceBot) -> None:
     bot.add_dynamic_items(CancelAllButton, EraseButton)
     bot.add_dynamic_items(PageButton, FilterSelect, SettingButton, ResolutionSelect)
     cog = Videos()
-    cog.app_command.add_command(_extend_command(bot.catalog.prompt_max))
+    group = cast("app_commands.Group", cog.app_command)  # a group cog has one
+    group.add_command(_extend_command(bot.catalog.prompt_max))
     await bot.add_cog(cog)

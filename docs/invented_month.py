@@ -30,11 +30,13 @@ from bot.domain.jobs import (
     new_job_id,
 )
 from bot.domain.policy import Requester
+from bot.domain.provider_limits import ProviderLimits
 from bot.operations.clock import utc_now
 
 PROMPT = "steam rises from the cup"
 DAYS = 30
 FRAME = Frame(b"\xff\xd8\xff", "image/jpeg")
+UNLIMITED = ProviderLimits(max_running=1000, submit_interval=timedelta(0))
 MINUTE = timedelta(minutes=1)
 LEASES = dict.fromkeys(JobState, MINUTE)
 
@@ -59,7 +61,7 @@ class Past:
             await self.app.store.cancel(job.id, at, even_if_paid=False)
             return
         at += timedelta(seconds=chance.expovariate(1 / 12))
-        submitting = await self.app.store.claim_queued(at, 1000, timedelta(0), MINUTE)
+        submitting = await self.app.store.claim_queued(at, (UNLIMITED,), MINUTE)
         if submitting is None:
             raise SystemExit("the store lets no video through")
         facts = JobUpdate(upstream_id=f"task-{job.id}", submitted_at=at)

@@ -30,7 +30,8 @@ from bot.demo.preview import SAMPLE_PICTURE
 from bot.demo.request_parsing import CreateRequest
 from bot.demo.runner import Demo, opened, working
 from bot.demo.welcome import welcome
-from bot.domain.jobs import Resolution
+from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, ProviderName, Resolution
+from bot.domain.models import TaskKind
 from bot.domain.task_durations import TaskDuration
 from bot.services.admin.audited import Admin
 from bot.services.admin.limits import LimitChanges
@@ -198,9 +199,10 @@ async def take_tour(folder: Path, chromium: str) -> None:
     with TemporaryDirectory(prefix="zoetrope-tour-") as name:
         pool = StagedPool(Path(name))
         async with opened(pool=pool, quota_running=4) as demo:
+            kind = TaskKind(ProviderName.VTRIX, DEFAULT_MODEL, Resolution.P720, DEFAULT_DURATION_S)
             async with demo.app.database.write() as connection:
                 for seconds in USUAL_S:
-                    await task_durations.record(connection, Resolution.P720, TaskDuration(seconds - 2, seconds))
+                    await task_durations.record(connection, kind, TaskDuration(seconds - 2, seconds))
             async with working(demo):
                 await welcome(demo.discord)
                 async with served_page(demo.discord) as page, opened_tab(page.url, chromium) as tab:

@@ -17,11 +17,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from bot.domain.approvals import Decision
 from bot.domain.errors import UpstreamRefused
-from bot.domain.jobs import Frame, Job, Order
+from bot.domain.jobs import Frame, Job, Order, ProviderName, StopResult
 from bot.domain.models import PictureLimits
 from bot.media.first_frame import prepare_first_frame
 from bot.media.prepared_frame import PreparedFrame
-from bot.providers.base import Task, TaskStatus
+from bot.providers.base import Task, TaskRef, TaskStatus
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.due import ANYTHING, DueFor
 from bot.store.jobs.job_store import JobStore
@@ -113,6 +113,7 @@ class FakeProvider(Faulty):
         self.orders: list[Order] = []
         self.submit_status = TaskStatus.IN_PROGRESS
         self.video = VIDEO
+        self.stop_result = StopResult.UNKNOWN
         self.max_running = 0
 
     @property
@@ -126,8 +127,9 @@ class FakeProvider(Faulty):
         for task_id in self.tasks:
             self.finish(task_id, status)
 
-    async def submit(self, order: Order, frame: Frame) -> Task:
+    async def submit(self, order: Order, frame: Frame, *, request_id: str) -> Task:
         assert frame == FRAME
+        assert request_id
         async with self._call("submit"):
             self.orders.append(order)
             task_id = f"task-{len(self.orders)}"
@@ -139,11 +141,17 @@ class FakeProvider(Faulty):
             self.max_running = max(self.max_running, len(running))
         return self.tasks[task_id]
 
-    async def status(self, task_id: str) -> Task:
+    async def status(self, task: TaskRef) -> Task:
         async with self._call("status"):
-            if task_id not in self.tasks:
+            if task.id not in self.tasks:
                 raise UpstreamRefused("no such task", code="404")
-        return self.tasks[task_id]
+        return self.tasks[task.id]
+
+    async def stop(self, task: TaskRef) -> StopResult:
+        async with self._call("stop"):
+            if self.stop_result is StopResult.STOPPED:
+                self.tasks[task.id] = Task(task.id, TaskStatus.CANCELLED)
+        return self.stop_result
 
     async def download(self, url: str, to: Path) -> int:
         assert url.startswith("https://cdn.example/")
@@ -200,7 +208,7 @@ class FakeJobStore(Faulty, JobStore):
         async with self._call("frame"):
             return self.frames.get(job_id)
 
-    async def gate(self) -> Gate:
+    async def gate(self, provider: ProviderName) -> Gate:
         async with self._call("gate"):
             return self.submission_gate
 

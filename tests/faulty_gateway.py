@@ -38,7 +38,14 @@ class Route(StrEnum):
 
     CREATE = "create"
     POLL = "poll"
+    CANCEL = "cancel"
     RESULT = "result"
+
+
+def route_of(request: web.Request) -> Route | None:
+    """The kind of a request: the name of its route up to a dot; None if there is no such address."""
+    name = request.match_info.route.name
+    return None if name is None else Route(name.partition(".")[0])
 
 
 class Ending(StrEnum):
@@ -106,10 +113,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One create request as it arrived, accepted or not. `body`: its JSON, None if it wasn't JSON."""
+    """One create request as it arrived, accepted or not.
+
+    body: its JSON, None if it wasn't JSON. request_id: its `X-Request-Id`.
+    """
 
     body: Any
     header_names: tuple[str, ...]
+    request_id: str | None = None
 
 
 class FaultyGateway(LocalGateway):
@@ -127,18 +138,18 @@ class FaultyGateway(LocalGateway):
 
     @web.middleware
     async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.match_info.route.name == Route.CREATE:
+        if route_of(request) is Route.CREATE:
             body = None
             # A request that can't be parsed is recorded too; the handler reports what is wrong with it.
             with contextlib.suppress(ValueError, web.HTTPRequestEntityTooLarge):
                 body = json.loads(await request.read())
-            self.received.append(Received(body, tuple(request.headers)))
+            self.received.append(Received(body, tuple(request.headers), request.headers.get("X-Request-Id")))
         return await handler(request)
 
     @web.middleware
     async def _inject(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        name = request.match_info.route.name
-        if name is None or not (queued := self._faults[Route(name)]):
+        route = route_of(request)
+        if route is None or not (queued := self._faults[route]):
             return await handler(request)
         fault = queued.popleft()
         await asyncio.sleep(fault.delay_s)

@@ -21,13 +21,15 @@ from bot.worker.loop import Worker
 from bot.worker.stages.context import StageConfig, StageContext
 from tests.fake_messengers import FakeApprovalMessenger, FakeMessenger, status_cards
 from tests.fakes import FRAME, FakeClock, FakeProvider, Faulty, FaultyJobStore
+from tests.providers_asked import CATALOG, VTRIX, vtrix
 
-ROOMY = OperatorDefaults(limits=LimitOverrides(videos_per_window=1000, max_active=1000, cooldown_s=0))
+ROOMY = OperatorDefaults(
+    catalog=CATALOG, limits=LimitOverrides(videos_per_window=1000, max_active=1000, cooldown_s=0)
+)
 STORE_DOWN = StoreError("the disk is full")
 POLL_INTERVAL_S = 5
 WORKER_CONFIG = WorkerConfig(
-    max_running=5,
-    submit_interval=timedelta(0),
+    vtrix(5),
     max_idle=timedelta(hours=1),
     batch_delay=timedelta(0),
     poll_interval=timedelta(0),
@@ -65,7 +67,7 @@ class WorkerHarness:
             timedelta(minutes=30), timedelta(hours=24), PollSchedule(POLL_INTERVAL_S, POLL_INTERVAL_S)
         )
         context = StageContext(
-            self.provider,
+            {VTRIX: self.provider},
             self.messenger,
             status_cards(self.store, self.messenger, self.clock),
             store,

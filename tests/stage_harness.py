@@ -17,15 +17,16 @@ from bot.domain.errors import (
     UpstreamIll,
     UpstreamUnreached,
 )
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, Order, Outcome, Reschedule, Resolution
+from bot.domain.jobs import Fail, FailureReason, Job, JobState, Order, Outcome, Reschedule
 from bot.domain.member_settings import UNCHANGED, MemberSettings
 from bot.domain.schedule import PollSchedule
 from bot.worker.stages.context import StageConfig, StageContext
 from tests.fake_messengers import FakeApprovalMessenger, FakeMessenger, FakeStatusCards
 from tests.fakes import FRAME, NOW, FakeApprovalStore, FakeClock, FakeJobStore, FakeProvider
+from tests.providers_asked import P720, VTRIX
 
 POLL_SCHEDULE = PollSchedule(min_s=5, max_s=30)
-FIRST_PAUSE_S = POLL_SCHEDULE.next_pause_s(Resolution.P720, 0)
+FIRST_PAUSE_S = POLL_SCHEDULE.next_pause_s(P720, 0)
 STAGE_CONFIG = StageConfig(timedelta(minutes=30), timedelta(hours=24), POLL_SCHEDULE)
 CLOSED = UpstreamClosed("no balance", status=403)
 KEYLESS = UpstreamClosed("no such key", status=401)
@@ -52,7 +53,7 @@ class StageHarness:
     @property
     def context(self) -> StageContext:
         return StageContext(
-            self.provider,
+            {VTRIX: self.provider},
             self.messenger,
             FakeStatusCards(self.messenger),
             self.store,
@@ -75,6 +76,8 @@ class StageHarness:
         job = Job(
             "job-1", state, 10, 100, 1, Order("a fox runs"), NOW, NOW, NOW, claim_count=1, lease_token="token"
         )
+        if state not in {JobState.AWAITING, JobState.QUEUED}:
+            job = replace(job, provider=VTRIX)
         self.store.frames[job.id] = FRAME
         if state is JobState.RUNNING:
             job = replace(job, upstream_id="task-1", submitted_at=NOW)
@@ -84,7 +87,7 @@ class StageHarness:
 
     async def running_job(self, **changes: Any) -> Job:
         """A running job, with its task upstream."""
-        task = await self.provider.submit(Order("a fox runs"), FRAME)
+        task = await self.provider.submit(Order("a fox runs"), FRAME, request_id="job")
         self.provider.calls.clear()
         return self.job(JobState.RUNNING, upstream_id=task.id, **changes)
 

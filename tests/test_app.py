@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from bot.app import SUBMIT_TIMEOUT_S, App, open_app, provider
 from bot.chat.transport.client import RestClient, ZoetropeBot, log_in
 from bot.domain.errors import QuotaRefused, StoreError
-from bot.domain.jobs import FailureReason, Job, JobState, Resolution
+from bot.domain.jobs import FailureReason, Job, JobState
 from bot.domain.policy import Requester
 from bot.domain.task_durations import TaskDuration
 from bot.operations.clock import utc_now
@@ -37,6 +37,7 @@ from bot.worker.retention import RetentionWorker
 from tests.discord_server import DiscordServer
 from tests.fakes import TASK_LIFETIME, prepare_frame_in_thread
 from tests.faulty_gateway import Ending, Fault, FaultyGateway, Route
+from tests.providers_asked import P480, P720
 
 KEY = "key-of-the-tests"
 
@@ -118,8 +119,13 @@ def background_service(app: App, kind: type[Any]) -> Any:
 
 
 COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
-    ("upstream_max_running", 3, lambda app: app.worker._config.max_running, 3),
-    ("upstream_submits_per_second", 0.25, lambda app: app.worker._config.submit_interval, timedelta(seconds=4)),
+    ("upstream_max_running", 3, lambda app: app.worker._config.providers[0].max_running, 3),
+    (
+        "upstream_submits_per_second",
+        0.25,
+        lambda app: app.worker._config.providers[0].submit_interval,
+        timedelta(seconds=4),
+    ),
     ("job_timeout_seconds", 77, lambda app: app.worker._context.config.job_timeout, timedelta(seconds=77)),
     (
         "upstream_max_pause_seconds",
@@ -139,8 +145,8 @@ COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
     ("quota_running", 7, lambda app: app.store._operator_defaults.limits.max_active, 7),
     ("quota_pause_seconds", 8, lambda app: app.store._operator_defaults.limits.cooldown_s, 8),
     ("quota_window_hours", 48, lambda app: app.store._operator_defaults.window_hours, 48),
-    ("price_usd_480p", Decimal(3), lambda app: app.store._operator_defaults.prices[Resolution.P480], 3),
-    ("price_usd_720p", Decimal(4), lambda app: app.store._operator_defaults.prices[Resolution.P720], 4),
+    ("price_usd_480p", Decimal(3), lambda app: app.store._operator_defaults.catalog.estimate(P480), 3),
+    ("price_usd_720p", Decimal(4), lambda app: app.store._operator_defaults.catalog.estimate(P720), 4),
     ("budget_usd_per_day", Decimal(5), lambda app: app.store._operator_defaults.budget.usd_per_day, 5),
     ("budget_usd_per_month", Decimal(6), lambda app: app.store._operator_defaults.budget.usd_per_month, 6),
     (
@@ -204,9 +210,9 @@ async def test_the_schedule_of_the_polls_learns_from_the_database(local: LocalSe
     async with open_app(local.settings(), RestClient()) as app:
         async with app.database.write() as connection:
             for _ in range(5):
-                await record(connection, Resolution.P720, TaskDuration(40, 43))
+                await record(connection, P720, TaskDuration(40, 43))
         await background_service(app, DurationLearner).run_once()
-        remaining = app.worker._context.config.poll_schedule.remaining(Resolution.P720, 0)
+        remaining = app.worker._context.config.poll_schedule.remaining(P720, 0)
         assert remaining is not None
         assert 35 < remaining.p50_s < 48
 
@@ -276,7 +282,7 @@ async def test_every_open_component_is_closed_at_the_end(local: LocalServices) -
 
 
 def test_a_create_can_finish_within_the_default_grace_of_a_stop(local: LocalServices) -> None:
-    timeouts = provider(local.settings())._timeouts
+    timeouts = provider(local.settings())._session.timeouts
     grace_s = Settings.model_fields["shutdown_grace_seconds"].default
 
     assert timeouts.submit_s == SUBMIT_TIMEOUT_S

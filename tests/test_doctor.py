@@ -10,13 +10,15 @@ from discord import Permissions
 from pydantic import SecretStr
 
 from bot.doctor import CheckResult, CheckStatus, run_checks
-from bot.domain.jobs import Resolution
+from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, ProviderName, Resolution
+from bot.domain.models import TaskKind
 from bot.media.sandbox import Protection
 from bot.settings import GivenSettings
 from bot.store.engine import Database
 from bot.store.maintenance.migrate import migrate
 from bot.store.money import ledger
 from bot.store.money.ledger import PRICE_FROM
+from tests.dashscope_gateway import DashScopeGateway
 from tests.discord_server import Answer, DiscordServer, server_error
 from tests.discord_server.models import Overwrite
 
@@ -34,7 +36,7 @@ async def checks(
     missing: Iterable[Protection] = (),
     **settings: Any,
 ) -> list[CheckResult]:
-    given = {
+    given: dict[str, Any] = {
         "discord_token": SecretStr(discord.token),
         "vtrix_api_key": SecretStr("key-of-the-tests"),
         "vtrix_base_url": "http://127.0.0.1:9",  # nobody listens there
@@ -150,17 +152,96 @@ async def test_settings_beyond_what_the_models_maker_allows_are_warnings(
 async def test_a_price_far_from_what_videos_cost_is_a_warning(
     discord: DiscordServer, tmp_path: Path, cost: str, *, differs: bool
 ) -> None:
+    kind = TaskKind(ProviderName.VTRIX, DEFAULT_MODEL, Resolution.P720, DEFAULT_DURATION_S)
     url = f"sqlite:///{tmp_path / 'prices.db'}"
     async with Database.open(url) as database:
         await migrate(database)
         async with database.write() as connection:
             for _ in range(PRICE_FROM):
-                await ledger.learn_price(connection, Resolution.P720, Decimal(cost))
+                await ledger.learn_price(connection, kind, Decimal(cost))
 
     found = await checks(discord, tmp_path, "prices", database_url=url)
 
     assert len(found) == differs
     assert all(result.text.startswith("PRICE_USD_720P is $0.14, but the last 3 videos cost") for result in found)
+
+
+@pytest.fixture
+async def dashscope() -> AsyncIterator[DashScopeGateway]:
+    async with DashScopeGateway("key-of-dashscope") as gateway:
+        yield gateway
+
+
+async def test_each_provider_that_has_a_key_is_checked(
+    discord: DiscordServer, dashscope: DashScopeGateway, tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {
+        "dashscope_base_url": dashscope.url,
+        "dashscope_api_key": SecretStr("key-of-dashscope"),
+    }
+    found = await checks(discord, tmp_path, "", **given)
+    statuses = {result.subject: result.status for result in found if result.subject in {"upstream", "dashscope"}}
+    assert statuses == {"upstream": CheckStatus.FAILED, "dashscope": CheckStatus.OK}
+    assert dashscope.tasks == {}
+
+    alone = await checks(discord, tmp_path, "", **given, vtrix_api_key=None, providers=(ProviderName.DASHSCOPE,))
+    assert "upstream" not in {result.subject for result in alone}
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ({"dashscope_api_key": SecretStr("a-wrong-key")}, "Check DASHSCOPE_API_KEY and the account's balance."),
+        ({"dashscope_base_url": "http://127.0.0.1:9/api/v1"}, "Check DASHSCOPE_BASE_URL and this machine's"),
+    ],
+)
+async def test_a_dashscope_that_can_not_be_used_comes_with_what_to_check(
+    discord: DiscordServer, dashscope: DashScopeGateway, tmp_path: Path, given: dict[str, Any], advice: str
+) -> None:
+    key = SecretStr("key-of-dashscope")
+    usual: dict[str, Any] = {"dashscope_base_url": dashscope.url, "dashscope_api_key": key}
+    [result] = await checks(discord, tmp_path, "dashscope", **(usual | given))
+    assert result.status is CheckStatus.FAILED
+    assert advice in result.text
+
+
+async def test_settings_of_dashscope_beyond_what_it_allows_are_warnings_if_it_has_a_key(
+    discord: DiscordServer, dashscope: DashScopeGateway, tmp_path: Path
+) -> None:
+    beyond: dict[str, Any] = {
+        "dashscope_base_url": dashscope.url,
+        "dashscope_max_running": 5,
+        "dashscope_submits_per_second": 3,
+    }
+    found = await checks(discord, tmp_path, "dashscope", **beyond, dashscope_api_key=SecretStr("key-of-dashscope"))
+    warnings = [result.text for result in found if result.status is CheckStatus.WARNING]
+    assert [text.split(",")[0] for text in warnings] == [
+        "DASHSCOPE_MAX_RUNNING is 5",
+        "DASHSCOPE_SUBMITS_PER_SECOND is 3",
+    ]
+    assert await checks(discord, tmp_path, "dashscope", **beyond) == []
+
+
+async def test_a_price_of_dashscope_far_from_what_videos_cost_is_a_warning(
+    discord: DiscordServer, dashscope: DashScopeGateway, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'prices.db'}"
+    kind = TaskKind(ProviderName.DASHSCOPE, DEFAULT_MODEL, Resolution.P720, DEFAULT_DURATION_S)
+    async with Database.open(url) as database:
+        await migrate(database)
+        async with database.write() as connection:
+            for _ in range(PRICE_FROM):
+                await ledger.learn_price(connection, kind, Decimal("0.14"))
+    given: dict[str, Any] = {
+        "dashscope_base_url": dashscope.url,
+        "dashscope_api_key": SecretStr("key-of-dashscope"),
+        "database_url": url,
+    }
+    assert await checks(discord, tmp_path, "prices", **given) == []
+    [warning] = await checks(discord, tmp_path, "prices", **given, dashscope_usd_per_cny=Decimal("0.30"))
+    assert warning.text.startswith(
+        "DASHSCOPE_PRICE_CNY_720P is 1.00 CNY, which is $0.30, but the last 3 videos cost $0.14 on average."
+    )
 
 
 async def test_a_failing_discord_causes_no_traceback(discord: DiscordServer, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from bot.settings import GivenSettings, Settings
 
@@ -44,8 +45,15 @@ def read_as(name: str, value: str) -> object:
     return getattr(GivenSettings.model_validate({**KEYS, name.lower(): value}), name.lower())
 
 
+def missing_by_default() -> list[str]:
+    """The settings without which nothing starts."""
+    with pytest.raises(ValidationError) as caught:
+        GivenSettings()
+    return [str(detail["loc"][0]).upper() for detail in caught.value.errors() if detail["type"] == "missing"]
+
+
 SETTINGS = [name.upper() for name in Settings.model_fields]
-REQUIRED = [name.upper() for name, field in Settings.model_fields.items() if field.is_required()]
+REQUIRED = missing_by_default()
 OPTIONAL = [name for name in SETTINGS if name not in REQUIRED]
 
 

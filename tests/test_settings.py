@@ -1,3 +1,4 @@
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -6,6 +7,8 @@ import pytest
 from discord.http import INTERNAL_API_VERSION
 
 from bot.domain.errors import SettingsError
+from bot.domain.jobs import ProviderName, Resolution
+from bot.domain.models import DEFAULT_USD_PER, WAN22_FLASH, Currency
 from bot.settings import DatabaseSettings, GivenSettings, Settings
 from tests.isolation import clear_settings
 
@@ -57,6 +60,64 @@ def test_both_missing_keys_are_reported_on_a_line_each() -> None:
     assert key == "VTRIX_API_KEY is missing. Expected: your API key for the Vtrix gateway."
 
 
+@pytest.mark.parametrize(
+    ("providers", "keys", "missing"),
+    [
+        ("vtrix", (), ["VTRIX_API_KEY"]),
+        ("dashscope", (), ["DASHSCOPE_API_KEY"]),
+        ("dashscope", ("VTRIX_API_KEY",), ["DASHSCOPE_API_KEY"]),
+        ("vtrix,dashscope", ("VTRIX_API_KEY",), ["DASHSCOPE_API_KEY"]),
+        ("vtrix,dashscope", (), ["VTRIX_API_KEY", "DASHSCOPE_API_KEY"]),
+        ("dashscope", ("DASHSCOPE_API_KEY",), []),
+        ("dashscope", ("VTRIX_API_KEY", "DASHSCOPE_API_KEY"), []),
+        ("vtrix", ("VTRIX_API_KEY", "DASHSCOPE_API_KEY"), []),
+    ],
+)
+def test_each_provider_that_makes_videos_needs_its_key(
+    load: Any, providers: str, keys: tuple[str, ...], missing: list[str]
+) -> None:
+    given = {"VTRIX_API_KEY": "", **dict.fromkeys(keys, "key-of-a-provider"), "PROVIDERS": providers}
+    if not missing:
+        settings = load(**given)
+        assert {name for name in settings.secret_names() if name.endswith("API_KEY")} == set(keys)
+        return
+    assert problems(load, **given) == [
+        f"{name} is missing. Expected: {Settings.model_fields[name.lower()].description}." for name in missing
+    ]
+
+
+@pytest.mark.parametrize("order", ["vtrix,dashscope", " Vtrix , DASHSCOPE, "])
+def test_providers_are_asked_in_the_order_in_which_they_are_named(load: Any, order: str) -> None:
+    assert load().providers == (ProviderName.VTRIX,)
+    settings = load(PROVIDERS=order, DASHSCOPE_API_KEY="key-of-dashscope")
+    assert settings.providers == (ProviderName.VTRIX, ProviderName.DASHSCOPE)
+    assert "key-of-dashscope" in settings.secrets()
+    swapped = ",".join(reversed(order.strip(" ,").split(",")))
+    assert load(PROVIDERS=swapped).providers == (ProviderName.DASHSCOPE, ProviderName.VTRIX)
+
+
+def test_by_default_dashscope_is_the_one_in_beijing_at_its_published_limits_and_prices(load: Any) -> None:
+    settings = load()
+    assert settings.dashscope_api_key is None
+    assert settings.dashscope_base_url == "https://dashscope.aliyuncs.com/api/v1"
+    assert (settings.dashscope_max_running, settings.dashscope_submits_per_second) == (2, 2)
+    declared = WAN22_FLASH.offering(ProviderName.DASHSCOPE)
+    assert declared is not None
+    assert {name: 5 * price for name, price in declared.per_second.items()} == {
+        Resolution.P480: settings.dashscope_price_cny_480p,
+        Resolution.P720: settings.dashscope_price_cny_720p,
+    }
+    assert settings.dashscope_usd_per_cny == DEFAULT_USD_PER[Currency.CNY]
+
+
+def test_by_default_no_provider_has_a_budget_of_its_own(load: Any) -> None:
+    budgets = [name for name in Settings.model_fields if re.match("(vtrix|dashscope)_budget_", name)]
+    assert len(budgets) == 4
+    assert {getattr(load(), name) for name in budgets} == {None}
+    assert load(DASHSCOPE_BUDGET_USD_PER_DAY="2.50").dashscope_budget_usd_per_day == Decimal("2.50")
+    assert load(DASHSCOPE_BUDGET_USD_PER_DAY="none").dashscope_budget_usd_per_day is None
+
+
 def test_settings_are_read_from_a_dotenv_file(empty_folder: Path) -> None:
     lines = ["# mine", *(f"{name}={value}" for name, value in KEYS.items()), 'QUOTA_RUNNING="3"', "OTHER=thing"]
     (empty_folder / ".env").write_text("\n".join(lines), encoding="utf-8")
@@ -66,7 +127,7 @@ def test_settings_are_read_from_a_dotenv_file(empty_folder: Path) -> None:
 def test_a_dotenv_file_from_windows_notepad_is_read(empty_folder: Path) -> None:
     text = "\r\n".join(f"{name}={value}" for name, value in KEYS.items())
     (empty_folder / ".env").write_text(text, encoding="utf-8-sig", newline="")
-    assert Settings.load().vtrix_api_key.get_secret_value() == "key-of-the-gateway"
+    assert Settings.load().secrets() == tuple(KEYS.values())
 
 
 def test_the_environment_overrides_the_dotenv_file(empty_folder: Path, load: Any) -> None:
@@ -94,6 +155,20 @@ def test_an_empty_key_is_a_missing_key(load: Any) -> None:
         ("DISCORD_TOKEN", "short", "it is too short."),
         ("DISCORD_TOKEN", "a token with blanks", "a space"),
         ("VTRIX_API_KEY", "clé-avec-accent", "a character that doesn't belong"),
+        ("PROVIDERS", "vtrix,runway", "not one of the values"),
+        ("PROVIDERS", "vtrix dashscope", "not one of the values"),
+        ("PROVIDERS", "vtrix,Vtrix", "it names a provider twice"),
+        ("PROVIDERS", " , ", "it names no provider"),
+        ("DASHSCOPE_API_KEY", "short", "it is too short."),
+        ("DASHSCOPE_BASE_URL", "dashscope.aliyuncs.com/api/v1", "start with http:// or https://"),
+        ("DASHSCOPE_MAX_RUNNING", "0", "at least 1"),
+        ("DASHSCOPE_SUBMITS_PER_SECOND", "0", "at least 0.001"),
+        ("DASHSCOPE_USD_PER_CNY", "0", "at least 0.001"),
+        ("DASHSCOPE_USD_PER_CNY", "inf", "finite"),
+        ("DASHSCOPE_PRICE_CNY_480P", "-1", "at least 0"),
+        ("DASHSCOPE_PRICE_CNY_720P", "1,00", "not a number"),
+        ("VTRIX_BUDGET_USD_PER_DAY", "-1", "at least 0"),
+        ("DASHSCOPE_BUDGET_USD_PER_MONTH", "lots", "not a number"),
         ("VTRIX_BASE_URL", "cloud.vtrix.ai", "start with http:// or https://"),
         ("VTRIX_BASE_URL", "ftp://cloud.vtrix.ai", "start with http:// or https://"),
         ("VTRIX_BASE_URL", "https://me:hunter2@cloud.vtrix.ai", "must not contain a user name, a password"),

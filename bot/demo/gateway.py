@@ -60,9 +60,7 @@ class LocalGateway:
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._pool)
         app = web.Application(client_max_size=_BODY_BYTES, middlewares=[*self._middlewares, self._check_key])
-        app.router.add_post("/model/v1/generation", self._create, name="create")
-        app.router.add_get("/model/v1/generation/task/{id}", self._poll, name="poll")
-        app.router.add_get("/results/{id}.mp4", self._result, name="result")
+        self._add_routes(app.router)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         self._stack.push_async_callback(runner.cleanup)
         await runner.setup()
@@ -75,6 +73,11 @@ class LocalGateway:
             task.rendering.cancel()
         await self._stack.aclose()
 
+    def _add_routes(self, router: web.UrlDispatcher) -> None:
+        router.add_post("/model/v1/generation", self._create, name="create")
+        router.add_get("/model/v1/generation/task/{id}", self._poll, name="poll")
+        router.add_get("/results/{id}.mp4", self._result, name="result")
+
     @web.middleware
     async def _check_key(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").encode()
@@ -84,15 +87,20 @@ class LocalGateway:
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         try:
-            create = await asyncio.to_thread(parse_create, json.loads(await request.read()))
+            task = await self._make(json.loads(await request.read()))
         except InvalidRequest as exc:
             return _error(400, "InvalidParameter", str(exc))
         except ValueError:
             return _error(400, "InvalidParameter", "the body is not JSON")
+        return web.json_response({**_head(task), "status": "in_progress"})
+
+    async def _make(self, body: object) -> LocalTask:
+        """Starts the task that a create asks for. Raises: InvalidRequest."""
+        create = await asyncio.to_thread(parse_create, body)
         task_id = secrets.token_hex(12)
         rendering = asyncio.create_task(self._render(task_id, create))
         self.tasks[task_id] = task = LocalTask(task_id, create, time.time(), rendering)
-        return web.json_response({**_head(task), "status": "in_progress"})
+        return task
 
     async def _render(self, task_id: str, create: CreateRequest) -> Path | None:
         try:

@@ -113,13 +113,16 @@ class UpstreamRefused(UpstreamError):
     """The request itself is wrong, or the task is unknown (400, 404, 413, 422, or an error instead of an id).
 
     This job fails and nobody pays. `code`: the upstream's code or the HTTP status, as text. `said`: its message,
-    if any.
+    if any. `status`: the HTTP status, where there was a request.
     """
 
-    def __init__(self, message: str, *, code: str | None = None, said: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, code: str | None = None, said: str | None = None, status: int | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.said = said
+        self.status = status
 
 
 class ContentRefused(UpstreamRefused):

@@ -264,6 +264,29 @@ def subsets(things: Sequence[_T]) -> list[tuple[_T, ...]]:
     return [some for count in counts for some in combinations(things, count)]
 
 
+KNOWN_NAMES = " and ".join(f"`{model.name}`" for model in DECLARED)
+"""All models' names, for operators."""
+
+
+def checked_names(names: Collection[str]) -> tuple[str, ...]:
+    """The names of models as the settings give them, each once. Raises: ValueError, for operators to read."""
+    if not names:
+        raise ValueError("it names no model")
+    if any(declared(name) is None for name in names):
+        raise ValueError("it names a model that isn't known")
+    return tuple(dict.fromkeys(names))
+
+
+def not_offered(names: Collection[str], providers: Collection[ProviderName]) -> list[str]:
+    """One line for operators about each of the models that none of the providers offers."""
+    return [
+        f"MODELS names {model.name}, but no provider in PROVIDERS offers it. "
+        f"Add {' or '.join(one.provider for one in model.offerings)} there, or leave the model out."
+        for model in DECLARED
+        if model.name in names and not any(model.offering(provider) for provider in providers)
+    ]
+
+
 def configured(
     names: Sequence[str],
     providers: Sequence[ProviderName],
@@ -275,13 +298,7 @@ def configured(
 
     Raises: SettingsError for a model that none of the providers offers.
     """
-    models = tuple(model for name in names for model in DECLARED if model.name == name)
-    problems = [
-        f"MODELS names {model.name}, but no provider in PROVIDERS offers it. "
-        f"Add {' or '.join(one.provider for one in model.offerings)} there, or leave the model out."
-        for model in models
-        if not any(model.offering(provider) for provider in providers)
-    ]
-    if problems:
+    if problems := not_offered(names, providers):
         raise SettingsError(problems)
+    models = tuple(model for name in names for model in DECLARED if model.name == name)
     return Catalog(models, tuple(providers), usd_per, prices)

@@ -15,6 +15,7 @@ from bot.domain.jobs import JobState
 from bot.operations.clock import utc_now
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
+from tests.providers_asked import vtrix
 
 ROUNDS = 15
 LEASES = dict.fromkeys(JobState, timedelta(seconds=45))
@@ -28,8 +29,8 @@ async def claim_s(url: str) -> float:
         for _ in range(ROUNDS):
             begin_s, now = time.process_time(), utc_now()
             assert await store.claim_due(now, 32, LEASES) == []
-            assert await store.claim_queued(now, 2, timedelta(seconds=1), timedelta(seconds=120)) is None
-            await store.next_due_at(now, 2)
+            assert await store.claim_queued(now, vtrix(2, timedelta(seconds=1)), timedelta(seconds=120)) is None
+            await store.next_due_at(now, vtrix(2))
             found.append(time.process_time() - begin_s)
     return median(found[1:])
 

@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from bot.operations.clock import utc_now
-from bot.providers.base import Task
+from bot.providers.base import Task, TaskRef
 from bot.providers.vtrix.client import Vtrix
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.worker.config import WorkerConfig
 from bot.worker.loop import Worker
 from bot.worker.stages.context import StageConfig, StageContext
+from tests.providers_asked import VTRIX
+from tests.providers_asked import vtrix as limits
 
 WARM_UP_SHARE = 0.4
 """Of the time: connections are opened and statements are compiled."""
@@ -62,10 +64,10 @@ class WatchedVtrix(Vtrix):
 
     pauses: Pauses
 
-    async def status(self, task_id: str) -> Task:
+    async def status(self, task: TaskRef) -> Task:
         """As the client's."""
         self.pauses.polled()
-        return await super().status(task_id)
+        return await super().status(task)
 
 
 async def work(url: str, port: int, seconds: float, min_s: float, max_s: float) -> dict[str, Any]:
@@ -80,7 +82,7 @@ async def work(url: str, port: int, seconds: float, min_s: float, max_s: float) 
         store = JobStore(database)
         config = StageConfig(timedelta(days=1), timedelta(days=2), cast("Any", pauses))
         context = StageContext(
-            vtrix,
+            {VTRIX: vtrix},
             nothing,
             nothing,
             store,
@@ -90,7 +92,7 @@ async def work(url: str, port: int, seconds: float, min_s: float, max_s: float) 
             approval_messenger=nothing,
             approvals=nothing,
         )
-        worker = Worker(store, context, WorkerConfig(max_running=20_000, submit_interval=timedelta(seconds=1)))
+        worker = Worker(store, context, WorkerConfig(limits(20_000, timedelta(seconds=1))))
         running = asyncio.create_task(worker.run())
         await asyncio.sleep(seconds * WARM_UP_SHARE)
         pauses.late_s.clear()

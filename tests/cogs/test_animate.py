@@ -15,6 +15,7 @@ from tests.cogs.admins import admin, ask
 from tests.cogs.conftest import CogHarness, open_cog_harness, sample_picture
 from tests.fakes import TASK_LIFETIME, prepare_frame_in_thread
 from tests.faulty_gateway import Fault, Route
+from tests.providers_asked import VTRIX
 
 
 async def test_a_picture_and_a_prompt_become_a_video_in_the_channel(harness: CogHarness) -> None:
@@ -238,7 +239,7 @@ async def test_while_the_api_key_is_refused_jobs_wait_and_do_not_fail(harness: C
 
     await harness.animate()
     await harness.wait_for_message("In the queue")
-    while not (await harness.app.store.gate()).failures:
+    while not (await harness.app.store.gate(VTRIX)).failures:
         await asyncio.sleep(0.01)
     (job,) = await harness.app.service.recent(harness.offline.guild.id, harness.offline.viewer.id)
 

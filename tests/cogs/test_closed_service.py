@@ -7,6 +7,7 @@ from bot.operations.clock import utc_now
 from bot.store.jobs import submission_gate
 from tests.cogs.conftest import CogHarness, shown
 from tests.faulty_gateway import Fault, Route
+from tests.providers_asked import VTRIX
 
 CLOSED = "The video service isn't taking orders right now."
 OPEN = "next in line"
@@ -15,7 +16,7 @@ OPEN = "next in line"
 async def close_gate(harness: CogHarness, until: datetime | None = None) -> None:
     async with harness.app.database.write() as connection:
         until = until or utc_now() + timedelta(minutes=10)
-        await submission_gate.close(connection, until, "no balance", utc_now())
+        await submission_gate.close(connection, VTRIX, until, "no balance", utc_now())
 
 
 async def queued_job(harness: CogHarness) -> Job:
@@ -54,7 +55,7 @@ async def test_a_status_card_follows_a_closure_and_its_end(harness: CogHarness) 
     assert "waves roll in" in shown(status)
 
     async with harness.app.database.write() as connection:
-        await connection.execute(submission_gate._UPDATE.values(opens_at=None))
+        await connection.execute(submission_gate._update(VTRIX).values(opens_at=None))
     harness.app.worker.wake()
     await harness.wait_for_video()
 
@@ -70,9 +71,9 @@ async def test_what_still_waits_when_the_service_takes_orders_again_says_so(harn
     async with harness.app.database.write() as connection:
         # Over, but the rate limit still holds this one back.
         later = utc_now() + timedelta(minutes=5)
-        await connection.execute(submission_gate._UPDATE.values(opens_at=None, next_submit_at=later))
+        await connection.execute(submission_gate._update(VTRIX).values(opens_at=None, next_submit_at=later))
 
-    await harness.app.store.open_gate(utc_now())
+    await harness.app.store.open_gate(VTRIX, utc_now())
     harness.app.worker.wake()
 
     await harness.wait_for_message(OPEN)

@@ -17,7 +17,7 @@ from tests.cogs.admins import admin, ask, text_of
 from tests.cogs.conftest import CogHarness, open_cog_harness, sample_picture
 
 BOTH = (WAN22_FLASH.name, WAN25_PREVIEW.name)
-TEN_SECONDS = {"model": WAN25_PREVIEW.name, "resolution": "1080P", "duration": 10}
+TEN_SECONDS: dict[str, Any] = {"model": WAN25_PREVIEW.name, "resolution": "1080P", "duration": 10}
 
 
 @pytest.fixture

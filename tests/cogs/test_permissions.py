@@ -15,7 +15,7 @@ from bot.domain.guilds import Guild, PolicyEntry, PolicyEntryKind
 from bot.services.admin.audited import Admin
 from bot.store.guilds.guild_settings import guild_of
 from bot.store.money_tables import metadata
-from bot.store.schema import guilds, notifications, submission_gate
+from bot.store.schema import guilds, notifications, submission_gates
 from tests.cogs.admins import admin, bypass_client_check, choices_bypassing_client_check, plain, text_of
 from tests.cogs.conftest import CogHarness, open_cog_harness, sample_picture
 from tests.faulty_gateway import Ending, Fault, Route
@@ -160,7 +160,7 @@ async def database_rows(harness: CogHarness) -> dict[str, list[str]]:
     found = {}
     async with harness.app.database.read() as connection:
         for table in metadata.sorted_tables:
-            if table not in (submission_gate, notifications, guilds):
+            if table not in (submission_gates, notifications, guilds):
                 found[table.name] = sorted(map(repr, await connection.execute(select(table))))
         known = [guild_of(row) for row in await connection.execute(select(guilds))]
     found["guilds"] = sorted(

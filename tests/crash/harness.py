@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from bot.domain.jobs import ENDED, Job, JobState
 from bot.store.engine import Database
 from bot.store.jobs.rows import job_of, select_jobs
-from bot.store.schema import guilds, jobs, notifications, submission_gate
+from bot.store.schema import guilds, jobs, notifications, submission_gates
 from tests.crash.bot_process import BotProcess
 from tests.crash.fault_points import Hook
 from tests.crash.scripted_gateway import ScriptedGateway
@@ -202,7 +202,7 @@ class Harness:
             late = now + timedelta(seconds=LONG_PAUSE_S)
             waits = and_(jobs.c.due_at > late, jobs.c.lease_until.is_(None), jobs.c.state != JobState.AWAITING)
             pauses = (
-                (submission_gate, submission_gate.c.opens_at > late, {"opens_at": now}),
+                (submission_gates, submission_gates.c.opens_at > late, {"opens_at": now}),
                 (jobs, waits, {"due_at": now}),
                 (
                     notifications,

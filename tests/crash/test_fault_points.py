@@ -18,7 +18,8 @@ from tests.crash.fault_points import (
     replaced,
     watched,
 )
-from tests.store.factories import DETAIL, LEASES, MANY, MINUTE, NO_PAUSE, NOW, add, claim, next_job
+from tests.providers_asked import vtrix
+from tests.store.factories import DETAIL, LEASES, MANY, MINUTE, NOW, add, claim, next_job
 
 BEFORE, AFTER = FaultTiming.BEFORE, FaultTiming.AFTER
 Reached = list[tuple[FaultPoint, FaultTiming]]
@@ -72,7 +73,7 @@ async def test_a_claim_that_finds_nothing_reaches_no_point(store: JobStore) -> N
     reached: Reached = []
     with watched(lambda *hit: reached.append(hit)):
         assert await store.claim_due(NOW, MANY, LEASES) == []
-        assert await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE) is None
+        assert await store.claim_queued(NOW, vtrix(MANY), MINUTE) is None
     assert reached == []
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from bot.domain.jobs import Frame, Order, Resolution
-from bot.providers.base import TaskStatus
+from bot.providers.base import TaskRef, TaskStatus
 from bot.providers.vtrix.client import Vtrix
 
 SOON_S = 60.0
@@ -25,10 +25,10 @@ async def render_once(url: str) -> None:
     Image.new("RGB", (360, 360), "teal").save(picture, "PNG")
     order = Order(prompt="x", resolution=Resolution.P480)
     async with Vtrix(url, "demo-key") as vtrix:
-        task = await vtrix.submit(order, Frame(data=picture.getvalue(), mime="image/png"))
+        task = await vtrix.submit(order, Frame(data=picture.getvalue(), mime="image/png"), request_id="a-job")
         while task.status is TaskStatus.IN_PROGRESS:
             await asyncio.sleep(0.05)
-            task = await vtrix.status(task.id)
+            task = await vtrix.status(TaskRef(task.id))
         assert task.status is TaskStatus.COMPLETED
 
 

@@ -16,11 +16,12 @@ from PIL import Image
 from bot.demo.gateway import LocalGateway
 from bot.domain.errors import OutcomeUnknown, UpstreamBusy, UpstreamClosed, UpstreamIll, UpstreamRefused
 from bot.domain.jobs import Frame, Order, Resolution
-from bot.providers.base import Task, TaskStatus
+from bot.providers.base import Task, TaskRef, TaskStatus
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from tests.faulty_gateway import Ending, Fault, FaultyGateway, Route
 
 KEY = "local-key-0123"
+JOB_ID = "a-job_0123456789"
 SOON_S = 30.0
 
 
@@ -69,7 +70,7 @@ async def until_it_ends(vtrix: Vtrix, task_id: str) -> list[Task]:
     polls: list[Task] = []
     async with asyncio.timeout(SOON_S):
         while True:
-            polls.append(await vtrix.status(task_id))
+            polls.append(await vtrix.status(TaskRef(task_id)))
             if polls[-1].status is not TaskStatus.IN_PROGRESS:
                 return polls
             await asyncio.sleep(0.05)
@@ -90,13 +91,13 @@ async def refusal(http: aiohttp.ClientSession, body: object) -> str:
 @pytest.mark.parametrize("form", BodyForm)
 async def test_both_body_forms_create_a_task(gateway: FaultyGateway, form: BodyForm) -> None:
     async with Vtrix(gateway.url, KEY, body=form) as vtrix:
-        task = await vtrix.submit(ORDER, FRAME)
+        task = await vtrix.submit(ORDER, FRAME, request_id=JOB_ID)
     made = gateway.tasks[task.id].create
     assert (made.prompt, made.resolution, made.seed) == ("a fox wakes up", Resolution.P480, 7)
 
 
 async def test_a_create_is_recorded_as_received(gateway: FaultyGateway, vtrix: Vtrix) -> None:
-    await vtrix.submit(ORDER, FRAME)
+    await vtrix.submit(ORDER, FRAME, request_id=JOB_ID)
     (received,) = gateway.received
     assert received.body["input"][0]["params"]["parameters"]["seed"] == 7
     assert "Authorization" in received.header_names
@@ -106,7 +107,7 @@ async def test_a_create_is_recorded_as_received(gateway: FaultyGateway, vtrix: V
 async def test_a_finished_task_has_its_video_and_its_cost(
     vtrix: Vtrix, tmp_path: Path, resolution: Resolution, cost: str
 ) -> None:
-    task = await vtrix.submit(Order(prompt="x", resolution=resolution), FRAME)
+    task = await vtrix.submit(Order(prompt="x", resolution=resolution), FRAME, request_id=JOB_ID)
     done = (await until_it_ends(vtrix, task.id))[-1]
     assert str(done.cost_usd) == cost
     assert done.video_url is not None
@@ -118,7 +119,7 @@ async def test_a_task_takes_the_configured_time_with_growing_progress(
     gateway: FaultyGateway, vtrix: Vtrix
 ) -> None:
     gateway.task_seconds = 0.3
-    task = await vtrix.submit(ORDER, FRAME)
+    task = await vtrix.submit(ORDER, FRAME, request_id=JOB_ID)
     polls = await until_it_ends(vtrix, task.id)
     progress = [poll.progress for poll in polls[:-1] if poll.progress is not None]
     assert len(progress) >= 2
@@ -129,7 +130,7 @@ async def test_a_task_takes_the_configured_time_with_growing_progress(
 async def test_a_wrong_key_is_refused(gateway: FaultyGateway) -> None:
     async with Vtrix(gateway.url, "another-key") as vtrix:
         with pytest.raises(UpstreamClosed):
-            await vtrix.submit(ORDER, FRAME)
+            await vtrix.submit(ORDER, FRAME, request_id=JOB_ID)
         with pytest.raises(UpstreamClosed):
             await vtrix.check()
     assert gateway.tasks == {}
@@ -141,7 +142,7 @@ async def test_a_good_key_passes_the_check(vtrix: Vtrix) -> None:
 
 async def test_an_unknown_task_is_refused(vtrix: Vtrix) -> None:
     with pytest.raises(UpstreamRefused, match="no such task"):
-        await vtrix.status("t-1")
+        await vtrix.status(TaskRef("t-1"))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ async def test_a_picture_in_broken_base64_is_refused(http: aiohttp.ClientSession
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "WEBP"])
 async def test_every_allowed_format_is_accepted(gateway: FaultyGateway, vtrix: Vtrix, form: str) -> None:
-    await vtrix.submit(ORDER, Frame(data=picture(form=form), mime=f"image/{form.lower()}"))
+    await vtrix.submit(ORDER, Frame(data=picture(form=form), mime=f"image/{form.lower()}"), request_id=JOB_ID)
     assert len(gateway.tasks) == 1
 
 
@@ -201,7 +202,7 @@ async def test_a_body_in_an_unknown_form_is_refused(http: aiohttp.ClientSession,
 async def test_a_range_of_a_video_can_be_requested(
     gateway: FaultyGateway, vtrix: Vtrix, http: aiohttp.ClientSession
 ) -> None:
-    task = await vtrix.submit(ORDER, FRAME)
+    task = await vtrix.submit(ORDER, FRAME, request_id=JOB_ID)
     url = (await until_it_ends(vtrix, task.id))[-1].video_url
     assert url is not None
     async with http.get(url.removeprefix(gateway.url), headers={"Range": "bytes=4-7"}) as answer:
@@ -221,9 +222,9 @@ async def test_a_file_that_is_not_a_result_is_not_served(
 async def test_a_fault_applies_once(gateway: FaultyGateway, vtrix: Vtrix) -> None:
     gateway.fault(Route.CREATE, Fault(status=429, headers={"Retry-After": "5"}))
     with pytest.raises(UpstreamBusy) as busy:
-        await vtrix.submit(ORDER, FRAME)
+        await vtrix.submit(ORDER, FRAME, request_id=JOB_ID)
     assert busy.value.retry_after_s == 5.0
-    await vtrix.submit(ORDER, FRAME)
+    await vtrix.submit(ORDER, FRAME, request_id=JOB_ID)
     assert (len(gateway.received), len(gateway.tasks)) == (2, 1)
 
 
@@ -233,7 +234,7 @@ async def test_a_create_can_be_reset_before_or_after_it_took_effect(
 ) -> None:
     gateway.fault(Route.CREATE, Fault(ending=Ending.RESET, takes_effect=takes_effect))
     with pytest.raises(OutcomeUnknown):
-        await vtrix.submit(ORDER, FRAME)
+        await vtrix.submit(ORDER, FRAME, request_id=JOB_ID)
     assert (len(gateway.received), len(gateway.tasks)) == (1, tasks)
 
 
@@ -241,7 +242,7 @@ async def test_a_poll_can_hang(gateway: FaultyGateway) -> None:
     gateway.fault(Route.POLL, Fault(ending=Ending.HANG))
     async with Vtrix(gateway.url, KEY, timeouts=Timeouts(connect_s=0.5, poll_s=0.1)) as vtrix:
         with pytest.raises(UpstreamIll):
-            await vtrix.status("t-1")
+            await vtrix.status(TaskRef("t-1"))
 
 
 async def test_polls_can_be_scripted(gateway: FaultyGateway, vtrix: Vtrix) -> None:
@@ -249,18 +250,18 @@ async def test_polls_can_be_scripted(gateway: FaultyGateway, vtrix: Vtrix) -> No
     gateway.fault(Route.POLL, Fault(body={"id": "t-1", "status": "failed", "error": "Too dark"}))
     for _ in range(2):
         with pytest.raises(UpstreamIll):
-            await vtrix.status("t-1")
-    assert (await vtrix.status("t-1")).error_message == "Too dark"
+            await vtrix.status(TaskRef("t-1"))
+    assert (await vtrix.status(TaskRef("t-1"))).error_message == "Too dark"
 
 
 async def test_a_delay_alone_does_not_change_the_response(gateway: FaultyGateway, vtrix: Vtrix) -> None:
     gateway.fault(Route.CREATE, Fault(delay_s=0.01))
-    task = await vtrix.submit(ORDER, FRAME)
+    task = await vtrix.submit(ORDER, FRAME, request_id=JOB_ID)
     assert task.id in gateway.tasks
 
 
 async def test_a_result_can_be_cut_off(gateway: FaultyGateway, vtrix: Vtrix, tmp_path: Path) -> None:
-    task = await vtrix.submit(ORDER, FRAME)
+    task = await vtrix.submit(ORDER, FRAME, request_id=JOB_ID)
     url = (await until_it_ends(vtrix, task.id))[-1].video_url
     assert url is not None
     gateway.fault(Route.RESULT, Fault(ending=Ending.HALF))
@@ -271,7 +272,9 @@ async def test_a_result_can_be_cut_off(gateway: FaultyGateway, vtrix: Vtrix, tmp
 
 async def test_a_picture_is_rendered_to_a_real_video(tmp_path: Path) -> None:
     async with LocalGateway(tmp_path / "videos", KEY) as gateway, Vtrix(gateway.url, KEY) as vtrix:
-        task = await vtrix.submit(ORDER, Frame(data=picture(640, 360, form="JPEG"), mime="image/jpeg"))
+        task = await vtrix.submit(
+            ORDER, Frame(data=picture(640, 360, form="JPEG"), mime="image/jpeg"), request_id=JOB_ID
+        )
         url = (await until_it_ends(vtrix, task.id))[-1].video_url
         assert url is not None
         await vtrix.download(url, tmp_path / "video.mp4")

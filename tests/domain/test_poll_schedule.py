@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.jobs import Resolution
 from bot.domain.poll_plan import POLL_COST_S
 from bot.domain.schedule import PollSchedule
 from bot.domain.task_durations import TaskDuration
 from tests.domain.test_task_durations import SOME_DURATIONS, log_normal, seen
+from tests.providers_asked import P480, P720
 
 AGES = st.floats(min_value=-60, max_value=1e6)
-P480, P720 = Resolution.P480, Resolution.P720
 
 
 def learned(*durations_s: float, min_s: float = 3, max_s: float = 15) -> PollSchedule:

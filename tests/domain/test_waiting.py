@@ -7,20 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.jobs import JobState, Resolution
+from bot.domain.jobs import JobState
+from bot.domain.models import TaskKind
 from bot.domain.task_durations import Remaining
 from bot.domain.waiting import SHARE_MAX, InProgress, Wait, waits
+from tests.providers_asked import P720
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-P720 = Resolution.P720
 
 
-def a_minute(_resolution: Resolution, age_s: float) -> Remaining | None:
+def a_minute(_resolution: TaskKind, age_s: float) -> Remaining | None:
     """Every task takes a minute, or perhaps 90 s; beyond that nothing is known."""
     return None if age_s >= 90 else Remaining(max(60 - age_s, 1.0), 90 - age_s)
 
 
-def nobody_knows(_resolution: Resolution, _age_s: float) -> Remaining | None:
+def nobody_knows(_resolution: TaskKind, _age_s: float) -> Remaining | None:
     return None
 
 

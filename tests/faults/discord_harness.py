@@ -37,6 +37,7 @@ from tests.fake_messengers import status_cards
 from tests.fakes import FakeClock
 from tests.faulty_gateway import FaultyGateway
 from tests.harness import WORKER_CONFIG
+from tests.providers_asked import VTRIX
 
 ROUNDS = 2000
 KEY = "key-of-the-tests"
@@ -91,7 +92,10 @@ class DiscordHarness:
             notification_due_at = (await connection.execute(pending_due_at)).scalar_one()
         due = [
             at
-            for at in (await self.store.next_due_at(self.clock(), WORKER_CONFIG.max_running), notification_due_at)
+            for at in (
+                await self.store.next_due_at(self.clock(), WORKER_CONFIG.providers),
+                notification_due_at,
+            )
             if at
         ]
         if not due:
@@ -162,7 +166,7 @@ async def discord_harness(
             await guild_settings.write(connection, discord.guild.id, columns)
         config = StageConfig(timedelta(minutes=30), timedelta(hours=24), PollSchedule(min_s=5, max_s=30))
         context = StageContext(
-            provider=provider,
+            providers={VTRIX: provider},
             messenger=Delivery(client),
             status_cards=status_cards(store, StatusMessages(client), clock),
             store=store,

@@ -10,6 +10,7 @@ from bot.store.jobs.job_store import JobStore
 from tests.fakes import NOW
 from tests.faults.upstream_harness import Reply, UpstreamHarness, responds, upstream_harness
 from tests.harness import run_until_idle
+from tests.providers_asked import VTRIX, vtrix
 
 pytestmark = pytest.mark.full
 
@@ -36,7 +37,7 @@ async def test_an_hour_long_outage_loses_no_waiting_job_and_ends_without_a_burst
 ) -> None:
     """Where responses are lost, one job fails; the others wait until a free poll succeeds."""
     async with upstream_harness(store, tmp_path) as harness:
-        config = {"max_running": SLOTS, "submit_interval": timedelta(seconds=PAUSE_S)}
+        config = {"providers": vtrix(SLOTS, timedelta(seconds=PAUSE_S))}
         worker, gateway = harness.worker(**config), harness.gateway
         running = [await harness.order(user_id) for user_id in (101, 102)]
         while gateway.tasks < len(running):
@@ -73,7 +74,7 @@ async def test_an_hour_long_outage_loses_no_waiting_job_and_ends_without_a_burst
             assert harness.clock() < NOW + timedelta(hours=2), "jobs continue by themselves"
         assert gateway.prompts[posted:] == [job.order.prompt for job in rest], "in order, each once"
         assert gateway.tasks - tasks == len(rest)
-        assert (await harness.store.gate()).failures == 0
+        assert (await harness.store.gate(VTRIX)).failures == 0
 
 
 async def test_jobs_that_fail_together_count_as_one_failure(store: JobStore, tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ async def test_jobs_that_fail_together_count_as_one_failure(store: JobStore, tmp
         for _ in jobs:
             await worker._claim()
         await run_until_idle(worker)
-        gate = await store.gate()
+        gate = await store.gate(VTRIX)
         assert gate.failures == 1
         assert gate.opens_at is not None
         assert gate.opens_at - harness.clock() <= timedelta(seconds=5)

@@ -24,7 +24,7 @@ from bot.domain.jobs import ENDED, FailureReason, Job, JobState, NewJob, Order, 
 from bot.domain.policy import Requester
 from bot.domain.schedule import PollSchedule
 from bot.providers.vtrix.client import Timeouts, Vtrix
-from bot.store import schema
+from bot.store import money_tables
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.outbox.notifications import TO_OPERATOR
@@ -34,6 +34,7 @@ from tests.fake_messengers import FakeApprovalMessenger, FakeMessenger, status_c
 from tests.fakes import FRAME, FakeClock
 from tests.harness import WORKER_CONFIG, run_until_idle
 from tests.providers.servers import MP4, ScriptedServer, scripted_server
+from tests.providers_asked import VTRIX
 from tests.store.factories import notified_texts
 
 KEY = "vtx-0123456789-secret"
@@ -193,7 +194,7 @@ class UpstreamHarness:
             PollSchedule(min_s=5, max_s=30),
         )
         context = StageContext(
-            self.vtrix,
+            {VTRIX: self.vtrix},
             self.messenger,
             status_cards(self.store, self.messenger, self.clock),
             self.store,
@@ -229,7 +230,7 @@ class UpstreamHarness:
         current = await self.reload(job)
         failures = self.messenger.posted("failure", job)
         assert len(failures) == (current.state is JobState.FAILED), "a failure is posted once"
-        rows = schema.ledger
+        rows = money_tables.ledger
         async with self.store._db.read() as connection:
             usd = await connection.execute(select(func.sum(rows.c.usd)).where(rows.c.job_id == job.id))
             operator_texts = await notified_texts(self.store._db, TO_OPERATOR)

@@ -25,7 +25,7 @@ from bot.services.admin.audited import Admin
 from bot.settings import GivenSettings
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money_tables import metadata
-from bot.store.schema import guilds, notifications, submission_gate
+from bot.store.schema import guilds, notifications, submission_gates
 from tests.cogs.conftest import sample_picture
 from tests.discord_server import Channel, DiscordServer, Guild, Interaction, Message, User
 from tests.discord_server.interactions import Kind
@@ -127,7 +127,7 @@ class ForgeryHarness:
             return {
                 table.name: sorted(map(repr, await connection.execute(select(table))))
                 for table in metadata.sorted_tables
-                if table not in (submission_gate, notifications)
+                if table not in (submission_gates, notifications)
             }
 
     def send(

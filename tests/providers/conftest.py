@@ -10,6 +10,7 @@ from bot.providers.vtrix.client import Timeouts, Vtrix
 from tests.providers.servers import ScriptedServer, scripted_server
 
 KEY = "vtx-0123456789-secret"
+JOB_ID = "a-job_0123456789"
 SHORT_TIMEOUTS = Timeouts(connect_s=0.7, submit_s=0.2, poll_s=0.2, stall_s=0.3)
 """For tests in which something has to take too long; all others use the default timeouts."""
 

@@ -18,7 +18,7 @@ from bot.store.engine import Connection, Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance.migrate import migrate
 from bot.store.money_tables import metadata
-from bot.store.schema import operator_state, submission_gate
+from bot.store.schema import operator_state
 from tests.store import postgres_server
 from tests.store.factories import UNLIMITED
 
@@ -39,17 +39,11 @@ async def migrate_database(url: str) -> None:
 
 @cache
 def truncate_statements() -> str:
-    """The statements that delete all rows and reset the single-row tables."""
+    """The statements that delete all rows and reset the single-row table."""
     default_state = {"draining": False, "usd_per_day": None, "usd_per_month": None, "max_queued": None}
-    open_gate = {"opens_at": None, "reason": None, "consecutive_failures": 0, "next_submit_at": None}
     statements = [
-        *(
-            table.delete()
-            for table in reversed(metadata.sorted_tables)
-            if table not in (operator_state, submission_gate)
-        ),
+        *(table.delete() for table in reversed(metadata.sorted_tables) if table is not operator_state),
         operator_state.update().values(default_state),
-        submission_gate.update().values(open_gate),
     ]
     server = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
     literal = {"literal_binds": True}

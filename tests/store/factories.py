@@ -26,7 +26,7 @@ from bot.domain.jobs import (
 from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.notifications import StoredNotification
 from bot.domain.policy import Requester
-from bot.store import schema as tables
+from bot.store import money_tables
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs import recovery, submission_gate
@@ -34,6 +34,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
 from bot.store.money_tables import credit_grants
 from bot.store.schema import notifications, operator_state
+from tests.providers_asked import CATALOG, VTRIX, vtrix
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -42,7 +43,9 @@ DAY = timedelta(days=1)
 NO_PAUSE = timedelta(0)
 LEASES = dict.fromkeys(JobState, MINUTE)
 UNLIMITED = OperatorDefaults(
-    limits=LimitOverrides(videos_per_window=10_000, max_active=10_000, cooldown_s=0), max_queued=100_000
+    catalog=CATALOG,
+    limits=LimitOverrides(videos_per_window=10_000, max_active=10_000, cooldown_s=0),
+    max_queued=100_000,
 )
 """Defaults that never refuse; the fixture `store` has them."""
 
@@ -106,7 +109,7 @@ async def add_waiting(store: JobStore, now: datetime = NOW, *, user_id: int = 1,
 
 
 async def next_job(store: JobStore, now: datetime = NOW, max_running: int = MANY) -> Job | None:
-    return await store.claim_queued(now, max_running, NO_PAUSE, MINUTE)
+    return await store.claim_queued(now, vtrix(max_running), MINUTE)
 
 
 async def set_guild(store: JobStore, guild_id: int = 10, **columns: Any) -> None:
@@ -151,9 +154,11 @@ async def grant(
 
 async def entries(store: JobStore, job: Job | None = None) -> list[Row[Any]]:
     """The ledger entries in the order written, of one job if given."""
-    query = select(tables.ledger).order_by(tables.ledger.c.id)
+    query = select(money_tables.ledger).order_by(money_tables.ledger.c.id)
     async with store._db.read() as connection:
-        rows = await connection.execute(query if job is None else query.where(tables.ledger.c.job_id == job.id))
+        rows = await connection.execute(
+            query if job is None else query.where(money_tables.ledger.c.job_id == job.id)
+        )
         return list(rows)
 
 
@@ -188,7 +193,7 @@ async def read(store: JobStore, job: Job) -> Job:
 async def close_gate(store: JobStore, until: datetime, reason: str, now: datetime) -> None:
     """Closes the submission gate as a paused submission does."""
     async with store._db.write() as connection:
-        await submission_gate.close(connection, until, reason, now)
+        await submission_gate.close(connection, VTRIX, until, reason, now)
 
 
 async def resume_failed_job(

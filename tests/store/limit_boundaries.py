@@ -17,6 +17,7 @@ from bot.domain.jobs import Job, NewJob
 from bot.domain.quotas import LimitName
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
+from tests.providers_asked import kind
 from tests.store.factories import (
     FRAME,
     NOW,
@@ -30,7 +31,7 @@ from tests.store.factories import (
     set_operator_state,
 )
 
-TWO_VIDEOS = 2 * UNLIMITED.prices[new_job().order.resolution]
+TWO_VIDEOS = 2 * UNLIMITED.catalog.estimate(kind(new_job().order.resolution))
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ from bot.store.maintenance import schema_version
 from bot.store.maintenance.backup import inspect_file
 from bot.store.maintenance.migrate import migrate, schema_status
 from bot.store.maintenance.schema_version import SchemaStatus
+from tests.providers_asked import vtrix
 from tests.store.factories import (
     FRAME,
     LEASES,
     MANY,
     MINUTE,
-    NO_PAUSE,
     NOW,
     UNLIMITED,
     add,
@@ -82,7 +82,7 @@ class TestFullDisk:
     async def test_an_outcome_is_written_once_there_is_space_again(self, database: Database) -> None:
         store = JobStore(database, UNLIMITED)
         job = await add_waiting(store)
-        claimed = await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
+        claimed = await store.claim_queued(NOW, vtrix(MANY), MINUTE)
         assert claimed is not None
         paid = MoveTo(
             JobState.RUNNING,
@@ -299,10 +299,10 @@ class TestLostCommit:
         job = await add_waiting(store)
         proxy.lose = Loss.RESPONSE
         with pytest.raises(CommitUnknown):
-            await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
+            await store.claim_queued(NOW, vtrix(MANY), MINUTE)
         later = NOW + 10 * MINUTE
         assert await store.claim_due(later, MANY, LEASES) == []  # not claimable without its holder
-        claimed = await store.claim_queued(later, MANY, NO_PAUSE, MINUTE)
+        claimed = await store.claim_queued(later, vtrix(MANY), MINUTE)
         assert claimed is not None
         assert (claimed.id, claimed.state, claimed.claim_count) == (job.id, JobState.SUBMITTING, 1)
         assert await store.apply(
@@ -313,9 +313,9 @@ class TestLostCommit:
         job = await add_waiting(store)
         proxy.lose = Loss.COMMAND
         with pytest.raises(CommitUnknown):
-            await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
-        assert await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE) is None
-        claimed = await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
+            await store.claim_queued(NOW, vtrix(MANY), MINUTE)
+        assert await store.claim_queued(NOW, vtrix(MANY), MINUTE) is None
+        claimed = await store.claim_queued(NOW, vtrix(MANY), MINUTE)
         assert claimed is not None
         assert claimed.id == job.id
 
@@ -323,7 +323,7 @@ class TestLostCommit:
         self, proxy: LossyProxy, store: JobStore
     ) -> None:
         await add_waiting(store)
-        claimed = await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
+        claimed = await store.claim_queued(NOW, vtrix(MANY), MINUTE)
         assert claimed is not None
         paid = MoveTo(JobState.RUNNING, JobUpdate(upstream_id="task", submitted_at=NOW))
         proxy.lose = Loss.RESPONSE

@@ -26,7 +26,8 @@ from bot.store.money import ledger
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.types import Money, StorableJson, Usd, UtcDateTime
-from tests.store.factories import DAY, LEASES, MANY, MINUTE, NO_PAUSE, NOW, UNLIMITED, add, entries
+from tests.providers_asked import P480, VTRIX, vtrix
+from tests.store.factories import DAY, LEASES, MANY, MINUTE, NOW, UNLIMITED, add, entries
 
 pytestmark = pytest.mark.both_databases
 
@@ -269,7 +270,7 @@ async def test_each_value_is_found_under_its_new_name(database: Database) -> Non
     assert (entry.created_at, entry.effective_at, entry.reason) == (LATER, NOW, "accepted")
     assert (entry.credit_grant_id, entry.actor_id) == (1, 1)
     async with database.read() as connection:
-        assert await submission_gate.get_gate(connection, lock=False) == Gate(NOW, "no balance", 3, LATER)
+        assert await submission_gate.get_gate(connection, VTRIX) == Gate(NOW, "no balance", 3, LATER)
         assert await guild_settings.operator_state_of(connection) == OperatorState(True, Budget(USD, 2 * USD), 50)  # noqa: FBT003
         assert await guild_settings.get(connection, 10) == Guild(
             10,
@@ -297,7 +298,7 @@ async def test_each_value_is_found_under_its_new_name(database: Database) -> Non
         assert await policy_entries.terms(connection, 10) == (BlockedTerm("g.re", is_pattern=True),)
         assert await bans.active_ban(connection, 10, 6, NOW) == Ban(10, 6, "spam", NOW, LATER, 9)
         assert await ledger.credits_of(connection, 10, 1, NOW) == (Credit(1, 2, LATER),)
-        assert await ledger.expected_price(connection, Resolution.P480, Decimal("0.1")) == USD
+        assert await ledger.expected_price(connection, P480, Decimal("0.1")) == USD
         assert (await ledger.spent(connection, 10, NOW)).usd_today == USD
     held = await MemberDataStore(database).read(1)
     assert held.violations == ((10, NOW),)
@@ -316,12 +317,12 @@ async def test_jobs_continue_and_new_rows_get_new_ids(database: Database) -> Non
             text("UPDATE operator_state SET draining = :no, usd_per_day = NULL"), {"no": False}
         )
         await connection.execute(text("UPDATE operator_state SET usd_per_month = NULL"))
-        await submission_gate.reopen(connection, LATER)
+        await submission_gate.reopen(connection, VTRIX, LATER)
     job = await add(store, user_id=3, guild_id=12)
     assert [entry.id for entry in await entries(store, job)] == [2]
     due = {row["id"] for row in JOBS if row["due_at"] is not None} | {job.id}
     assert {claimed.id for claimed in await store.claim_due(NOW, MANY, LEASES)} == due
-    claimed = await store.claim_queued(LATER, MANY, NO_PAUSE, MINUTE)
+    claimed = await store.claim_queued(LATER, vtrix(MANY), MINUTE)
     assert claimed is not None
     assert claimed.id in {"queued job", "paid with a credit"}
     assert claimed.state not in ENDED

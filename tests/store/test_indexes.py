@@ -26,6 +26,7 @@ from bot.store.maintenance import schema_version
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
 from tests.fakes import NOW
+from tests.providers_asked import CATALOG
 from tests.store.factories import UNLIMITED
 
 LARGE = {"jobs", "ledger", "credit_grants", "audit_log"}
@@ -112,7 +113,7 @@ OPERATOR: dict[str, Callable[[OperatorService], Awaitable[object]]] = {
 @pytest.mark.parametrize("what", OPERATOR)
 async def test_what_the_operator_chooses_from_is_found_by_index(database: Database, what: str) -> None:
     service = OperatorService(
-        database, OperatorDefaults(), guild_id=1, user_ids=[1], wake=lambda: None, clock=lambda: NOW
+        database, OperatorDefaults(catalog=CATALOG), guild_id=1, user_ids=[1], wake=lambda: None, clock=lambda: NOW
     )
     assert scanned(await plans(database, lambda _: OPERATOR[what](service))) == set()
 

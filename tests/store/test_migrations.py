@@ -19,6 +19,7 @@ from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, Order, Reschedule
 from bot.domain.ledger import ZERO, Amounts, expected_balances
 from bot.domain.notifications import Announcement
 from bot.domain.policy import Requester
+from bot.store import money_tables
 from bot.store import schema as tables
 from bot.store.engine import Database
 from bot.store.guilds import audit_log
@@ -32,7 +33,8 @@ from bot.store.money import ledger
 from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE, IS_ACTIVE
 from bot.store.types import Money, UtcDateTime
-from tests.store.factories import MANY, MINUTE, NO_PAUSE, NOW, add, entries
+from tests.providers_asked import CATALOG, vtrix
+from tests.store.factories import MANY, MINUTE, NOW, add, entries
 
 pytestmark = pytest.mark.both_databases
 
@@ -110,7 +112,10 @@ async def store(old_database: Database) -> JobStore:
     """That database, brought to this version."""
     await migrate(old_database)
     return JobStore(
-        old_database, OperatorDefaults(limits=LimitOverrides(videos_per_window=100, max_active=100, cooldown_s=0))
+        old_database,
+        OperatorDefaults(
+            catalog=CATALOG, limits=LimitOverrides(videos_per_window=100, max_active=100, cooldown_s=0)
+        ),
     )
 
 
@@ -153,7 +158,7 @@ async def test_the_daily_totals_equal_the_sums_of_the_ledger_entries(store: JobS
         for guild_id in (EVERYWHERE, row.guild_id):
             expected[guild_id, row.effective_at.date()] += Amounts(row.videos, 0, row.usd)
     async with store._db.read() as connection:
-        rows = await connection.execute(select(tables.daily_totals))
+        rows = await connection.execute(select(money_tables.daily_totals))
         assert {(row.guild_id, row.day): Amounts(row.videos, 0, row.usd) for row in rows} == expected
         today = await ledger.spent(connection, 10, NOW)
     assert (today.videos_today, today.usd_today) == (7, Decimal("0.523456790"))
@@ -168,7 +173,7 @@ async def test_a_members_usage_is_the_same_after_the_upgrade(store: JobStore) ->
 
 async def test_existing_jobs_continue_after_the_upgrade(store: JobStore) -> None:
     leases = dict.fromkeys(JobState, MINUTE)
-    waiting = await store.claim_queued(NOW, MANY, NO_PAUSE, MINUTE)
+    waiting = await store.claim_queued(NOW, vtrix(MANY), MINUTE)
     assert waiting is not None
     assert waiting.id == "queued job"
     [running] = [job for job in await store.claim_due(NOW, MANY, leases) if job.id == "running job"]

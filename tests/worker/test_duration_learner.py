@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.domain.errors import StoreError
-from bot.domain.jobs import JobState, Resolution
+from bot.domain.jobs import JobState
+from bot.domain.models import TaskKind
 from bot.domain.schedule import PollSchedule
 from bot.domain.task_durations import TaskDuration
 from bot.store.jobs.task_durations import TaskDurationStore
 from bot.worker.duration_learner import DurationLearner
 from tests.fakes import Faulty
 from tests.harness import POLL_INTERVAL_S, WorkerHarness, run_until_idle
+from tests.providers_asked import P720
 
 
 class FakeDurations(Faulty, TaskDurationStore):
@@ -25,13 +27,13 @@ class FakeDurations(Faulty, TaskDurationStore):
         async with self._call("newest_id"):
             return len(self.seen)
 
-    async def latest(self) -> Mapping[Resolution, Sequence[TaskDuration]]:
+    async def latest(self) -> Mapping[TaskKind, Sequence[TaskDuration]]:
         async with self._call("latest"):
-            return {Resolution.P720: self.seen[::-1]}
+            return {P720: self.seen[::-1]}
 
 
 def first_pause_s(schedule: PollSchedule) -> float:
-    return schedule.next_pause_s(Resolution.P720, 0)
+    return schedule.next_pause_s(P720, 0)
 
 
 MINUTES = [TaskDuration(110, 113)] * 20
@@ -100,6 +102,6 @@ async def test_a_worker_that_starts_knows_what_another_one_learned(harness: Work
         assert await harness.state(job) is JobState.DELIVERED
     started_again = PollSchedule(3, 15)
     await DurationLearner(TaskDurationStore(harness.store._db), started_again).run_once()
-    remaining = started_again.remaining(Resolution.P720, 0)
+    remaining = started_again.remaining(P720, 0)
     assert remaining is not None
     assert 50 < remaining.p50_s < 65

@@ -6,6 +6,7 @@ from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, UpstreamIll
 from bot.domain.jobs import FailureReason, JobState
 from bot.providers.base import TaskStatus
 from tests.harness import POLL_INTERVAL_S, SHORT_TIMEOUTS, WorkerHarness, hang_call, run_until_idle
+from tests.providers_asked import vtrix
 
 
 async def test_a_job_is_processed_from_start_to_end(harness: WorkerHarness) -> None:
@@ -30,7 +31,7 @@ async def test_a_finished_job_is_never_due_again(harness: WorkerHarness) -> None
     await run_until_idle(worker)
     harness.advance_clock(days=2)
     assert await worker.run_once() == 0
-    assert await harness.store.next_due_at(harness.clock(), 5) is None
+    assert await harness.store.next_due_at(harness.clock(), vtrix(5)) is None
 
 
 async def test_a_task_that_fails_is_free_and_notifies_the_member_once(harness: WorkerHarness) -> None:
@@ -102,7 +103,7 @@ async def test_a_job_cancelled_in_the_queue_is_free_and_never_posted(harness: Wo
 async def test_a_job_cancelled_while_running_ends_unposted_when_its_task_does(
     harness: WorkerHarness, status: TaskStatus, counts: int
 ) -> None:
-    worker = harness.worker(max_running=1)
+    worker = harness.worker(providers=vtrix(1))
     job = await harness.running_job(worker)
     waiting = await harness.order()
     await harness.store.cancel(job.id, harness.clock(), even_if_paid=True)

@@ -1,7 +1,5 @@
 """The clock is changed by an hour while nothing runs: nothing times out, repeats or waits for an hour."""
 
-from datetime import timedelta
-
 import pytest
 
 from bot.domain.jobs import Job, JobState
@@ -9,6 +7,7 @@ from bot.providers.base import TaskStatus
 from bot.worker.config import LEASE_DURATIONS
 from bot.worker.loop import Worker
 from tests.harness import POLL_INTERVAL_S, WorkerHarness, run_until_idle
+from tests.providers_asked import vtrix
 
 SOON_S = 120
 """Longer than any lease and any first pause, much shorter than the change."""
@@ -24,9 +23,7 @@ async def one_of_each(harness: WorkerHarness, worker: Worker) -> dict[JobState, 
     await run_until_idle(worker)
     found[JobState.SUBMITTING] = await harness.queued_job(worker)
     if await harness.state(found[JobState.SUBMITTING]) is JobState.QUEUED:
-        assert await harness.store.claim_queued(
-            harness.clock(), 5, timedelta(0), LEASE_DURATIONS[JobState.SUBMITTING]
-        )
+        assert await harness.store.claim_queued(harness.clock(), vtrix(5), LEASE_DURATIONS[JobState.SUBMITTING])
     found[JobState.QUEUED] = await harness.order()
     for state, job in found.items():
         assert await harness.state(job) is state or state is JobState.SUBMITTING

@@ -21,6 +21,7 @@ from bot.providers.base import TaskStatus
 from bot.worker.config import LEASE_DURATIONS
 from bot.worker.loop import MAX_CLAIMS
 from tests.harness import POLL_INTERVAL_S, SHORT_TIMEOUTS, STORE_DOWN, WorkerHarness, hang_call, run_until_idle
+from tests.providers_asked import VTRIX, vtrix
 
 
 async def test_a_job_found_submitting_is_never_submitted_again(
@@ -29,7 +30,7 @@ async def test_a_job_found_submitting_is_never_submitted_again(
     job = await harness.order()
     await harness.worker().run_once()
     lease = timedelta(minutes=2)
-    assert await harness.store.claim_queued(harness.clock(), 5, timedelta(0), lease)  # and here its worker died
+    assert await harness.store.claim_queued(harness.clock(), vtrix(5), lease)  # and here its worker died
     harness.advance_clock(minutes=2)
     await run_until_idle(harness.worker())
     assert (await harness.reload(job)).failure_reason is FailureReason.OUTCOME_UNKNOWN
@@ -195,13 +196,13 @@ async def test_an_upstream_that_accepts_nothing_pauses_all_jobs_and_fails_none(
         await run_until_idle(worker)
     assert {await harness.state(job) for job in jobs} == {JobState.QUEUED}
     assert harness.provider.submit_count == 13
-    assert (await harness.store.gate()).reason == str(error)
+    assert (await harness.store.gate(VTRIX)).reason == str(error)
     harness.provider.stop_failing()
     harness.advance_clock(minutes=5)
     await run_until_idle(worker)
     assert [order.prompt for order in harness.provider.orders] == ["member 1", "member 2", "member 3"]
     assert {await harness.state(job) for job in jobs} == {JobState.RUNNING}
-    assert (await harness.store.gate()).failures == 0
+    assert (await harness.store.gate(VTRIX)).failures == 0
 
 
 async def test_retry_after_is_respected(harness: WorkerHarness) -> None:
@@ -227,7 +228,7 @@ async def test_a_submission_in_flight_does_not_undo_retry_after(harness: WorkerH
     harness.provider.fail("submit", UpstreamBusy("slow down", retry_after_s=600))
     assert await worker._claim() == 1
     await harness.provider.wait_for_call("submit", 2)
-    while not (await harness.store.gate()).is_closed(harness.clock()):
+    while not (await harness.store.gate(VTRIX)).is_closed(harness.clock()):
         await asyncio.sleep(0)
     answer.set()
     await worker.run_once()

@@ -7,6 +7,7 @@ import pytest
 
 from bot.domain.jobs import JobState
 from tests.harness import STORE_DOWN, WorkerHarness, hang_call, let_loop_run, run_until_idle
+from tests.providers_asked import VTRIX
 
 
 async def test_a_claim_that_outlasts_the_grace_sends_nothing(harness: WorkerHarness) -> None:
@@ -25,7 +26,7 @@ async def test_a_claim_that_outlasts_the_grace_sends_nothing(harness: WorkerHarn
     left = await harness.reload(job)
     assert (left.state, left.lease_token, left.claim_count) == (JobState.QUEUED, None, 0)
     assert harness.provider.submit_count == 0
-    assert (await harness.store.gate()).failures == 0
+    assert (await harness.store.gate(VTRIX)).failures == 0
     await run_until_idle(harness.worker())
     assert await harness.state(job) is JobState.RUNNING
     assert harness.provider.submit_count == 1

@@ -7,6 +7,7 @@ from bot.domain.jobs import FailureReason, JobState
 from bot.worker.config import DEFAULT_LEASE, LEASE_DURATIONS
 from tests.fakes import FaultyJobStore
 from tests.harness import STORE_DOWN, WorkerHarness, run_until_idle, running_loop
+from tests.providers_asked import vtrix
 
 OFTEN = timedelta(milliseconds=1)
 
@@ -119,7 +120,7 @@ async def test_the_jobs_of_a_dead_worker_are_claimed_when_their_leases_expire(ha
 
 async def test_a_submission_of_a_dead_worker_is_left_alone_for_longer(harness: WorkerHarness) -> None:
     job = await harness.queued_job(harness.worker())
-    assert await harness.store.claim_queued(harness.clock(), 5, timedelta(0), LEASE_DURATIONS[JobState.SUBMITTING])
+    assert await harness.store.claim_queued(harness.clock(), vtrix(5), LEASE_DURATIONS[JobState.SUBMITTING])
     harness.advance_clock(seconds=119)
     assert await harness.worker().run_once() == 0
     harness.advance_clock(seconds=1)

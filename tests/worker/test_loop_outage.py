@@ -13,6 +13,7 @@ from bot.domain.jobs import Job, JobState
 from bot.worker.loop import Worker
 from tests.fakes import Faulty
 from tests.harness import STORE_DOWN, WorkerHarness, run_until_idle, running_loop
+from tests.providers_asked import vtrix
 
 pytestmark = pytest.mark.full
 
@@ -32,7 +33,7 @@ class Instant:
 
 
 def submission_limits() -> dict[str, Any]:
-    return {"max_running": SLOTS, "submit_interval": timedelta(seconds=PAUSE_S)}
+    return {"providers": vtrix(SLOTS, timedelta(seconds=PAUSE_S))}
 
 
 async def advance(
@@ -42,7 +43,7 @@ async def advance(
     end, instants = harness.clock() + timedelta(seconds=seconds), []
     while harness.clock() < end:
         before = Counter(harness.provider.calls + harness.messenger.calls)
-        due_at = await harness.store.next_due_at(harness.clock(), SLOTS) or end
+        due_at = await harness.store.next_due_at(harness.clock(), vtrix(SLOTS)) or end
         harness.clock.now = min(end, max(due_at, harness.clock() + timedelta(milliseconds=100)))
         await run_until_idle(worker)
         each()

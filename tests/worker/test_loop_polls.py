@@ -6,6 +6,7 @@ from bot.domain.jobs import Job, JobState
 from bot.worker.loop import Worker
 from bot.worker.outcome_writer import POLLS_AT_ONCE
 from tests.harness import POLL_INTERVAL_S, WorkerHarness, hang_call, let_loop_run, run_until_idle, running_loop
+from tests.providers_asked import vtrix
 from tests.worker.test_loop_stop import FakeService
 
 
@@ -40,7 +41,7 @@ async def test_no_more_polls_than_allowed_are_under_way(harness: WorkerHarness) 
 
 
 async def test_tasks_that_end_together_leave_turns_at_the_store_to_everybody_else(harness: WorkerHarness) -> None:
-    worker = harness.worker(max_running=100)
+    worker = harness.worker(providers=vtrix(100))
     jobs = await running_jobs(harness, worker, 3 * POLLS_AT_ONCE)
     harness.provider.finish_all()
     applied = harness.worker_store.calls.count("apply")

@@ -15,6 +15,7 @@ from tests.harness import (
     running_loop,
     wait_until_quiet,
 )
+from tests.providers_asked import vtrix
 
 
 async def test_the_loop_processes_a_job_from_start_to_end(harness: WorkerHarness) -> None:
@@ -107,7 +108,7 @@ async def test_an_outage_of_the_store_ends_no_loop(harness: WorkerHarness) -> No
 
 
 async def test_the_number_of_running_tasks_never_exceeds_its_maximum(harness: WorkerHarness) -> None:
-    worker = harness.worker(max_running=3)
+    worker = harness.worker(providers=vtrix(3))
     jobs = [await harness.order(user_id=number) for number in range(10)]
     for _ in range(5):
         await run_until_idle(worker)
@@ -118,7 +119,7 @@ async def test_the_number_of_running_tasks_never_exceeds_its_maximum(harness: Wo
 
 
 async def test_submissions_keep_their_interval(harness: WorkerHarness) -> None:
-    worker = harness.worker(submit_interval=timedelta(seconds=0.5))
+    worker = harness.worker(providers=vtrix(5, timedelta(seconds=0.5)))
     for number in range(3):
         await harness.order(user_id=number)
     posts = []
@@ -130,7 +131,7 @@ async def test_submissions_keep_their_interval(harness: WorkerHarness) -> None:
 
 
 async def test_a_member_with_many_orders_does_not_delay_others(harness: WorkerHarness) -> None:
-    worker = harness.worker(max_running=2)
+    worker = harness.worker(providers=vtrix(2))
     for user_id in (1, 1, 1, 1, 2, 3):
         await harness.order(user_id=user_id)
     for _ in range(4):

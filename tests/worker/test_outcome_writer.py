@@ -15,6 +15,7 @@ from tests.harness import (
     run_until_idle,
     wait_until_quiet,
 )
+from tests.providers_asked import vtrix
 
 
 async def test_an_outcome_that_can_not_be_written_is_kept_until_the_store_is_back(harness: WorkerHarness) -> None:
@@ -79,7 +80,7 @@ async def test_an_outcome_that_can_never_be_written_blocks_no_other_job_and_is_a
 
 
 async def test_many_reschedules_share_a_transaction(harness: WorkerHarness) -> None:
-    worker = harness.worker(max_running=30)
+    worker = harness.worker(providers=vtrix(30))
     for number in range(30):
         await harness.order(user_id=number)
     await run_until_idle(worker)

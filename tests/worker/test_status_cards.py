@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy.exc import ProgrammingError
 
 from bot.domain.errors import DeliveryDelayed
-from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, NewJob, Order, Reschedule, Resolution, new_job_id
+from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, NewJob, Order, Reschedule, new_job_id
+from bot.domain.models import TaskKind
 from bot.domain.policy import Requester
 from bot.domain.status_cards import SELDOM
 from bot.domain.task_durations import Remaining
@@ -18,13 +19,14 @@ from bot.store.jobs.status_cards import JobsInProgress, StatusCardStore
 from bot.worker.status_cards import EDITS_MAX, StatusCards
 from tests.fake_messengers import FakeMessenger
 from tests.fakes import FRAME, FakeClock
+from tests.providers_asked import VTRIX, vtrix
 from tests.store.factories import MINUTE, claim
 
 TAKES_S = 60.0
 _WAITS = Reschedule(None)
 
 
-def a_minute(_resolution: Resolution, age_s: float) -> Remaining | None:
+def a_minute(_kind: TaskKind, age_s: float) -> Remaining | None:
     return Remaining(max(TAKES_S - age_s, 1.0), max(TAKES_S - age_s, 1.0) + 30)
 
 
@@ -60,7 +62,7 @@ class CardHarness:
         return await self.submit(job)
 
     async def submit(self, job: Job) -> Job:
-        held = await self.store.claim_queued(self.clock(), 99, timedelta(0), MINUTE)
+        held = await self.store.claim_queued(self.clock(), vtrix(99), MINUTE)
         assert held is not None
         assert held.id == job.id
         update = JobUpdate(upstream_id=f"task of {job.id}", submitted_at=self.clock())
@@ -206,7 +208,7 @@ async def test_a_long_closure_of_the_video_service_is_told_and_so_is_its_end(har
     job = await harness.queued(1)
     async with harness.store._db.write() as connection:
         until = harness.clock() + timedelta(minutes=5)
-        await submission_gate.close(connection, until, "no balance", harness.clock())
+        await submission_gate.close(connection, VTRIX, until, "no balance", harness.clock())
     told = []
     for _ in range(2):
         harness.clock.move(seconds=2)

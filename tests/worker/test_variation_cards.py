@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
@@ -27,6 +26,7 @@ from bot.domain.variations import variations_of
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import status_cards
 from tests.fakes import FRAME
+from tests.providers_asked import vtrix
 from tests.store.factories import MINUTE, claim, set_guild
 from tests.worker.test_status_cards import CardHarness
 
@@ -58,7 +58,7 @@ class VariationHarness(CardHarness):
         if outcome is CANCELLED:
             await self.store.cancel(job.id, self.clock(), even_if_paid=True)
         else:
-            held = await self.store.claim_queued(self.clock(), 99, timedelta(0), MINUTE)
+            held = await self.store.claim_queued(self.clock(), vtrix(99), MINUTE)
             assert held is not None
             assert held.id == job.id
             assert await self.store.apply(held, outcome, self.clock())

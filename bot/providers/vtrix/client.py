@@ -1,80 +1,70 @@
-"""The client of the Vtrix gateway and its model `wan22_i2v_flash`.
+"""The client of the Vtrix gateway. Its requests are those of `GatewaySession`.
 
-A create costs money, has no idempotency key and can't be looked up later. So one submit sends at most one POST, on
-a fresh connection, and unless it is certain that nothing was sent or that the gateway refused, the outcome is
-unknown. A poll can be repeated, so any failure of one only means that the gateway is unavailable.
-
-A gateway may refuse a picture that is still being uploaded and hang up at once (RFC 9112, 9.6); half_close_socket
-makes sure that such a response is read. `Expect: 100-continue` does not help: aiohttp waits for the go-ahead
-without a time limit, so behind a proxy that never sends one, no order would go out.
+Which dialect the gateway speaks is found out from what it answers; see `bot.providers.vtrix.dialects`.
 """
 
 import asyncio
-import io
 import json
 import logging
 from collections import OrderedDict
-from contextlib import AsyncExitStack
-from importlib.metadata import version
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
-from urllib.parse import quote
 
-import aiohttp
 from yarl import URL
 
 from bot.domain.errors import (
-    ContentRefused,
     OutcomeUnknown,
-    UpstreamBusy,
     UpstreamClosed,
     UpstreamError,
     UpstreamIll,
     UpstreamRefused,
-    UpstreamUnreached,
 )
-from bot.domain.jobs import Frame, Order
-from bot.operations.clock import utc_now
-from bot.providers.base import Task, TaskStatus, Timeouts
+from bot.domain.jobs import Frame, Order, ProviderName, StopResult
+from bot.domain.models import DECLARED, Model
+from bot.providers.base import Task, TaskRef, TaskStatus, Timeouts
 from bot.providers.content_refusals import is_content_refusal
-from bot.providers.downloads import Downloads
-from bot.providers.http_client import UNSENT, environment_proxy, retry_after_s
-from bot.providers.ssrf_guard import GuardedResolver, Network
-from bot.providers.vtrix.half_close_socket import half_close_socket
+from bot.providers.gateway_session import GatewaySession
+from bot.providers.http_errors import error_for, refused
+from bot.providers.json_responses import ErrorDetails, InvalidResponse
+from bot.providers.lost_answers import LostAnswers
+from bot.providers.ssrf_guard import Network
+from bot.providers.vtrix.addresses import Addresses, Look
+from bot.providers.vtrix.dialects import Dialect
+from bot.providers.vtrix.forms import Attempt, FormChoice
 from bot.providers.vtrix.requests import BodyForm, create_body
 from bot.providers.vtrix.responses import (
-    ErrorDetails,
     GatewayResponse,
-    InvalidResponse,
     parse_error,
+    parse_http_status,
     parse_response,
-    sanitize,
+    parse_stop,
 )
 
-__all__ = ["BodyForm", "Timeouts", "Vtrix"]
+__all__ = ["BodyForm", "Timeouts", "Vtrix", "upstream_names"]
 
 _log = logging.getLogger(__name__)
 
-_CREATE_PATH = "model/v1/generation"
-_POLL_PATH = "model/v1/generation/task"
 _IMPOSSIBLE_ID = "zoetrope-check"
-_MAX_JSON_BYTES = 1_000_000
 _MAX_LOGGED_STATUSES = 100
 _MAX_KNOWN_TASKS = 10_000
-_EXCERPT_CHARS = 120
+_NOT_HERE = frozenset({404, 405, 410})
 
-PROBE_S = 10.0
-"""Time limit, in seconds, for the poll that precedes a create after a lost response."""
 
-PROBES = 32
-"""After this many failed probes in a row a create is sent anyway: some gateways may have no better answer for a
-task that can't exist. With the growing pauses between submissions that takes over an hour."""
+def upstream_names(models: Iterable[Model] = DECLARED) -> dict[str, str]:
+    """What this gateway calls the models that it offers, by their names."""
+    offerings = ((model.name, model.offering(ProviderName.VTRIX)) for model in models)
+    return {name: offering.upstream_name for name, offering in offerings if offering is not None}
 
 
 class Vtrix:
     """A `Provider`: `async with Vtrix(…) as provider`. One instance serves the whole process.
 
-    base_url: `http` or `https`; a path is kept. max_result_bytes: larger videos are not downloaded.
+    base_url: `http` or `https`; a path is kept. body: AUTO sends a create that was certainly refused for its form
+    or its address in the next form, until one was accepted, and then only in that; any other form is the only one.
+    models: what the gateway calls each model. max_result_bytes: larger videos are not downloaded.
     Raises: ValueError for an unusable URL or key; its text contains neither.
     """
 
@@ -83,226 +73,256 @@ class Vtrix:
         base_url: str,
         api_key: str,
         *,
-        body: BodyForm = BodyForm.ENVELOPE,
+        body: BodyForm = BodyForm.AUTO,
+        models: Mapping[str, str] | None = None,
         timeouts: Timeouts = Timeouts(),
         max_result_bytes: int = 200_000_000,
         network: Network = Network(),
     ) -> None:
-        url = URL(base_url)
-        if url.scheme not in {"http", "https"} or not url.host or url.raw_user is not None or url.query_string:
-            raise ValueError("the base URL must be http(s)://host[:port][/path]")
-        if not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
-            raise ValueError("the API key must be printable ASCII")
-        self._base = url
-        self._poll_url = str(url / _POLL_PATH)
+        self._session = GatewaySession(
+            base_url,
+            api_key,
+            timeouts=timeouts,
+            max_result_bytes=max_result_bytes,
+            network=network,
+            parse_error=self._parse_error,
+        )
+        self._addresses = Addresses(self._session.base)
         self._key = api_key.strip()
-        self._body = body
-        self._timeouts = timeouts
-        self._max_result_bytes = max_result_bytes
-        self._network = network
+        self._forms = FormChoice(body, self._addresses)
+        self._models = dict(upstream_names() if models is None else models)
+        self._look: int | None = None
+        self._looks: OrderedDict[str, int] = OrderedDict()
         self._unknown_statuses: set[str] = set()
-        self._known_tasks: OrderedDict[str, None] = OrderedDict()
-        self._response_lost = False
-        self._failed_probes = 0
-        self._proxy = environment_proxy(url)  # read once: that takes as long as the rest of a poll
-        self._stack = AsyncExitStack()
-        self._polls: aiohttp.ClientSession
-        self._creates: aiohttp.ClientSession
-        self._downloads: Downloads
+        self._foreign_is_logged = False
+        self._lost_answers = LostAnswers(self.check)
 
     def __repr__(self) -> str:
-        return f"Vtrix({str(self._base.origin())!r})"
+        return f"Vtrix({str(self._session.base.origin())!r})"
 
     async def __aenter__(self) -> Self:
-        resolver = GuardedResolver(self._network, gateway=self._base)
-        self._stack.push_async_callback(resolver.close)
-        ssl = self._network.ssl
-        # The worker limits what it does at once. A limit here would make polls wait for a connection, and aiohttp
-        # counts that as connecting.
-        unlimited = aiohttp.TCPConnector(limit=0, resolver=resolver, ssl=ssl)
-        # When the gateway closes a kept-alive connection just as a POST goes out, nobody can tell whether the POST
-        # was read. A fresh connection for each create avoids that doubt.
-        fresh = aiohttp.TCPConnector(
-            resolver=resolver, ssl=ssl, force_close=True, socket_factory=half_close_socket
-        )
-        # Headers and timeouts are the sessions', since aiohttp merges those of a request anew each time.
-        key = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        self._polls = await self._open(unlimited, self._timeouts.poll_s, key)
-        self._creates = await self._open(fresh, self._timeouts.submit_s, key)
-        elsewhere = await self._open(aiohttp.TCPConnector(limit=0, resolver=resolver, ssl=ssl), None, {})
-        self._downloads = Downloads(
-            elsewhere, self._base, self._network.is_public, self._timeouts, self._max_result_bytes
-        )
+        await self._session.open()
         return self
 
-    async def _open(
-        self, connector: aiohttp.BaseConnector, limit_s: float | None, headers: dict[str, str]
-    ) -> aiohttp.ClientSession:
-        """limit_s: how long a request may take once it is connected; None if each has its own limit."""
-        connect_s = self._timeouts.connect_s
-        # Connecting has its own limit within the total, so the total expires only after it.
-        total_s = None if limit_s is None else connect_s + limit_s
-        session = aiohttp.ClientSession(
-            connector=connector,
-            headers={"User-Agent": f"zoetrope/{version('zoetrope')}", **headers},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=total_s, connect=connect_s),
-        )
-        return await self._stack.enter_async_context(session)
-
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._stack.aclose()
+        await self._session.close()
 
-    async def submit(self, order: Order, frame: Frame) -> Task:
+    async def submit(self, order: Order, frame: Frame, *, request_id: str) -> Task:
         """As `Provider.submit`."""
-        data = await asyncio.to_thread(create_body, order, frame, self._body)
-        if self._response_lost:
-            await self._probe()
-        try:
-            parsed = await self._create(data)
-        except (OutcomeUnknown, asyncio.CancelledError):
-            self._response_lost = True
-            raise
-        if parsed.id is None:
-            raise _refused(parsed.error or ErrorDetails(), status=200)
-        self._remember(parsed.id)
-        return self._task(parsed.id, parsed)
+        model = self._models.get(order.model)
+        if model is None:
+            raise UpstreamRefused(f"The gateway offers no model {order.model}.")
+        async with self._lost_answers.create():
+            attempt, parsed = await self._create(order, frame, model, request_id)
+        task = self._task(parsed.ids[0], parsed)
+        if task.status is TaskStatus.GONE:
+            task = replace(task, status=TaskStatus.IN_PROGRESS, may_be_billed=False)
+        if parsed.dialect is not Dialect.QUEUE:
+            if self._look is None and parsed.dialect is Dialect.WRAPPED:
+                self._look = Look.WRAPPED
+            self._remember(task.id, self._first_look())
+            return task
+        if task.status is TaskStatus.COMPLETED and task.video_url is None:
+            # The queue gives the result at an address of its own, at the next poll.
+            task = replace(task, status=TaskStatus.IN_PROGRESS)
+        self._remember(task.id, Look.QUEUE)
+        self._log_foreign(parsed.urls)
+        queue = attempt if attempt.form is BodyForm.QUEUE else self._forms.documented_queue(model)
+        urls = self._addresses.queue_urls(queue.url, task.id, parsed.urls, secret=self._key)
+        return replace(task, urls=urls, can_be_stopped=task.status is TaskStatus.IN_PROGRESS)
 
-    async def status(self, task_id: str) -> Task:
+    async def status(self, task: TaskRef) -> Task:
         """As `Provider.status`."""
-        # Quoted by hand: an id is one path segment, whatever characters it contains.
-        url = URL(f"{self._poll_url}/{quote(task_id, safe='')}", encoded=True)
-        parsed = await self._request("GET", url, ambiguous=UpstreamIll)
-        if parsed.id is None and parsed.status is None:
-            if parsed.error is not None:
-                raise _refused(parsed.error, status=200)
-            raise UpstreamIll("The gateway's response to a poll describes no task.")
-        if parsed.id is not None and parsed.id != task_id:
+        self._log_foreign(task.urls)
+        url = self._addresses.own(task.urls.get("status_url", ""))
+        if url is None:
+            number, url, parsed = await self._find(task.id)
+        else:
+            number, parsed = Look.QUEUE, await self._poll(url, is_queue=True)
+        if number >= Look.QUEUE and _lacks_result(parsed):
+            parsed = await self._result(self._addresses.result(url, *_response_urls(task, parsed)), parsed)
+        others = [task_id for task_id in parsed.ids if task_id != task.id]
+        if others and len(others) == len(parsed.ids):
             # Some gateways know a task under a second id. But another task's response is another member's video.
-            if parsed.id in self._known_tasks:
-                raise UpstreamIll(f"Polled task {task_id}, but the gateway answered about another: {parsed.id}.")
-            _log.warning("polled task %s, but the gateway answered about %s", task_id, parsed.id)
-        self._remember(task_id)
-        return self._task(task_id, parsed)
+            if not self._looks.keys().isdisjoint(others):
+                raise UpstreamIll(f"Polled task {task.id}, but the gateway answered about another: {others[0]}.")
+            _log.warning("polled task %s, but the gateway answered about %s", task.id, others[0])
+        self._remember(task.id, number)
+        return self._task(task.id, parsed)
+
+    async def stop(self, task: TaskRef) -> StopResult:
+        """As `Provider.stop`. Only the queue can stop tasks; nothing says that this saves their cost."""
+        url = self._addresses.own(task.urls.get("cancel_url", ""))
+        if url is None:
+            return StopResult.UNKNOWN
+
+        def read(body: bytes) -> StopResult:
+            self._raise_error(parse_response(body, secret=self._key, is_queue=True), UpstreamIll)
+            return StopResult.ASKED
+
+        try:
+            return await self._session.request("PUT", url, read=read, recognise=parse_stop, ambiguous=UpstreamIll)
+        except UpstreamRefused:
+            return StopResult.UNKNOWN
 
     async def download(self, url: str, to: Path) -> int:
         """As `Provider.download`."""
-        return await self._downloads.fetch(url, to)
+        return await self._session.download(url, to)
 
     async def check(self) -> None:
         """As `Provider.check`: polls a task that can't exist; only a good key is told so."""
+        number = self._first_look()
+        url = self._addresses.looks(_IMPOSSIBLE_ID, self._queue_models())[number]
         try:
-            await self.status(_IMPOSSIBLE_ID)
+            await self._poll(url, is_queue=number >= Look.QUEUE)
         except UpstreamRefused:
             return
 
-    async def _create(self, data: bytes) -> GatewayResponse:
-        parsed = await self._request("POST", self._base / _CREATE_PATH, ambiguous=OutcomeUnknown, data=data)
-        if parsed.id is None and parsed.error is None:
-            said = self._excerpt(json.dumps(parsed.raw(), ensure_ascii=False).encode())
-            raise OutcomeUnknown(f"The gateway's response to a create has neither a task nor an error: {said}.")
+    async def _create(
+        self, order: Order, frame: Frame, model: str, request_id: str
+    ) -> tuple[Attempt, GatewayResponse]:
+        """A created task, and how it was created."""
+        attempts = self._forms.attempts(model)
+        for attempt in attempts:
+            data = await asyncio.to_thread(create_body, order, frame, attempt.form, model=model)
+            try:
+                parsed = await self._post(attempt, data, request_id)
+            except (UpstreamRefused, UpstreamClosed) as exc:
+                attempts.refused(attempt, exc)
+            else:
+                attempts.accepted(attempt)
+                return attempt, parsed
+        raise attempts.first_refusal()
+
+    async def _post(self, attempt: Attempt, data: bytes, request_id: str) -> GatewayResponse:
+        """One create. Its response names the task."""
+
+        def read(body: bytes) -> GatewayResponse:
+            return parse_response(body, secret=self._key, is_queue=attempt.form is BodyForm.QUEUE)
+
+        def recognise(status: int, body: bytes) -> GatewayResponse | None:
+            if status < 300:  # noqa: PLR2004  a status reads best as its number
+                return None
+            # A task that is there is paid for, whatever the HTTP status says.
+            with suppress(InvalidResponse):
+                if (found := read(body)).is_live_task:
+                    return found
+            self._raise_named(status, body, OutcomeUnknown)
+            return None
+
+        parsed = await self._session.request(
+            "POST",
+            attempt.url,
+            read=read,
+            recognise=recognise,
+            ambiguous=OutcomeUnknown,
+            data=data,
+            headers={"X-Request-Id": request_id},
+        )
+        if parsed.id is not None:
+            return parsed
+        self._raise_error(parsed, OutcomeUnknown)
+        said = self._session.excerpt(json.dumps(parsed.raw(), ensure_ascii=False).encode())
+        raise OutcomeUnknown(f"The gateway's response to a create has neither a task nor an error: {said}.")
+
+    async def _find(self, task_id: str) -> tuple[int, URL, GatewayResponse]:
+        """Asks for a task whose URLs aren't known, at one address after the other while it isn't known there."""
+        urls = self._addresses.looks(task_id, self._queue_models())
+        likely = min(self._looks.get(task_id, self._first_look()), len(urls) - 1)
+        refusals: list[UpstreamRefused] = []
+        for number in sorted(range(len(urls)), key=lambda one: one != likely):
+            try:
+                parsed = await self._poll(urls[number], is_queue=number >= Look.QUEUE)
+            except UpstreamRefused as exc:
+                refusals.append(exc)
+                if exc.status not in _NOT_HERE:
+                    break
+            else:
+                self._look = number
+                return number, urls[number], parsed
+        raise refusals[0]
+
+    async def _poll(self, url: URL, *, is_queue: bool) -> GatewayResponse:
+        """One poll. Its response describes a task."""
+
+        def recognise(status: int, body: bytes) -> None:
+            self._raise_named(status, body, UpstreamIll)
+
+        parsed = await self._session.request(
+            "GET",
+            url,
+            read=lambda body: parse_response(body, secret=self._key, is_queue=is_queue),
+            recognise=recognise,
+            ambiguous=UpstreamIll,
+        )
+        if parsed.status is None:
+            self._raise_error(parsed, UpstreamIll)
+            if parsed.id is None:
+                raise UpstreamIll("The gateway's response to a poll describes no task.")
         return parsed
 
-    async def _probe(self) -> None:
-        """After a lost response, finds out with a free poll whether the gateway is back.
+    async def _result(self, url: URL | None, completed: GatewayResponse) -> GatewayResponse:
+        """What became of a completed task of the queue, which has its result at an address of its own."""
+        if url is None:
+            return completed
 
-        Raises: UpstreamClosed, UpstreamBusy, UpstreamUnreached; nothing that costs money was sent.
-        """
+        def recognise(status: int, body: bytes) -> GatewayResponse | None:
+            if status == 202:  # noqa: PLR2004  a status reads best as its number
+                return replace(completed, status=TaskStatus.IN_PROGRESS)
+            self._raise_named(status, body, UpstreamIll)
+            return None
+
         try:
-            async with asyncio.timeout(PROBE_S):
-                await self.check()
-        except (UpstreamIll, UpstreamClosed, UpstreamBusy, TimeoutError) as exc:
-            self._failed_probes += 1
-            if self._failed_probes < PROBES:
-                if isinstance(exc, UpstreamClosed | UpstreamBusy):
-                    raise
-                said = exc if isinstance(exc, UpstreamIll) else "it does not answer"
-                raise UpstreamUnreached(f"The gateway is unavailable, nothing was submitted: {said}") from None
-        self._response_lost = False
-        self._failed_probes = 0
-
-    def _remember(self, task_id: str) -> None:
-        self._known_tasks[task_id] = None
-        self._known_tasks.move_to_end(task_id)
-        if len(self._known_tasks) > _MAX_KNOWN_TASKS:
-            self._known_tasks.popitem(last=False)
-
-    async def _request(
-        self, method: str, url: URL, *, ambiguous: type[UpstreamError], data: bytes | None = None
-    ) -> GatewayResponse:
-        """One request and its parsed response. ambiguous: what to raise if the gateway may have acted."""
-        session = self._polls if data is None else self._creates
-        proxy, proxy_headers = self._proxy
-        problem: UpstreamError
-        try:
-            async with session.request(
-                method,
+            parsed = await self._session.request(
+                "GET",
                 url,
-                # As a file: aiohttp writes large bytes in one piece, but a file chunk by chunk.
-                data=io.BytesIO(data) if data is not None else None,
-                allow_redirects=False,
-                proxy=proxy,
-                proxy_headers=proxy_headers,
-            ) as response:
-                if response.ok and response.status < 300:  # noqa: PLR2004  a status reads best as its number
-                    body = bytearray()
-                    try:
-                        return parse_response(await _read_capped(response, body), secret=self._key)
-                    except InvalidResponse:
-                        problem = ambiguous(self._describe_unreadable(response, body))
-                else:
-                    problem = await self._error_for(response, ambiguous)
-        except UNSENT as exc:
-            problem = UpstreamUnreached(self._without_key("The gateway can't be reached", exc))
-        except (aiohttp.ClientError, OSError) as exc:
-            problem = ambiguous(self._without_key("The gateway's response was lost", exc))
-        # Raised out here without context: aiohttp's errors hold the request headers, including the key.
-        raise problem
+                read=lambda body: parse_response(body, secret=self._key, is_queue=True, before=completed.said),
+                recognise=recognise,
+                ambiguous=UpstreamIll,
+            )
+            if parsed.http_status is not None and parsed.video_url is None:
+                self._raise_error(parsed, UpstreamIll)
+        except UpstreamRefused as exc:
+            if exc.status in _NOT_HERE:
+                raise UpstreamIll(f"The task is completed, but its result is not there: {exc}") from None
+            return replace(completed, status=TaskStatus.FAILED, error=ErrorDetails(exc.code, exc.said))
+        return parsed if parsed.status is not None else replace(parsed, status=TaskStatus.COMPLETED)
 
-    def _describe_unreadable(self, response: aiohttp.ClientResponse, body: bytearray) -> str:
-        """What came instead of a usable response, in enough detail to find out why."""
-        what = "far too large" if len(body) > _MAX_JSON_BYTES else "not a JSON object"
-        kind = sanitize(response.headers.get("Content-Type", "of no type"), secret=self._key, length=60)
-        text = f"The gateway's response is {what} (HTTP {response.status}, {kind}"
-        return f"{text}): {self._excerpt(body)}." if body else f"{text}, empty)."
+    def _raise_error(self, parsed: GatewayResponse, ambiguous: type[UpstreamError]) -> None:
+        """Raises what a response with an error instead of a task means, if it is one."""
+        error = parsed.error or ErrorDetails()
+        if parsed.http_status is not None:
+            text = f"The gateway answered {parsed.http_status}: {error.message or 'no reason given'}"
+            raise error_for(parsed.http_status, error, text, ambiguous=ambiguous, retry_after_s=None)
+        if parsed.error is not None:
+            raise refused(error, status=200)
 
-    def _excerpt(self, body: bytes | bytearray) -> str:
-        start = bytes(body[: _EXCERPT_CHARS * 10]).decode("utf-8", "replace")
-        return sanitize(start, secret=self._key, length=_EXCERPT_CHARS) or "nothing that can be shown"
+    def _raise_named(self, status: int, body: bytes, ambiguous: type[UpstreamError]) -> None:
+        """Raises what a malformed request really is, if its body says so: the key, the balance or the rate."""
+        named = parse_http_status(body) if status == 400 else None  # noqa: PLR2004
+        if named in {401, 402, 403, 429}:
+            error = parse_error(body, secret=self._key)
+            text = f"The gateway answered {status}: {error.message or 'no reason given'}"
+            raise error_for(named, error, text, ambiguous=ambiguous, retry_after_s=None)
 
-    def _without_key(self, what: str, exc: Exception) -> str:
-        detail = sanitize(str(exc), secret=self._key)
-        return f"{what} ({type(exc).__name__}{': ' if detail else ''}{detail})."
+    def _first_look(self) -> int:
+        """The place in `Addresses.looks` that is asked first."""
+        if self._look is not None:
+            return self._look
+        return Look.QUEUE if self._queue_models() else Look.BARE
 
-    async def _error_for(self, response: aiohttp.ClientResponse, ambiguous: type[UpstreamError]) -> UpstreamError:
-        """What an HTTP status other than success means.
+    def _queue_models(self) -> Collection[str]:
+        """The models of which the queue may have tasks."""
+        return self._models.values() if self._forms.is_queue else ()
 
-        Beyond the contract's table: 402 and 407 stand for money and access like 403; 408, 425 and 499 tell of a
-        request that got lost on the way, so nothing is sure; any other 4xx is a refusal. A redirect is not
-        followed, and whether the gateway acted before it is not known.
-        """
-        try:
-            error = parse_error(await _read_capped(response, bytearray()), secret=self._key)
-        except (aiohttp.ClientError, OSError, InvalidResponse):
-            error = ErrorDetails()  # the status alone says what to do
-        said = error.message or sanitize(response.reason or "", secret=self._key) or "no reason given"
-        text = f"The gateway answered {response.status}: {said}"
-        match response.status:
-            # Some gateways answer 403 for content as well: that is about one order, and must not stop all others.
-            case 403 if is_content_refusal(error.code, None):
-                return _refused(error, status=response.status)
-            case 401 | 402 | 403 | 407:
-                return UpstreamClosed(text, status=response.status)
-            case 429:
-                return UpstreamBusy(text, retry_after_s=retry_after_s(response.headers, now=utc_now()))
-            case 408 | 425 | 499:
-                return ambiguous(text)
-            case status if 400 <= status < 500:  # noqa: PLR2004  a status reads best as its number
-                return _refused(error, status=status)
-            case status if 300 <= status < 400:  # noqa: PLR2004
-                return ambiguous(f"{text}. It redirects elsewhere: is the base URL right?")
-            case _:
-                return ambiguous(text)
+    def _remember(self, task_id: str, look: int) -> None:
+        self._looks[task_id] = look
+        self._looks.move_to_end(task_id)
+        if len(self._looks) > _MAX_KNOWN_TASKS:
+            self._looks.popitem(last=False)
+
+    def _parse_error(self, body: bytes) -> ErrorDetails:
+        return parse_error(body, secret=self._key)
 
     def _task(self, task_id: str, parsed: GatewayResponse) -> Task:
         status = parsed.status or TaskStatus.IN_PROGRESS
@@ -317,6 +337,7 @@ class Vtrix:
             error_code=error.code if error else None,
             error_message=error.message if error else None,
             is_content_refused=error is not None and is_content_refusal(error.code, error.message),
+            may_be_billed=parsed.may_be_billed,
             raw=parsed.raw,
         )
 
@@ -326,17 +347,18 @@ class Vtrix:
             known.add(status)
             _log.warning("the gateway reports the unknown status %r; it counts as in progress", status)
 
+    def _log_foreign(self, urls: Mapping[str, str]) -> None:
+        if not self._foreign_is_logged and any(map(self._addresses.is_foreign, urls.values())):
+            self._foreign_is_logged = True
+            _log.warning(
+                "the gateway names another host for its tasks; they are polled at VTRIX_BASE_URL, since the API "
+                "key is sent nowhere else"
+            )
 
-def _refused(error: ErrorDetails, *, status: int) -> UpstreamRefused:
-    message = error.message or f"The gateway refused without a reason (HTTP {status})."
-    kind = ContentRefused if is_content_refusal(error.code, error.message) else UpstreamRefused
-    return kind(message, code=error.code or str(status), said=error.message)
+
+def _lacks_result(parsed: GatewayResponse) -> bool:
+    return parsed.status is TaskStatus.COMPLETED and parsed.video_url is None
 
 
-async def _read_capped(response: aiohttp.ClientResponse, body: bytearray) -> bytes:
-    """Reads the decompressed body into `body`. Raises: InvalidResponse as soon as it exceeds the cap."""
-    while chunk := await response.content.readany():
-        body += chunk
-        if len(body) > _MAX_JSON_BYTES:
-            raise InvalidResponse
-    return bytes(body)
+def _response_urls(task: TaskRef, parsed: GatewayResponse) -> tuple[str | None, ...]:
+    return task.urls.get("response_url"), parsed.urls.get("response_url")

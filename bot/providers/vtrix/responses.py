@@ -1,145 +1,191 @@
-"""Parses the gateway's responses. Pure: bytes and headers in, values out.
+"""Parses the gateway's responses. Pure: bytes in, values out.
 
-Public clients of this gateway have seen many shapes of the same response; this module accepts all of them, and
-nothing it returns can break a log line, a database column or a chat message. The client decides what follows.
+`bot.providers.vtrix.dialects` tells apart how they are written; this module says what their fields mean, and
+nothing that it returns can break a log line, a database column or a chat message. The client decides what follows.
 """
 
-import json
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from bot.domain.jobs import StopResult
 from bot.providers.base import TaskStatus
+from bot.providers.json_responses import (
+    ErrorDetails,
+    InvalidResponse,
+    json_object,
+    parse_error_details,
+    sanitize,
+    storable_object,
+)
+from bot.providers.vtrix.dialects import URL_FIELDS, Dialect, FlatAnswer, error_of, flatten, http_status_of
 
-_TEXT_LENGTH = 300
-_ID_LENGTH = 200
 _LARGEST_COST = Decimal(1_000_000)
-_MAX_DEPTH = 64
-"""Nesting levels kept of a response: real ones are shallower, and readers recurse."""
 
+_EXPIRED = "expired"
 _STATUSES = {
-    "in_progress": TaskStatus.IN_PROGRESS,
-    "pending": TaskStatus.IN_PROGRESS,
-    "processing": TaskStatus.IN_PROGRESS,
-    "in_queue": TaskStatus.IN_PROGRESS,
-    "queued": TaskStatus.IN_PROGRESS,
-    "completed": TaskStatus.COMPLETED,
-    "done": TaskStatus.COMPLETED,
-    "failed": TaskStatus.FAILED,
+    **dict.fromkeys(
+        ("in_progress", "pending", "processing", "in_queue", "queued", "running", "submitted"),
+        TaskStatus.IN_PROGRESS,
+    ),
+    **dict.fromkeys(("completed", "done", "success", "succeeded"), TaskStatus.COMPLETED),
+    **dict.fromkeys(("failed", "failure", "error", _EXPIRED), TaskStatus.FAILED),
+    **dict.fromkeys(("cancelled", "canceled"), TaskStatus.CANCELLED),
+    "unknown": TaskStatus.GONE,
 }
-_VIDEOS = frozenset({"video", "video_url"})
+"""In lower case. An expired task is over without a video, like one that failed."""
 
+_GENERIC = frozenset({"success", "error", "failure"})
+"""What an answer that is about no task may say of itself."""
 
-class InvalidResponse(ValueError):
-    """The body is not a JSON object."""
+_STOP_BY_STATUS = {400: StopResult.ENDED, 404: StopResult.UNKNOWN}
+_STOP_BY_WORD = {"already_completed": StopResult.ENDED, "not_found": StopResult.UNKNOWN}
 
-
-@dataclass(frozen=True, slots=True)
-class ErrorDetails:
-    """An error in the gateway's words, shortened and sanitized."""
-
-    code: str | None = None
-    message: str | None = None
+_MEDIA_LISTS = ("output", "outputs")
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayResponse:
     """One parsed JSON response; None for whatever it does not usably say.
 
-    unknown_status: the status as sent, if it is not a known one (it counts as in progress). raw: see `Task`.
+    id: of the task. ids: all names that the response has for it. unknown_status: the status as sent, if it is not
+    a known one (it counts as in progress). http_status: see `FlatAnswer`. urls: as sent. said: the whole response.
+    raw: see `Task`.
     """
 
+    dialect: Dialect
     id: str | None
     status: TaskStatus | None
+    ids: tuple[str, ...] = ()
     unknown_status: str | None = None
     progress: float | None = None
     video_url: str | None = None
     cost_usd: Decimal | None = None
     error: ErrorDetails | None = None
+    may_be_billed: bool = False
+    http_status: int | None = None
+    urls: Mapping[str, str] = field(default_factory=dict)
+    said: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     raw: Callable[[], Mapping[str, Any]] = field(default=dict, compare=False)
 
+    @property
+    def is_live_task(self) -> bool:
+        """Whether it describes a task that runs or has a video, beyond doubt."""
+        if self.id is None:
+            return False
+        is_known = self.unknown_status is None and self.status in {TaskStatus.IN_PROGRESS, TaskStatus.COMPLETED}
+        return is_known or bool(self.urls)
 
-def parse_response(body: bytes, *, secret: str) -> GatewayResponse:
+
+def parse_response(
+    body: bytes, *, secret: str, is_queue: bool = False, before: Mapping[str, Any] | None = None
+) -> GatewayResponse:
     """Parses the response to a create or a poll. `secret` is removed wherever the gateway echoes it.
 
+    is_queue: whether it came from an address of the queue. before: what `said` is of the queue's answer that this
+    one completes.
     Raises: InvalidResponse.
     """
-    response = _json_object(body)
-    error = _error_details(response.get("error"), secret)
-    video_url = next(_video_urls(response.get("output")), None)
-    task_id = _task_id(response.get("id"))
-    status, unknown = _status(response.get("status"), secret)
-    if status is None:
-        if video_url is not None:
-            status = TaskStatus.COMPLETED
-        elif error is not None and task_id is not None:
-            status = TaskStatus.FAILED
-    usage = response.get("usage")
-
-    def raw() -> Mapping[str, Any]:
-        pairs = ((_keepable(key, secret), _storable(value, secret)) for key, value in response.items())
-        return {key: value for key, value in pairs if key}
-
+    said = {**(before or {}), **json_object(body)}
+    answer = flatten(said, is_queue=is_queue)
+    fields = answer.fields
+    video_url = next(_video_urls([fields.get(name) for name in _MEDIA_LISTS]), None)
+    usage = fields.get("usage")
+    cost_usd = _cost(usage.get("cost")) if isinstance(usage, dict) else None
+    task_id = answer.ids[0] if answer.ids else None
+    word = _status_word(fields.get("status"))
+    status = _status(answer, word, has_video=video_url is not None)
+    is_over_without_a_word_on_money = status in {TaskStatus.CANCELLED, TaskStatus.GONE} or word == _EXPIRED
+    error = parse_error_details(answer.error, secret)
+    if error is None and status is TaskStatus.FAILED:
+        error = parse_error_details(error_of(said), secret)
+    if word == _EXPIRED:
+        error = ErrorDetails(error.code or _EXPIRED, error.message) if error else ErrorDetails(_EXPIRED)
     return GatewayResponse(
+        dialect=answer.dialect,
         id=task_id,
+        ids=answer.ids,
         status=status,
-        unknown_status=unknown,
-        progress=_progress(response.get("progress")),
+        unknown_status=_unknown(fields.get("status"), word, secret),
+        progress=_progress(fields.get("progress")),
         video_url=video_url,
-        cost_usd=_cost(usage.get("cost")) if isinstance(usage, dict) else None,
+        cost_usd=cost_usd,
         error=error,
-        raw=raw,
+        may_be_billed=is_over_without_a_word_on_money and cost_usd is None,
+        http_status=answer.http_status,
+        urls={name: url for name in URL_FIELDS if isinstance(url := fields.get(name), str)},
+        said=said,
+        raw=lambda: storable_object(said, secret=secret),
     )
 
 
 def parse_error(body: bytes, *, secret: str) -> ErrorDetails:
     """Parses the body of an HTTP error, which may be anything; empty if it has no known form."""
     try:
-        response = _json_object(body)
+        error = error_of(json_object(body))
     except InvalidResponse:
         return ErrorDetails()
-    return _error_details(response.get("error"), secret) or _error_details(response, secret) or ErrorDetails()
+    return parse_error_details(error, secret) or ErrorDetails()
 
 
-def sanitize(text: str, *, secret: str, length: int = _TEXT_LENGTH) -> str:
-    """One printable line: no control or invisible characters, no secret, at most `length` characters."""
-    # A text may be a megabyte; skip what is cut off anyway.
-    start = text.replace(secret, "[key]")[: length * 10]
-    visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in start)
-    line = " ".join(visible.split())
-    return line if len(line) <= length else f"{line[: length - 1]}…"
-
-
-# NaN and Infinity are Python extensions that other JSON readers and databases reject.
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=lambda _: None)
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
+def parse_http_status(body: bytes) -> int | None:
+    """The HTTP status that the body of an error names, in a code or as a number; None if it names none."""
     try:
-        response = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
-    except (ValueError, RecursionError) as exc:
-        raise InvalidResponse from exc
-    if not isinstance(response, dict):
-        raise InvalidResponse
-    return response
-
-
-def _status(value: object, secret: str) -> tuple[TaskStatus | None, str | None]:
-    if not isinstance(value, str) or not value.strip():
-        return None, None
-    known = _STATUSES.get(value.strip().lower())
-    if known is not None:
-        return known, None
-    return TaskStatus.IN_PROGRESS, sanitize(value, secret=secret, length=40)
-
-
-def _task_id(value: object) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, str | int):
+        return http_status_of(json_object(body))
+    except InvalidResponse:
         return None
-    text = str(value)
-    return text if 0 < len(text) <= _ID_LENGTH and text.isprintable() and not text.isspace() else None
+
+
+def parse_stop(status: int, body: bytes) -> StopResult | None:
+    """What the queue answered to a cancellation with this HTTP status; None if that isn't known."""
+    if status >= 300:  # noqa: PLR2004  a status reads best as its number
+        return _STOP_BY_STATUS.get(status)
+    try:
+        answer = flatten(json_object(body), is_queue=True)
+    except InvalidResponse:
+        return StopResult.ASKED
+    if answer.http_status is not None:
+        return _STOP_BY_STATUS.get(answer.http_status)
+    return _STOP_BY_WORD.get(_status_word(answer.fields.get("status")), StopResult.ASKED)
+
+
+def _status_word(value: object) -> str:
+    """The status in lower case, with underscores; empty if there is none."""
+    if not isinstance(value, str):
+        return ""
+    return "_".join(value[:100].replace("-", " ").replace("_", " ").lower().split())
+
+
+def _unknown(value: object, word: str, secret: str) -> str | None:
+    """The status as sent, if it is not a known one."""
+    is_known = not isinstance(value, str) or not word or word in _STATUSES
+    return None if is_known else sanitize(str(value), secret=secret, length=40)
+
+
+def _status(answer: FlatAnswer, word: str, *, has_video: bool) -> TaskStatus | None:
+    """What has become of the task; None if the answer describes none."""
+    is_failed = answer.error is not None and not has_video
+    if word in _GENERIC and answer.dialect is Dialect.BARE and not answer.ids and not has_video:
+        return None
+    match _STATUSES.get(word):
+        case TaskStatus.COMPLETED if is_failed:
+            return _ended_by_error(answer)
+        case None if word:
+            return TaskStatus.IN_PROGRESS
+        case None if has_video:
+            return TaskStatus.COMPLETED
+        case None if is_failed and answer.ids and answer.http_status is None:
+            return _ended_by_error(answer)
+        case status:
+            return status
+
+
+def _ended_by_error(answer: FlatAnswer) -> TaskStatus:
+    """For the queue a cancelled task is completed, with an error of this type."""
+    kind = answer.fields.get("error_type")
+    is_cancelled = isinstance(kind, str) and _STATUSES.get(_status_word(kind)) is TaskStatus.CANCELLED
+    return TaskStatus.CANCELLED if is_cancelled else TaskStatus.FAILED
 
 
 def _progress(value: object) -> float | None:
@@ -158,22 +204,6 @@ def _cost(value: object) -> Decimal | None:
     return cost.copy_abs() if cost.is_finite() and 0 <= cost <= _LARGEST_COST else None
 
 
-def _error_details(value: object, secret: str) -> ErrorDetails | None:
-    """The details in an `error` value, an object or a bare string; None if there are none."""
-    if isinstance(value, str):
-        message = sanitize(value, secret=secret)
-        return ErrorDetails(message=message) if message else None
-    if not isinstance(value, dict) or not value:
-        return None
-    code = value.get("code")
-    has_code = isinstance(code, str | int | Decimal) and not isinstance(code, bool)
-    value_text = value.get("message") or value.get("error_message")
-    return ErrorDetails(
-        code=(sanitize(str(code), secret=secret, length=64) or None) if has_code else None,
-        message=(sanitize(value_text, secret=secret) or None) if isinstance(value_text, str) else None,
-    )
-
-
 def _video_urls(output: object) -> Iterator[str]:
     """The URLs of all videos in `output`, in order, however deeply nested."""
     pending = [output]
@@ -181,7 +211,9 @@ def _video_urls(output: object) -> Iterator[str]:
         match pending.pop():
             case list(items):
                 pending.extend(reversed(items))
-            case {"type": str(kind), "url": str(url)} if kind in _VIDEOS and url.strip():
+            case {"url": str(url), "type": str(kind)} | {"url": str(url), "content_type": str(kind)} if (
+                kind.lower().startswith("video") and _is_text(url)
+            ):
                 yield url.strip()
             case {"content": content}:
                 pending.append(content)
@@ -189,28 +221,9 @@ def _video_urls(output: object) -> Iterator[str]:
                 pass
 
 
-def _keepable(text: str, secret: str) -> str:
-    """Text that any database accepts: PostgreSQL refuses NUL, UTF-8 refuses lone surrogates."""
-    if text.isascii() and "\0" not in text:
-        return text.replace(secret, "[key]")
-    whole = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
-    return whole.replace(secret, "[key]")
-
-
-def _storable(value: object, secret: str, depth: int = _MAX_DEPTH) -> Any:
-    """The value as plain JSON, as close to the original as a database can store."""
-    match value:
-        case list() | dict() if depth <= 0:
-            return "…"
-        case str():
-            return _keepable(value, secret)
-        case Decimal():
-            number = float(value)
-            # A number beyond the range of a float would become `Infinity`, which is not JSON.
-            return number if abs(number) != float("inf") else str(value)
-        case list():
-            return [_storable(item, secret, depth - 1) for item in value]
-        case dict():
-            return {_keepable(key, secret): _storable(item, secret, depth - 1) for key, item in value.items()}
-        case _:
-            return value
+def _is_text(url: str) -> bool:
+    """Whether this has characters, and only such as any database and any request takes."""
+    try:
+        return bool(url.strip()) and "\0" not in url and bool(url.encode())
+    except UnicodeEncodeError:
+        return False

@@ -14,7 +14,7 @@ from bot.domain.jobs import ENDED, Job, JobState, ProviderName, Resolution
 from bot.domain.models import TaskKind
 from bot.domain.status_cards import ShownCard, StatusCard
 from bot.domain.waiting import InProgress, Wait
-from bot.operations.clock import Clock
+from bot.operations.clock import Clock, utc_now
 from bot.store.engine import Connection, Database
 from bot.store.jobs import extensions, submission_gate, variations
 from bot.store.jobs.rows import job_of, select_jobs
@@ -55,7 +55,11 @@ class StatusCardStore:
     """
 
     def __init__(
-        self, database: Database, providers: Sequence[ProviderName] = (ProviderName.VTRIX,), *, clock: Clock
+        self,
+        database: Database,
+        providers: Sequence[ProviderName] = (ProviderName.VTRIX,),
+        *,
+        clock: Clock = utc_now,
     ) -> None:
         self._database = database
         self._providers = providers

@@ -137,7 +137,6 @@ class StageContext:
     status_cards: StatusCards
     store: JobStore
     config: StageConfig
-    asked: Mapping[ProviderName, Collection[str]]
     clock: Clock
     workdir: Path
     jitter: Callable[[], float] = random.random
@@ -147,6 +146,7 @@ class StageContext:
     approvals: ApprovalStore = field(kw_only=True)
     started_at: datetime | None = None
     encoder_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_ENCODERS))
+    asked: Mapping[ProviderName, Collection[str]] = field(default_factory=dict)
     no_result_since: dict[str, datetime] = field(default_factory=dict)
     settings_of: SettingsOf = settings_of_nobody
     extensions: ExtensionStore | None = None

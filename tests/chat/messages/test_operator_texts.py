@@ -23,11 +23,19 @@ from bot.domain.guilds import (
     OperatorDefaults,
     OperatorState,
 )
-from bot.domain.jobs import Job, JobState, Order, Resolution
+from bot.domain.jobs import Job, JobState, Order, ProviderName
 from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.quotas import Spent
-from bot.services.operator.reports import AnnouncementReach, Costs, GateReport, OperatorOverview
+from bot.services.operator.reports import (
+    AnnouncementReach,
+    Costs,
+    GateReport,
+    KindPrice,
+    OperatorOverview,
+    ProviderGate,
+)
 from bot.store.operator_reports import GuildUsage, JobTotal, KindTotal, Price
+from tests.providers_asked import P480, P720, VTRIX
 from tests.store.factories import NOW
 
 HUGE = Decimal("1000000000000.000000001")
@@ -48,9 +56,8 @@ REPORT = OperatorOverview(
     active=dict.fromkeys((JobState.QUEUED, JobState.AWAITING, JobState.RUNNING), 10**5),
 )
 COSTS = Costs(
-    settings=dict.fromkeys(Resolution, HUGE),
-    learned=dict.fromkeys(Resolution, Price(HUGE, 20)),
-    used=dict.fromkeys(Resolution, HUGE),
+    prices=[KindPrice(kind, HUGE, Price(HUGE, 20), HUGE) for kind in (P480, P720)],
+    spent=dict.fromkeys(ProviderName, Spent(0, HUGE, HUGE)),
     kinds=dict.fromkeys(EntryKind, KindTotal(10**9, -HUGE)),
     reserved=HUGE,
     held=JobTotal(10**6, HUGE),
@@ -77,8 +84,12 @@ TEXTS: dict[str, Callable[[], str]] = {
     "changed": lambda: texts.changed([entry(OLD)] * 20 + [entry(ACCESS)]),
     "access": lambda: texts.access(entry(ACCESS), Access.BLOCKED, 9, open_to_all=False),
     "drain": lambda: texts.drain(REPORT),
-    "gate": lambda: texts.gate(GateReport(NOW, HOSTILE * 20, 10**6, 10**6)),
-    "open gate after failures": lambda: texts.gate(GateReport(None, HOSTILE * 20, 10**6, 10**6)),
+    "gate": lambda: texts.gate(
+        GateReport(dict.fromkeys(ProviderName, ProviderGate(NOW, HOSTILE * 20, 10**6)), 10**6)
+    ),
+    "open gate after failures": lambda: texts.gate(
+        GateReport({VTRIX: ProviderGate(None, HOSTILE * 20, 10**6)}, 10**6)
+    ),
     "unreconciled": lambda: texts.unreconciled([JOB] * 200, NAMES),
     "costs": lambda: cost_texts.costs(COSTS),
     "ledger": lambda: cost_texts.ledger(JOB, [ENTRY] * 100, NAMES),

@@ -26,9 +26,11 @@ from bot.domain.errors import (
     UpstreamUnreached,
 )
 from bot.domain.jobs import Frame, Order
+from bot.providers.base import TaskRef
+from bot.providers.lost_answers import PROBES
 from bot.providers.ssrf_guard import Network
-from bot.providers.vtrix.client import PROBES, Vtrix
-from tests.providers.conftest import KEY
+from bot.providers.vtrix.client import Vtrix
+from tests.providers.conftest import JOB_ID, KEY
 from tests.providers.servers import ScriptedServer, anonymous_tls, raw_server
 
 TOO_LARGE = b'HTTP/1.1 413 Too Large\r\nContent-Length: 24\r\n\r\n{"message": "Too large"}'
@@ -75,20 +77,20 @@ async def test_a_refusal_is_read_even_if_the_gateway_resets_the_upload(order: Or
         async with Vtrix(f"{scheme}://127.0.0.1:{port}", KEY, network=network) as vtrix:
             for _ in range(10):
                 with pytest.raises(UpstreamRefused, match="Too large"):
-                    await vtrix.submit(order, large)
+                    await vtrix.submit(order, large, request_id=JOB_ID)
 
 
 async def test_a_reset_without_a_response_leaves_the_outcome_unknown(order: Order) -> None:
     with resetting_gateway(b"") as port:
         async with Vtrix(f"http://127.0.0.1:{port}", KEY) as vtrix:
             with pytest.raises(OutcomeUnknown):
-                await vtrix.submit(order, Frame(data=bytes(4_000_000), mime="image/png"))
+                await vtrix.submit(order, Frame(data=bytes(4_000_000), mime="image/png"), request_id=JOB_ID)
 
 
 async def lose_response(server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame) -> None:
     server.answers(b"<html>", status=502)
     with pytest.raises(OutcomeUnknown):
-        await vtrix.submit(order, frame)
+        await vtrix.submit(order, frame, request_id=JOB_ID)
     server.seen.clear()
 
 
@@ -98,7 +100,7 @@ async def test_after_a_lost_response_no_create_is_sent_while_the_gateway_still_f
     await lose_response(server, vtrix, order, frame)
     for _ in range(3):
         with pytest.raises(UpstreamUnreached, match="unavailable, nothing was submitted"):
-            await vtrix.submit(order, frame)
+            await vtrix.submit(order, frame, request_id=JOB_ID)
     assert [seen.method for seen in server.seen] == ["GET"] * 3
 
 
@@ -108,7 +110,7 @@ async def test_after_a_lost_response_a_bad_key_is_reported_as_such(
     await lose_response(server, vtrix, order, frame)
     server.answers({"message": "bad key"}, status=401)
     with pytest.raises(UpstreamClosed):
-        await vtrix.submit(order, frame)
+        await vtrix.submit(order, frame, request_id=JOB_ID)
     assert [seen.method for seen in server.seen] == ["GET"]
 
 
@@ -118,7 +120,7 @@ async def test_a_recovered_gateway_is_probed_once_before_creates_continue(
     await lose_response(server, vtrix, order, frame)
     server.answers({"id": "t-1"})
     for _ in range(2):
-        await vtrix.submit(order, frame)
+        await vtrix.submit(order, frame, request_id=JOB_ID)
     assert [seen.method for seen in server.seen] == ["GET", "POST", "POST"]
 
 
@@ -128,9 +130,9 @@ async def test_after_enough_failed_probes_a_create_is_sent_anyway(
     await lose_response(server, vtrix, order, frame)
     for _ in range(PROBES - 1):
         with pytest.raises(UpstreamUnreached):
-            await vtrix.submit(order, frame)
+            await vtrix.submit(order, frame, request_id=JOB_ID)
     with pytest.raises(OutcomeUnknown):
-        await vtrix.submit(order, frame)
+        await vtrix.submit(order, frame, request_id=JOB_ID)
     assert [seen.method for seen in server.seen].count("POST") == 1
 
 
@@ -148,8 +150,8 @@ async def test_after_enough_refused_probes_a_create_is_sent_anyway(
     server.reply = reply
     for _ in range(PROBES - 1):
         with pytest.raises((UpstreamClosed, UpstreamBusy)):
-            await vtrix.submit(order, frame)
-    assert (await vtrix.submit(order, frame)).id == "t-1"
+            await vtrix.submit(order, frame, request_id=JOB_ID)
+    assert (await vtrix.submit(order, frame, request_id=JOB_ID)).id == "t-1"
 
 
 async def test_a_cancelled_create_is_followed_by_a_probe(
@@ -163,13 +165,13 @@ async def test_a_cancelled_create_is_followed_by_a_probe(
         raise AssertionError
 
     server.reply = never
-    create = asyncio.create_task(vtrix.submit(order, frame))
+    create = asyncio.create_task(vtrix.submit(order, frame, request_id=JOB_ID))
     await arrived.wait()
     create.cancel()
     with pytest.raises(asyncio.CancelledError):
         await create
     server.answers({"id": "t-1"})
-    await vtrix.submit(order, frame)
+    await vtrix.submit(order, frame, request_id=JOB_ID)
     assert [seen.method for seen in server.seen] == ["POST", "GET", "POST"]
 
 
@@ -178,10 +180,10 @@ async def test_a_response_about_another_members_task_is_rejected(
 ) -> None:
     for task_id in ("t-1", "t-2"):
         server.answers({"id": task_id})
-        await vtrix.submit(order, frame)
+        await vtrix.submit(order, frame, request_id=JOB_ID)
     server.answers({"id": "t-2", "status": "completed"})
     with pytest.raises(UpstreamIll, match="about another"):
-        await vtrix.status("t-1")
+        await vtrix.status(TaskRef("t-1"))
 
 
 @pytest.mark.parametrize(
@@ -200,7 +202,7 @@ async def test_an_unknown_outcome_describes_the_response(
 ) -> None:
     server.answers(body)
     with pytest.raises(OutcomeUnknown, match=known):
-        await vtrix.submit(order, frame)
+        await vtrix.submit(order, frame, request_id=JOB_ID)
 
 
 def gzipped_zeros(size_mb: int) -> bytes:
@@ -215,7 +217,7 @@ async def test_a_gzip_bomb_of_500_megabytes_uses_little_memory(
     tracemalloc.start()
     try:
         with pytest.raises(OutcomeUnknown, match="far too large"):
-            await vtrix.submit(order, frame)
+            await vtrix.submit(order, frame, request_id=JOB_ID)
         assert tracemalloc.get_traced_memory()[1] < 32_000_000
     finally:
         tracemalloc.stop()
@@ -250,7 +252,7 @@ async def test_a_corrupted_response_gives_a_task_or_an_upstream_error(
         answer = corrupted(head.encode() + ANSWER, rng)
         async with raw_server(answer) as server, Vtrix(server.url, KEY) as vtrix:
             try:
-                task: Any = await vtrix.submit(order, frame)
+                task: Any = await vtrix.submit(order, frame, request_id=JOB_ID)
                 assert task.id, number
             except UpstreamError:
                 pass

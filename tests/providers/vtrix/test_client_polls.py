@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from bot.domain.errors import UpstreamBusy, UpstreamClosed, UpstreamIll, UpstreamRefused, UpstreamUnreached
-from bot.providers.base import TaskStatus
+from bot.providers.base import TaskRef, TaskStatus
 from bot.providers.ssrf_guard import Network
 from bot.providers.vtrix.client import Timeouts, Vtrix
 from tests.providers.conftest import KEY, SHORT_TIMEOUTS
@@ -16,7 +16,7 @@ from tests.providers.servers import ScriptedServer, StaticResolver, raw_server
 
 async def test_a_poll_requests_its_task_with_the_key(server: ScriptedServer, vtrix: Vtrix) -> None:
     server.answers({"id": "t-1", "status": "in_progress"})
-    await vtrix.status("t-1")
+    await vtrix.status(TaskRef("t-1"))
     (seen,) = server.seen
     assert (seen.method, seen.path, seen.body) == ("GET", "/model/v1/generation/task/t-1", b"")
     assert seen.headers["Authorization"] == f"Bearer {KEY}"
@@ -29,13 +29,13 @@ async def test_a_task_id_stays_one_segment_of_the_path(
     server: ScriptedServer, vtrix: Vtrix, task_id: str, segment: str
 ) -> None:
     server.answers({"id": task_id, "status": "in_progress"})
-    await vtrix.status(task_id)
+    await vtrix.status(TaskRef(task_id))
     assert server.seen[0].path == f"/model/v1/generation/task/{segment}"
 
 
 async def test_a_running_task_has_its_progress(server: ScriptedServer, vtrix: Vtrix) -> None:
     server.answers({"id": "t-1", "status": "in_progress", "progress": 0.35})
-    task = await vtrix.status("t-1")
+    task = await vtrix.status(TaskRef("t-1"))
     assert (task.id, task.status, task.progress) == ("t-1", TaskStatus.IN_PROGRESS, 0.35)
 
 
@@ -49,7 +49,7 @@ async def test_a_completed_task_has_its_video_and_its_cost(server: ScriptedServe
         "metadata": {"a": "b"},
     }
     server.answers(answer)
-    task = await vtrix.status("t-1")
+    task = await vtrix.status(TaskRef("t-1"))
     assert (task.status, task.progress, task.video_url) == (
         TaskStatus.COMPLETED,
         None,
@@ -61,19 +61,19 @@ async def test_a_completed_task_has_its_video_and_its_cost(server: ScriptedServe
 
 async def test_a_completed_task_may_have_no_video(server: ScriptedServer, vtrix: Vtrix) -> None:
     server.answers({"id": "t-1", "status": "done", "output": []})
-    task = await vtrix.status("t-1")
+    task = await vtrix.status(TaskRef("t-1"))
     assert (task.status, task.video_url) == (TaskStatus.COMPLETED, None)
 
 
 async def test_a_failed_task_has_its_error(server: ScriptedServer, vtrix: Vtrix) -> None:
     server.answers({"id": "t-1", "status": "failed", "error": {"code": "002014001", "message": "Too\ndark"}})
-    task = await vtrix.status("t-1")
+    task = await vtrix.status(TaskRef("t-1"))
     assert (task.status, task.error_code, task.error_message) == (TaskStatus.FAILED, "002014001", "Too dark")
 
 
 async def test_a_failed_task_may_have_no_error(server: ScriptedServer, vtrix: Vtrix) -> None:
     server.answers({"status": "failed"})
-    task = await vtrix.status("t-1")
+    task = await vtrix.status(TaskRef("t-1"))
     assert (task.id, task.status, task.error_code, task.error_message) == ("t-1", TaskStatus.FAILED, None, None)
 
 
@@ -81,7 +81,7 @@ async def test_a_poll_keeps_the_requested_task_id(
     server: ScriptedServer, vtrix: Vtrix, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.answers({"id": "t-2", "status": "in_progress"})
-    assert (await vtrix.status("t-1")).id == "t-1"
+    assert (await vtrix.status(TaskRef("t-1"))).id == "t-1"
     assert "t-2" in caplog.text
 
 
@@ -89,7 +89,7 @@ async def test_an_unknown_status_is_logged_once(
     server: ScriptedServer, vtrix: Vtrix, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.answers({"id": "t-1", "status": "warming"})
-    tasks = [await vtrix.status("t-1") for _ in range(3)]
+    tasks = [await vtrix.status(TaskRef("t-1")) for _ in range(3)]
     assert {task.status for task in tasks} == {TaskStatus.IN_PROGRESS}
     assert [record.levelno for record in caplog.records if "warming" in record.getMessage()] == [logging.WARNING]
 
@@ -98,14 +98,14 @@ async def test_an_unknown_status_is_logged_once(
 async def test_an_unknown_task_is_refused(server: ScriptedServer, vtrix: Vtrix, status: int) -> None:
     server.answers({"message": "no such task"}, status=status)
     with pytest.raises(UpstreamRefused, match="no such task") as refused:
-        await vtrix.status("t-1")
+        await vtrix.status(TaskRef("t-1"))
     assert refused.value.code == str(status)
 
 
 async def test_an_error_without_a_task_is_a_refusal(server: ScriptedServer, vtrix: Vtrix) -> None:
     server.answers({"error": {"code": 5, "message": "no such task"}})
     with pytest.raises(UpstreamRefused, match="no such task") as refused:
-        await vtrix.status("t-1")
+        await vtrix.status(TaskRef("t-1"))
     assert refused.value.code == "5"
 
 
@@ -115,14 +115,14 @@ async def test_a_poll_with_a_refused_key_is_not_a_failed_task(
 ) -> None:
     server.answers(b"", status=status)
     with pytest.raises(UpstreamClosed) as closed:
-        await vtrix.status("t-1")
+        await vtrix.status(TaskRef("t-1"))
     assert closed.value.status == status
 
 
 async def test_a_rate_limited_poll_has_the_retry_time(server: ScriptedServer, vtrix: Vtrix) -> None:
     server.answers({"error": "slow down"}, status=429, Retry_After="3")
     with pytest.raises(UpstreamBusy) as busy:
-        await vtrix.status("t-1")
+        await vtrix.status(TaskRef("t-1"))
     assert busy.value.retry_after_s == 3.0
 
 
@@ -132,7 +132,7 @@ async def test_a_server_error_or_redirect_counts_as_a_failing_gateway(
 ) -> None:
     server.answers(b"<html>", status=status, Location="/elsewhere")
     with pytest.raises(UpstreamIll, match=str(status)):
-        await vtrix.status("t-1")
+        await vtrix.status(TaskRef("t-1"))
     assert len(server.seen) == 1
 
 
@@ -142,7 +142,7 @@ async def test_an_unreadable_response_counts_as_a_failing_gateway(
 ) -> None:
     server.answers(body)
     with pytest.raises(UpstreamIll):
-        await vtrix.status("t-1")
+        await vtrix.status(TaskRef("t-1"))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ async def test_a_lost_response_counts_as_a_failing_gateway(answer: bytes | None,
     timeouts = SHORT_TIMEOUTS if hang else Timeouts()
     async with raw_server(answer, then_hang=hang) as server, Vtrix(server.url, KEY, timeouts=timeouts) as vtrix:
         with pytest.raises(UpstreamIll):
-            await vtrix.status("t-1")
+            await vtrix.status(TaskRef("t-1"))
 
 
 async def test_a_refused_connection_counts_as_unreached() -> None:
@@ -162,13 +162,13 @@ async def test_a_refused_connection_counts_as_unreached() -> None:
         pass
     async with Vtrix(server.url, KEY) as vtrix:
         with pytest.raises(UpstreamUnreached):
-            await vtrix.status("t-1")
+            await vtrix.status(TaskRef("t-1"))
 
 
 async def test_polls_share_one_connection(server: ScriptedServer, vtrix: Vtrix) -> None:
     server.answers({"id": "t-1", "status": "in_progress"})
     for _ in range(5):
-        await vtrix.status("t-1")
+        await vtrix.status(TaskRef("t-1"))
     assert len({seen.connection for seen in server.seen}) == 1
 
 
@@ -183,8 +183,8 @@ async def test_a_poll_survives_a_dropped_keep_alive_connection(server: ScriptedS
         return web.json_response({"id": "t-1", "status": "in_progress"})
 
     server.reply = drop_the_second
-    await vtrix.status("t-1")
-    await vtrix.status("t-1")
+    await vtrix.status(TaskRef("t-1"))
+    await vtrix.status(TaskRef("t-1"))
     assert dropped
 
 
@@ -192,8 +192,8 @@ async def test_a_gateways_cookies_are_not_kept(server: ScriptedServer) -> None:
     server.answers({"id": "t-1", "status": "in_progress"}, Set_Cookie="a=b; Path=/")
     network = Network(resolver=StaticResolver(gateway_example=["127.0.0.1"]))
     async with Vtrix(f"http://gateway.example:{server.port}", KEY, network=network) as vtrix:
-        await vtrix.status("t-1")
-        await vtrix.status("t-1")
+        await vtrix.status(TaskRef("t-1"))
+        await vtrix.status(TaskRef("t-1"))
     assert "Cookie" not in server.seen[1].headers
 
 

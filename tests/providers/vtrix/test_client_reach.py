@@ -8,9 +8,10 @@ import pytest
 
 from bot.domain.errors import OutcomeUnknown, UpstreamError, UpstreamUnreached
 from bot.domain.jobs import Frame, Order
+from bot.providers.base import TaskRef
 from bot.providers.ssrf_guard import Network
 from bot.providers.vtrix.client import Vtrix
-from tests.providers.conftest import KEY, SHORT_TIMEOUTS
+from tests.providers.conftest import JOB_ID, KEY, SHORT_TIMEOUTS
 from tests.providers.servers import ScriptedServer, StaticResolver, anonymous_tls, raw_server, scripted_server
 
 ACCEPTED = {"id": "t-1", "status": "in_progress"}
@@ -21,13 +22,13 @@ async def test_a_refused_connection_counts_as_unreached(order: Order, frame: Fra
         pass
     async with Vtrix(server.url, KEY) as vtrix:
         with pytest.raises(UpstreamUnreached):
-            await vtrix.submit(order, frame)
+            await vtrix.submit(order, frame, request_id=JOB_ID)
 
 
 async def test_an_unknown_host_counts_as_unreached(order: Order, frame: Frame) -> None:
     async with Vtrix("https://gateway.example", KEY, network=Network(resolver=StaticResolver())) as vtrix:
         with pytest.raises(UpstreamUnreached):
-            await vtrix.submit(order, frame)
+            await vtrix.submit(order, frame, request_id=JOB_ID)
 
 
 async def test_a_name_lookup_that_times_out_counts_as_unreached(order: Order, frame: Frame) -> None:
@@ -36,7 +37,7 @@ async def test_a_name_lookup_that_times_out_counts_as_unreached(order: Order, fr
         "https://gateway.example", KEY, timeouts=SHORT_TIMEOUTS, network=Network(resolver=names)
     ) as vtrix:
         with pytest.raises(UpstreamUnreached):
-            await vtrix.submit(order, frame)
+            await vtrix.submit(order, frame, request_id=JOB_ID)
 
 
 async def test_a_failed_tls_handshake_counts_as_unreached(
@@ -44,7 +45,7 @@ async def test_a_failed_tls_handshake_counts_as_unreached(
 ) -> None:
     async with Vtrix(server.url.replace("http:", "https:"), KEY) as vtrix:
         with pytest.raises(UpstreamUnreached):
-            await vtrix.submit(order, frame)
+            await vtrix.submit(order, frame, request_id=JOB_ID)
     assert server.seen == []
 
 
@@ -53,7 +54,7 @@ async def test_a_tls_handshake_that_times_out_counts_as_unreached(order: Order, 
         address = server.url.replace("http:", "https:")
         async with Vtrix(address, KEY, timeouts=SHORT_TIMEOUTS) as vtrix:
             with pytest.raises(UpstreamUnreached):
-                await vtrix.submit(order, frame)
+                await vtrix.submit(order, frame, request_id=JOB_ID)
     assert server.connections == 1
 
 
@@ -62,7 +63,7 @@ async def test_a_gateway_without_a_certificate_counts_as_unreached(order: Order,
         address = server.url.replace("http:", "https:")
         async with Vtrix(address, KEY) as vtrix:
             with pytest.raises(UpstreamUnreached):
-                await vtrix.submit(order, frame)
+                await vtrix.submit(order, frame, request_id=JOB_ID)
     assert server.seen == []
 
 
@@ -71,8 +72,8 @@ async def test_each_create_has_its_own_connection_while_polls_share_one(
 ) -> None:
     server.answers(ACCEPTED)
     for _ in range(2):
-        await vtrix.status("t-1")
-        await vtrix.submit(order, frame)
+        await vtrix.status(TaskRef("t-1"))
+        await vtrix.submit(order, frame, request_id=JOB_ID)
     polls, creates = (
         {seen.connection for seen in server.seen if seen.method == method} for method in ("GET", "POST")
     )
@@ -89,14 +90,14 @@ async def test_an_echoed_key_is_redacted_everywhere(
     caplog.set_level(logging.DEBUG)
     server.answers({"error": {"code": KEY, "message": f"Bearer {KEY} is wrong"}}, status=status)
     with pytest.raises(UpstreamError) as caught:
-        await vtrix.submit(order, frame)
+        await vtrix.submit(order, frame, request_id=JOB_ID)
     assert KEY not in str(caught.value) + repr(vars(caught.value)) + repr(vtrix) + caplog.text
 
 
 async def test_an_error_holds_no_request_with_the_key(order: Order, frame: Frame) -> None:
     async with raw_server(b"garbage\r\n\r\n") as server, Vtrix(server.url, KEY) as vtrix:
         with pytest.raises(OutcomeUnknown) as caught:
-            await vtrix.submit(order, frame)
+            await vtrix.submit(order, frame, request_id=JOB_ID)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
 
@@ -113,7 +114,7 @@ async def test_a_netrc_file_is_ignored(
     netrc.write_text("default login me password other-secret")
     monkeypatch.setenv("NETRC", str(netrc))
     server.answers(ACCEPTED)
-    await vtrix.submit(order, frame)
+    await vtrix.submit(order, frame, request_id=JOB_ID)
     assert server.seen[0].headers["Authorization"] == f"Bearer {KEY}"
 
 
@@ -123,7 +124,7 @@ async def test_the_environments_proxy_is_used_with_its_own_credentials(
     monkeypatch.setenv("http_proxy", f"http://me:pass@127.0.0.1:{server.port}")
     server.answers(ACCEPTED)
     async with Vtrix("http://gateway.example", KEY) as vtrix:
-        await vtrix.submit(order, frame)
+        await vtrix.submit(order, frame, request_id=JOB_ID)
     (seen,) = server.seen
     assert (seen.headers["Host"], seen.headers["Proxy-Authorization"]) == ("gateway.example", "Basic bWU6cGFzcw==")
 
@@ -135,7 +136,7 @@ async def test_a_proxy_that_refuses_the_connection_counts_as_unreached(
         monkeypatch.setenv("https_proxy", server.url.replace("http://", "http://me:pass@"))
         async with Vtrix("https://gateway.example", KEY) as vtrix:
             with pytest.raises(UpstreamUnreached):
-                await vtrix.submit(order, frame)
+                await vtrix.submit(order, frame, request_id=JOB_ID)
     assert server.heads == [b"CONNECT gateway.example:443 HTTP/1.1"]
 
 
@@ -156,6 +157,6 @@ async def test_the_status_line_is_sanitized_and_truncated_like_the_body() -> Non
     head = f"HTTP/1.1 500 Bearer {KEY} \x07{'x' * 3000}\r\nContent-Length: 0\r\n\r\n"
     async with raw_server(head.encode()) as server, Vtrix(server.url, KEY) as vtrix:
         with pytest.raises(UpstreamError) as caught:
-            await vtrix.status("a task")
+            await vtrix.status(TaskRef("a task"))
     assert "Bearer [key]" in str(caught.value)
     assert len(str(caught.value)) < 400

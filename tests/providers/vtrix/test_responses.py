@@ -7,14 +7,8 @@ import pytest
 
 from bot.providers.base import TaskStatus
 from bot.providers.http_client import retry_after_s
-from bot.providers.vtrix.responses import (
-    ErrorDetails,
-    GatewayResponse,
-    InvalidResponse,
-    parse_error,
-    parse_response,
-    sanitize,
-)
+from bot.providers.json_responses import ErrorDetails, InvalidResponse, sanitize
+from bot.providers.vtrix.responses import GatewayResponse, parse_error, parse_response
 
 KEY = "vtx-secret"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

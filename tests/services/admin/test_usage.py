@@ -12,10 +12,11 @@ from bot.services.admin.usage import UsageService
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from tests.fakes import FRAME, NOW, TASK_LIFETIME
+from tests.providers_asked import CATALOG
 
 HERE = Admin(10, 99)
 LIMIT = 1_000_000
-RULES = OperatorDefaults(guild_budget=Budget(Decimal(5), Decimal(50)))
+RULES = OperatorDefaults(catalog=CATALOG, guild_budget=Budget(Decimal(5), Decimal(50)))
 
 
 async def order(store: JobStore, at: datetime = NOW, *, guild_id: int = 10) -> None:

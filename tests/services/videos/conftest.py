@@ -20,10 +20,11 @@ from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from tests.fakes import NOW, TASK_LIFETIME, FakeClock, prepare_frame_in_thread
+from tests.providers_asked import CATALOG, vtrix
 
 MEMBER = Requester(guild_id=10, channel_id=100, user_id=1)
 LEASE = timedelta(minutes=1)
-TWO = OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=2, cooldown_s=0))
+TWO = OperatorDefaults(catalog=CATALOG, limits=LimitOverrides(videos_per_window=2, max_active=2, cooldown_s=0))
 
 
 def picture(width: int = 640, height: int = 480, color: str = "teal") -> bytes:
@@ -87,7 +88,7 @@ async def fill_quota(service: VideoService) -> list[Job]:
 async def move_to_running(store: JobStore, job: Job) -> None:
     [greeted] = await store.claim_due(NOW, 1, dict.fromkeys(JobState, LEASE))
     await store.apply(greeted, Reschedule(None), NOW)
-    submitting = await store.claim_queued(NOW, 99, timedelta(0), LEASE)
+    submitting = await store.claim_queued(NOW, vtrix(99), LEASE)
     assert submitting is not None
     assert submitting.id == job.id
     await store.apply(submitting, MoveTo(JobState.RUNNING, JobUpdate(upstream_id="task-1", submitted_at=NOW)), NOW)

@@ -28,9 +28,10 @@ from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from tests.fakes import NOW, TASK_LIFETIME, FakeClock, prepare_frame_in_thread
+from tests.providers_asked import CATALOG
 from tests.services.videos.conftest import MEMBER, TWO, Attachment, WakeCounter, fill_quota, picture, set_guild
 
-NINE = OperatorDefaults(limits=LimitOverrides(videos_per_window=9, max_active=9, cooldown_s=0))
+NINE = OperatorDefaults(catalog=CATALOG, limits=LimitOverrides(videos_per_window=9, max_active=9, cooldown_s=0))
 
 
 async def test_an_order_becomes_a_job_with_its_frame_and_wakes_the_worker(

@@ -17,11 +17,12 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.money_tables import credit_grants, ledger
 from bot.store.schema import audit_log
 from tests.fakes import TASK_LIFETIME, FakeClock
+from tests.providers_asked import CATALOG
 from tests.store.factories import FRAME, NOW, add, new_job, notified, requester_of
 
 HERE, THERE = Admin(10, 7), Admin(11, 8)
 MEMBER = 1
-RULES = OperatorDefaults()
+RULES = OperatorDefaults(catalog=CATALOG)
 
 
 class WakeCounter:
@@ -146,7 +147,10 @@ async def test_no_job_is_accepted_once_the_pause_is_committed(
     database: Database, admin_service: AdminService
 ) -> None:
     store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=1000, max_active=1000, cooldown_s=0))
+        database,
+        OperatorDefaults(
+            catalog=CATALOG, limits=LimitOverrides(videos_per_window=1000, max_active=1000, cooldown_s=0)
+        ),
     )
     paused = asyncio.Event()
     late: list[str] = []
@@ -201,7 +205,10 @@ async def test_simultaneous_revocations_and_orders_never_overdraw(
     database: Database, admin_service: AdminService
 ) -> None:
     store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=100, cooldown_s=0))
+        database,
+        OperatorDefaults(
+            catalog=CATALOG, limits=LimitOverrides(videos_per_window=0, max_active=100, cooldown_s=0)
+        ),
     )
     await admin_service.credits.grant(HERE, MEMBER, 10)
 

@@ -22,6 +22,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
 from bot.store.money_tables import ledger as ledger_table
 from bot.store.schema import EVERYWHERE, first_frames, jobs, limit_overrides
+from tests.providers_asked import CATALOG
 from tests.store.factories import (
     FRAME,
     NOW,
@@ -163,7 +164,7 @@ async def test_each_resolution_has_its_price(store: JobStore) -> None:
 
 
 async def test_a_server_that_was_never_set_up_has_the_operators_limits(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(limits=LimitOverrides(1, 1, 0)))
+    store = JobStore(database, OperatorDefaults(catalog=CATALOG, limits=LimitOverrides(1, 1, 0)))
     allowance = await store.allowance(Requester(77, 100, 1), NOW)
     assert (allowance.limits.videos_per_window.value, allowance.limits.videos_per_window.origin) == (
         1,
@@ -198,7 +199,9 @@ async def test_only_limit_overrides_of_this_server_and_this_member_apply(store: 
 
 
 async def test_limits_set_by_the_operators_commands_override_the_settings(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(budget=Budget(Decimal(0), Decimal(0)), max_queued=0))
+    store = JobStore(
+        database, OperatorDefaults(catalog=CATALOG, budget=Budget(Decimal(0), Decimal(0)), max_queued=0)
+    )
     with pytest.raises(QuotaRefused):
         await add(store)
     await set_operator_state(store, usd_per_day=Decimal(1), usd_per_month=Decimal(1), max_queued=1)
@@ -211,7 +214,7 @@ async def test_limits_set_by_the_operators_commands_override_the_settings(databa
 
 
 async def test_a_budget_granted_to_one_server_overrides_the_default_server_budget(database: Database) -> None:
-    store = JobStore(database, OperatorDefaults(guild_budget=Budget(Decimal(0), None)))
+    store = JobStore(database, OperatorDefaults(catalog=CATALOG, guild_budget=Budget(Decimal(0), None)))
     with pytest.raises(QuotaRefused):
         await add(store, guild_id=11)
     await set_guild(store, granted_usd_per_day=Decimal(1))
@@ -269,7 +272,8 @@ async def test_budgets_start_again_with_each_day_and_month(store: JobStore) -> N
 
 async def test_later_jobs_still_count_after_the_clock_was_set_back(database: Database) -> None:
     store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=1, max_active=9, cooldown_s=0))
+        database,
+        OperatorDefaults(catalog=CATALOG, limits=LimitOverrides(videos_per_window=1, max_active=9, cooldown_s=0)),
     )
     await add(store, NOW)
     with pytest.raises(QuotaRefused):
@@ -278,7 +282,8 @@ async def test_later_jobs_still_count_after_the_clock_was_set_back(database: Dat
 
 async def test_a_check_counts_arriving_orders_and_writes_nothing(database: Database) -> None:
     store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=9, max_active=1, cooldown_s=0))
+        database,
+        OperatorDefaults(catalog=CATALOG, limits=LimitOverrides(videos_per_window=9, max_active=1, cooldown_s=0)),
     )
     await store.check(Requester(10, 100, 1), Order("a fox"), NOW, arriving=0)
     with pytest.raises(QuotaRefused) as caught:

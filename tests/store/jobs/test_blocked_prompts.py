@@ -19,10 +19,11 @@ from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
 from tests.fakes import FRAME, NOW
+from tests.providers_asked import CATALOG
 
 T = TypeVar("T")
 MEMBER = Requester(guild_id=10, channel_id=100, user_id=1)
-ONE = OperatorDefaults(limits=LimitOverrides(videos_per_window=1, max_active=1, cooldown_s=0))
+ONE = OperatorDefaults(catalog=CATALOG, limits=LimitOverrides(videos_per_window=1, max_active=1, cooldown_s=0))
 
 
 class Threads(ThreadPoolExecutor):

@@ -15,10 +15,11 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
 from bot.store.outbox import notifications
 from bot.store.schema import EVERYWHERE
+from tests.providers_asked import CATALOG, VTRIX
 from tests.store.factories import MINUTE, NOW, add, close_gate, notified_texts
 
 VIDEO = Decimal("0.20")
-TEN_A_DAY = OperatorDefaults(budget=Budget(Decimal(10), None))
+TEN_A_DAY = OperatorDefaults(catalog=CATALOG, budget=Budget(Decimal(10), None))
 
 
 async def accept(
@@ -76,7 +77,7 @@ async def test_each_day_is_alerted_separately(database: Database) -> None:
 
 
 async def test_the_monthly_budget_is_alerted_separately(database: Database) -> None:
-    await accept(database, after="10", rules=OperatorDefaults(budget=Budget(None, Decimal(10))))
+    await accept(database, after="10", rules=OperatorDefaults(catalog=CATALOG, budget=Budget(None, Decimal(10))))
 
     [text] = await operator_alerts(database)
     assert "This month's budget is used up" in text
@@ -90,7 +91,7 @@ async def test_a_budget_set_by_command_overrides_the_setting(database: Database)
 
 
 async def test_without_a_budget_no_alert_is_sent(database: Database) -> None:
-    await accept(database, after="1000", rules=OperatorDefaults())
+    await accept(database, after="1000", rules=OperatorDefaults(catalog=CATALOG))
     assert await operator_alerts(database) == []
 
 
@@ -110,7 +111,7 @@ async def test_a_gate_that_stays_closed_is_alerted_once_per_closure(database: Da
         assert len(await operator_alerts(database)) == (attempt >= submission_gate.ALERT_AFTER)
         now = NOW + attempt * MINUTE
         await close_gate(store, now + MINUTE, "the key is *refused*", now)
-    await store.open_gate(NOW + 5 * MINUTE)
+    await store.open_gate(VTRIX, NOW + 5 * MINUTE)
     for attempt in range(6, 6 + submission_gate.ALERT_AFTER):
         now = NOW + attempt * MINUTE
         await close_gate(store, now + MINUTE, "again", now)
@@ -121,6 +122,6 @@ async def test_a_gate_that_stays_closed_is_alerted_once_per_closure(database: Da
 
 
 async def test_an_accepted_job_that_uses_up_the_budget_is_alerted(database: Database) -> None:
-    await add(JobStore(database, OperatorDefaults(budget=Budget(Decimal("0.30"), None))))
+    await add(JobStore(database, OperatorDefaults(catalog=CATALOG, budget=Budget(Decimal("0.30"), None))))
     [text] = await operator_alerts(database)
     assert "used up ($0.20 of $0.30)" in text

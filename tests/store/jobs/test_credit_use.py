@@ -11,6 +11,7 @@ from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money_tables import credit_grants as grants_table
+from tests.providers_asked import CATALOG
 from tests.store.factories import (
     NOW,
     add,
@@ -26,7 +27,8 @@ async def test_the_credit_that_expires_first_is_used_and_its_job_does_not_count_
     database: Database,
 ) -> None:
     store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=1, max_active=9, cooldown_s=0))
+        database,
+        OperatorDefaults(catalog=CATALOG, limits=LimitOverrides(videos_per_window=1, max_active=9, cooldown_s=0)),
     )
     lasting = await grant(store, 1)
     soon = await grant(store, 1, expires_at=NOW + timedelta(hours=1))
@@ -44,7 +46,8 @@ async def test_the_credit_that_expires_first_is_used_and_its_job_does_not_count_
 
 async def test_a_credit_of_another_server_or_member_is_not_usable(database: Database) -> None:
     store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=9, cooldown_s=0))
+        database,
+        OperatorDefaults(catalog=CATALOG, limits=LimitOverrides(videos_per_window=0, max_active=9, cooldown_s=0)),
     )
     await grant(store, 5)
     for user_id, guild_id in ((2, 10), (1, 11)):
@@ -54,7 +57,8 @@ async def test_a_credit_of_another_server_or_member_is_not_usable(database: Data
 
 async def test_a_cancelled_job_returns_its_credit_to_its_grant(database: Database) -> None:
     store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=9, cooldown_s=0))
+        database,
+        OperatorDefaults(catalog=CATALOG, limits=LimitOverrides(videos_per_window=0, max_active=9, cooldown_s=0)),
     )
     grant_id = await grant(store, 1)
     job = await add(store)

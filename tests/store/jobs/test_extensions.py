@@ -14,6 +14,7 @@ from bot.store.jobs.extensions import ExtensionStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.status_cards import StatusCardStore
 from bot.store.privacy.member_data import MemberDataStore
+from tests.providers_asked import CATALOG
 from tests.store.factories import FRAME, NOW, UNLIMITED, bring_to, claim
 
 MEMBER = Requester(guild_id=10, channel_id=100, user_id=1)
@@ -59,7 +60,7 @@ async def test_a_worker_that_lost_its_lease_does_not_change_how_long_a_clip_is(
 
 
 async def test_an_order_that_is_refused_leaves_nothing(database: Database) -> None:
-    none = JobStore(database, OperatorDefaults(limits=LimitOverrides(0, 1, 0)))
+    none = JobStore(database, OperatorDefaults(catalog=CATALOG, limits=LimitOverrides(0, 1, 0)))
     new = NewJob("more", *HERE, Order("it goes on"))
     with pytest.raises(QuotaRefused):
         await none.add(new, FRAME, MEMBER, NOW, extends=Extension("parent", 2, 10))

@@ -32,13 +32,16 @@ from bot.domain.jobs import (
 from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
+from tests.providers_asked import CATALOG, vtrix
 from tests.store.factories import DETAIL, FRAME, LEASES, NOW, SECOND, new_job, requester_of
 
 SLOTS = 3
 MEMBERS = 3
 VIDEOS, RUNNING = 6, 4
 RULES = OperatorDefaults(
-    keeps_pictures=False, limits=LimitOverrides(videos_per_window=VIDEOS, max_active=RUNNING, cooldown_s=0)
+    catalog=CATALOG,
+    keeps_pictures=False,
+    limits=LimitOverrides(videos_per_window=VIDEOS, max_active=RUNNING, cooldown_s=0),
 )
 
 
@@ -66,7 +69,7 @@ class History:
             case "due":
                 self.held += await self.store.claim_due(now, 3, LEASES)
             case "queued":
-                job = await self.store.claim_queued(now, SLOTS, timedelta(seconds=1), timedelta(minutes=1))
+                job = await self.store.claim_queued(now, vtrix(SLOTS, timedelta(seconds=1)), timedelta(minutes=1))
                 self.held += [job] if job else []
             case "write" if self.held:
                 job = self.rng.choice(self.held)
@@ -142,11 +145,11 @@ class History:
         for _ in range(200):
             self.now_s += 61
             now = self.now
-            if await self.store.next_due_at(now, SLOTS) is None:
+            if await self.store.next_due_at(now, vtrix(SLOTS)) is None:
                 break
             for job in await self.store.claim_due(now, 100, LEASES):
                 await self.store.apply(job, _successful_outcome(job), now)
-            if job_or_none := await self.store.claim_queued(now, SLOTS, timedelta(0), timedelta(minutes=1)):
+            if job_or_none := await self.store.claim_queued(now, vtrix(SLOTS), timedelta(minutes=1)):
                 await self.store.apply(job_or_none, _successful_outcome(job_or_none), now)
         await self.check()
         assert all(job.state in ENDED for job in self.seen.values())

@@ -13,6 +13,7 @@ from bot.domain.quotas import LimitName, VideoLimitReached
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
+from tests.providers_asked import CATALOG
 from tests.store.factories import DETAIL, FRAME, NOW, SECOND, add, bring_to, claim, new_job, read, requester_of
 
 HOUR = timedelta(hours=1)
@@ -20,7 +21,7 @@ DAY = timedelta(hours=24)
 
 
 def with_limits(*, videos: int = 10, running: int = 10) -> OperatorDefaults:
-    return OperatorDefaults(limits=LimitOverrides(videos, running, cooldown_s=0))
+    return OperatorDefaults(catalog=CATALOG, limits=LimitOverrides(videos, running, cooldown_s=0))
 
 
 async def test_an_accepted_job_reads_back_as_it_was_ordered(store: JobStore) -> None:

@@ -13,12 +13,12 @@ from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.transitions import LONGEST_PAUSE
 from bot.store.outbox.notifications import NotificationStore, post
+from tests.providers_asked import CATALOG, vtrix
 from tests.store.factories import (
     FRAME,
     LEASES,
     MANY,
     MINUTE,
-    NO_PAUSE,
     NOW,
     SECOND,
     add,
@@ -55,7 +55,9 @@ async def test_lost_leases_in_a_batch_are_not_renewed(store: JobStore) -> None:
     await store.renew([held[kept.id]], NOW + 30 * SECOND, LEASES)
     [other_holder] = await store.claim_due(NOW + MINUTE, MANY, LEASES)
     assert await store.renew(list(held.values()), NOW + 70 * SECOND, LEASES) == {kept.id}
-    assert await store.next_due_at(NOW + 70 * SECOND, 0) == NOW + 2 * MINUTE, "the other holder's, as it was"
+    assert await store.next_due_at(NOW + 70 * SECOND, vtrix(0)) == NOW + 2 * MINUTE, (
+        "the other holder's, as it was"
+    )
     assert await store.apply(other_holder, Reschedule(None), NOW + 70 * SECOND)
     assert (await read(store, stolen)).due_at is None
 
@@ -99,7 +101,7 @@ async def test_a_job_due_soon_is_due_at_once_after_the_clock_was_set_back(
 ) -> None:
     held = await bring_to(store, state)
     await store.apply(held, Reschedule(NOW + 10 * SECOND), NOW)
-    assert await store.next_due_at(NOW - HOUR, 5) == NOW - HOUR
+    assert await store.next_due_at(NOW - HOUR, vtrix(5)) == NOW - HOUR
     assert [job.id for job in await store.claim_due(NOW - HOUR, MANY, LEASES)] == [held.id]
 
 
@@ -130,7 +132,7 @@ async def test_the_longest_pause_is_none_too_long_for_a_worker_whose_clock_is_be
     await store.apply(held, Reschedule(NOW + HOUR), NOW)
     behind = NOW - timedelta(milliseconds=5)
     assert await store.claim_due(behind, MANY, LEASES) == []
-    assert await store.next_due_at(behind, 5) == NOW + LONGEST_PAUSE
+    assert await store.next_due_at(behind, vtrix(5)) == NOW + LONGEST_PAUSE
 
 
 async def test_the_gate_does_not_stay_closed_after_the_clock_was_set_back(store: JobStore) -> None:
@@ -150,11 +152,11 @@ async def test_the_gate_does_not_stay_closed_after_the_clock_was_set_back(store:
 async def test_submissions_are_spaced_again_after_the_clock_was_set_back(store: JobStore) -> None:
     for user_id in (1, 2, 3):
         await add_waiting(store, user_id=user_id)
-    assert await store.claim_queued(NOW, 5, SECOND, MINUTE)
+    assert await store.claim_queued(NOW, vtrix(5, SECOND), MINUTE)
     past = NOW - HOUR
-    assert await store.claim_queued(past, 5, SECOND, MINUTE)
-    assert await store.claim_queued(past, 5, SECOND, MINUTE) is None
-    assert await store.claim_queued(past + SECOND, 5, NO_PAUSE, MINUTE)
+    assert await store.claim_queued(past, vtrix(5, SECOND), MINUTE)
+    assert await store.claim_queued(past, vtrix(5, SECOND), MINUTE) is None
+    assert await store.claim_queued(past + SECOND, vtrix(5), MINUTE)
 
 
 async def test_notifications_are_not_delayed_after_the_clock_was_set_back(database: Database) -> None:
@@ -170,7 +172,10 @@ async def test_notifications_are_not_delayed_after_the_clock_was_set_back(databa
 
 async def test_a_cooldown_is_not_extended_after_the_clock_was_set_back(database: Database) -> None:
     store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=10, max_active=10, cooldown_s=60))
+        database,
+        OperatorDefaults(
+            catalog=CATALOG, limits=LimitOverrides(videos_per_window=10, max_active=10, cooldown_s=60)
+        ),
     )
     for moment in (NOW, NOW - HOUR):
         new = new_job()

@@ -11,11 +11,11 @@ from bot.store.jobs.due import GUILD_MAX_IN_PROGRESS, SUSPECT_CLAIMS, DueFor
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import jobs
 from bot.worker.loop import MAX_CLAIMS
+from tests.providers_asked import vtrix
 from tests.store.factories import (
     LEASES,
     MANY,
     MINUTE,
-    NO_PAUSE,
     NOW,
     SECOND,
     add,
@@ -148,7 +148,7 @@ async def test_releasing_affects_only_leases_that_are_still_held(store: JobStore
 async def test_claiming_a_queued_job_moves_it_to_submitting(store: JobStore) -> None:
     waiting = await add_waiting(store)
     later = NOW + MINUTE
-    job = await store.claim_queued(later, 1, NO_PAUSE, MINUTE)
+    job = await store.claim_queued(later, vtrix(1), MINUTE)
     assert job is not None
     assert job == await store.get(waiting.id)
     assert job.lease_token is not None
@@ -183,15 +183,15 @@ async def test_submissions_are_spaced_by_the_given_pause(store: JobStore) -> Non
     for _ in range(3):
         await add_waiting(store)
     half = timedelta(milliseconds=500)
-    assert await store.claim_queued(NOW, MANY, half, MINUTE) is not None
-    assert await store.claim_queued(NOW + half - timedelta(microseconds=1), MANY, half, MINUTE) is None
-    assert await store.claim_queued(NOW + half, MANY, half, MINUTE) is not None
+    assert await store.claim_queued(NOW, vtrix(MANY, half), MINUTE) is not None
+    assert await store.claim_queued(NOW + half - timedelta(microseconds=1), vtrix(MANY, half), MINUTE) is None
+    assert await store.claim_queued(NOW + half, vtrix(MANY, half), MINUTE) is not None
 
 
 async def test_claiming_from_an_empty_queue_starts_no_pause(store: JobStore) -> None:
-    assert await store.claim_queued(NOW, MANY, MINUTE, MINUTE) is None
+    assert await store.claim_queued(NOW, vtrix(MANY, MINUTE), MINUTE) is None
     await add_waiting(store)
-    assert await store.claim_queued(NOW, MANY, MINUTE, MINUTE) is not None
+    assert await store.claim_queued(NOW, vtrix(MANY, MINUTE), MINUTE) is not None
 
 
 async def test_no_more_jobs_run_than_the_upstream_allows(store: JobStore) -> None:
@@ -239,40 +239,40 @@ async def test_simultaneous_claims_never_exceed_the_upstreams_limit(store: JobSt
 
 
 async def test_there_is_no_next_due_time_if_no_job_waits(store: JobStore) -> None:
-    assert await store.next_due_at(NOW, 5) is None
+    assert await store.next_due_at(NOW, vtrix(5)) is None
     held = await bring_to(store, JobState.DELIVERED)
     await store.apply(held, Reschedule(None), NOW)
-    assert await store.next_due_at(NOW, 5) is None
+    assert await store.next_due_at(NOW, vtrix(5)) is None
 
 
 async def test_the_next_due_time_is_when_a_due_or_leased_job_can_be_claimed(store: JobStore) -> None:
     await add(store, NOW + 5 * SECOND)
-    assert await store.next_due_at(NOW, 5) == NOW + 5 * SECOND
+    assert await store.next_due_at(NOW, vtrix(5)) == NOW + 5 * SECOND
     await store.claim_due(NOW + 5 * SECOND, MANY, LEASES)
-    assert await store.next_due_at(NOW, 5) == NOW + 5 * SECOND + MINUTE
+    assert await store.next_due_at(NOW, vtrix(5)) == NOW + 5 * SECOND + MINUTE
     await add(store, NOW - SECOND)
-    assert await store.next_due_at(NOW, 5) == NOW - SECOND
+    assert await store.next_due_at(NOW, vtrix(5)) == NOW - SECOND
 
 
 async def test_the_next_due_time_of_a_queued_job_depends_on_pause_gate_and_slots(store: JobStore) -> None:
     await add_waiting(store)
     await add_waiting(store)
-    assert await store.next_due_at(NOW, 5) == NOW
-    submitting = await store.claim_queued(NOW, 5, 2 * SECOND, MINUTE)
+    assert await store.next_due_at(NOW, vtrix(5)) == NOW
+    submitting = await store.claim_queued(NOW, vtrix(5, 2 * SECOND), MINUTE)
     assert submitting is not None
-    assert await store.next_due_at(NOW, 5) == NOW + 2 * SECOND
+    assert await store.next_due_at(NOW, vtrix(5)) == NOW + 2 * SECOND
     taken = JobUpdate(upstream_id="task-1", submitted_at=NOW)
     assert await store.apply(submitting, MoveTo(JobState.RUNNING, taken, due_at=NOW + MINUTE), NOW)
     await close_gate(store, NOW + 3 * SECOND, "rate limit", NOW)
-    assert await store.next_due_at(NOW, 5) == NOW + 3 * SECOND
-    assert await store.next_due_at(NOW + 4 * SECOND, 5) == NOW + 4 * SECOND
-    assert await store.next_due_at(NOW, 1) == NOW + MINUTE
+    assert await store.next_due_at(NOW, vtrix(5)) == NOW + 3 * SECOND
+    assert await store.next_due_at(NOW + 4 * SECOND, vtrix(5)) == NOW + 4 * SECOND
+    assert await store.next_due_at(NOW, vtrix(1)) == NOW + MINUTE
 
 
 async def test_a_job_can_be_claimed_exactly_at_the_next_due_time(store: JobStore) -> None:
     held = await bring_to(store, JobState.RUNNING)
     await store.apply(held, Reschedule(NOW + 7 * SECOND), NOW)
-    due_at = await store.next_due_at(NOW, 5)
+    due_at = await store.next_due_at(NOW, vtrix(5))
     assert due_at is not None
     assert await store.claim_due(due_at - SECOND, MANY, LEASES) == []
     assert [job.id for job in await store.claim_due(due_at, MANY, LEASES)] == [held.id]

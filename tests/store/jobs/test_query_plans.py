@@ -22,8 +22,9 @@ from bot.store.jobs.due import DueFor
 from bot.store.jobs.job_store import JobStore
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.schema import HAS_FAILED_CLAIMS
+from tests.providers_asked import VTRIX, vtrix
 from tests.store.conftest import migrate_database
-from tests.store.factories import LEASES, MINUTE, NO_PAUSE, NOW, SECOND, add, new_job
+from tests.store.factories import LEASES, MINUTE, NOW, SECOND, add, new_job
 
 pytestmark = pytest.mark.both_databases
 
@@ -94,17 +95,17 @@ async def claim_and_write(store: JobStore, database: Database) -> None:
         await store.claim_due(NOW, 32, LEASES, held)
         await store.claim_due(NOW, 32, LEASES, held, expired=False)
         await store.claim_due(NOW, 32, LEASES, held, kinds=[DueFor.POLL])
-    submitting = await store.claim_queued(NOW, 5, NO_PAUSE, MINUTE)
+    submitting = await store.claim_queued(NOW, vtrix(5), MINUTE)
     assert submitting is not None
     await store.renew([submitting], NOW, LEASES)
     for kinds in ([DueFor.POLL], [DueFor.STAGE]):
-        await store.next_due_at(NOW - SECOND, 5, kinds)
+        await store.next_due_at(NOW - SECOND, vtrix(5), kinds)
     later = NOW + MINUTE
     [*_, polled, job] = await store.claim_due(later, 32, LEASES)
     await store.reschedule([(polled, Reschedule(later, JobUpdate(progress=0.5, seen_running_at=later)))], later)
     await store.apply(job, Reschedule(None, JobUpdate(status_message_id=7)), later)
     await store.release([submitting])
-    await store.open_gate(later)
+    await store.open_gate(VTRIX, later)
     await NotificationStore(database, render).claim(later, 5, MINUTE)
 
 

@@ -16,6 +16,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.outbox.notifications import NotificationStore, post
 from tests.fakes import FakeClock
 from tests.harness import ROOMY, WorkerHarness, run_until_idle
+from tests.providers_asked import vtrix
 from tests.store.factories import LEASES, MANY, MINUTE, bring_to
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.parametrize("kind", ["postgresql"], indirect=True)]
@@ -107,7 +108,7 @@ async def test_the_end_of_a_lease_is_told_in_the_time_of_the_worker_that_asks(
     await first.order()
     await first.store.claim_due(first.clock(), MANY, LEASES)
     now = first.clock() + apart
-    ends_at = await first.store.next_due_at(now, 0)
+    ends_at = await first.store.next_due_at(now, vtrix(0))
     assert ends_at is not None
     assert now < ends_at <= now + LEASES[JobState.QUEUED]
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import insert
 
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Reschedule, Resolution
+from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Reschedule
+from bot.domain.models import TaskKind
 from bot.domain.task_durations import SAMPLES, TaskDuration
 from bot.store.engine import Database
 from bot.store.jobs import task_durations
@@ -14,6 +15,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.task_durations import TaskDurationStore
 from bot.store.privacy.retention import RetentionStore
 from bot.store.schema import task_durations as task_durations_table
+from tests.providers_asked import P480, P720
 from tests.store.factories import DETAIL, MINUTE, NOW, SECOND, bring_to, claim, read, resume_failed_job
 
 pytestmark = pytest.mark.both_databases
@@ -31,10 +33,10 @@ async def running(store: JobStore) -> Job:
     return await bring_to(store, JobState.RUNNING)
 
 
-async def record(database: Database, *found: TaskDuration, resolution: Resolution = Resolution.P720) -> None:
+async def record(database: Database, *found: TaskDuration, of: TaskKind = P720) -> None:
     async with database.write() as connection:
         for duration in found:
-            await task_durations.record(connection, resolution, duration)
+            await task_durations.record(connection, of, duration)
 
 
 @pytest.mark.parametrize("outcome", [FINISHED, GIVEN_UP])
@@ -42,7 +44,7 @@ async def test_a_duration_is_kept_with_the_outcome(
     store: JobStore, durations: TaskDurationStore, outcome: MoveTo | Fail
 ) -> None:
     assert await store.apply(await running(store), outcome, NOW)
-    assert await durations.latest() == {Resolution.P480: [], Resolution.P720: [outcome.update.task_duration]}
+    assert await durations.latest() == {P720: [outcome.update.task_duration]}
 
 
 async def test_a_worker_that_lost_its_lease_keeps_no_duration(
@@ -69,10 +71,10 @@ async def test_a_poll_records_when_the_task_was_seen_running(store: JobStore) ->
 
 async def test_the_latest_durations_come_newest_first(database: Database, durations: TaskDurationStore) -> None:
     await record(database, TaskDuration(1, 2), TaskDuration(3, 4), TaskDuration(5, None))
-    await record(database, TaskDuration(7, 8), resolution=Resolution.P480)
+    await record(database, TaskDuration(7, 8), of=P480)
     assert await durations.latest() == {
-        Resolution.P480: [TaskDuration(7, 8)],
-        Resolution.P720: [TaskDuration(5, None), TaskDuration(3, 4), TaskDuration(1, 2)],
+        P480: [TaskDuration(7, 8)],
+        P720: [TaskDuration(5, None), TaskDuration(3, 4), TaskDuration(1, 2)],
     }
 
 
@@ -90,7 +92,7 @@ async def test_a_duration_that_can_not_be_true_is_not_read_either(
     async with database.write() as connection:  # as another program may have written them
         columns = [{"resolution": "720P", "over_s": over, "within_s": within} for over, within in rows]
         await connection.execute(insert(task_durations_table), columns)
-    assert (await durations.latest())[Resolution.P720] == [TaskDuration(5, 8)]
+    assert (await durations.latest())[P720] == [TaskDuration(5, 8)]
 
 
 async def test_the_newest_id_grows_with_each_duration(database: Database, durations: TaskDurationStore) -> None:
@@ -103,7 +105,7 @@ async def test_the_newest_id_grows_with_each_duration(database: Database, durati
 
 async def test_only_durations_that_are_used_are_kept(database: Database, durations: TaskDurationStore) -> None:
     retention = RetentionStore(database)
-    await record(database, TaskDuration(7, 8), resolution=Resolution.P480)
+    await record(database, TaskDuration(7, 8), of=P480)
     await record(database, *[TaskDuration(number, number + 1) for number in range(SAMPLES + 5)])
     before = await durations.latest()
     assert [await retention.drop_durations(), await retention.drop_durations()] == [5, 0]

@@ -14,6 +14,7 @@ from bot.domain.quotas import LimitName
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import EVERYWHERE, jobs
+from tests.providers_asked import CATALOG
 from tests.store.factories import (
     DETAIL,
     MINUTE,
@@ -43,7 +44,8 @@ async def add_undelivered_job(
 async def test_a_member_with_too_many_undelivered_videos_is_refused_for_some_time(database: Database) -> None:
     """Each was paid for and did not count for the member, so their number is limited."""
     store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0))
+        database,
+        OperatorDefaults(catalog=CATALOG, limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0)),
     )
     await grant(store, 5)
     undelivered = [await add_undelivered_job(store, NOW + number * SECOND) for number in range(3)]
@@ -62,7 +64,8 @@ async def test_undelivered_videos_count_until_they_leave_the_window_even_after_a
     database: Database,
 ) -> None:
     store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0))
+        database,
+        OperatorDefaults(catalog=CATALOG, limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0)),
     )
     for number in range(3):
         await add_undelivered_job(store, NOW + number * SECOND, cost_usd=Decimal("0.1"))
@@ -76,7 +79,8 @@ async def test_undelivered_videos_count_until_they_leave_the_window_even_after_a
 
 async def test_other_failures_and_videos_never_made_do_not_count_as_undelivered(database: Database) -> None:
     store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0))
+        database,
+        OperatorDefaults(catalog=CATALOG, limits=LimitOverrides(videos_per_window=2, max_active=9, cooldown_s=0)),
     )
     for _ in range(3):
         await add_undelivered_job(store, reason=FailureReason.RESULT_UNUSABLE)

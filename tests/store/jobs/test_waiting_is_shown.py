@@ -7,6 +7,7 @@ import pytest
 from bot.store.jobs import submission_gate
 from bot.store.jobs.job_store import JobStore
 from tests.fakes import NOW
+from tests.providers_asked import VTRIX
 
 
 @pytest.mark.parametrize(
@@ -24,8 +25,8 @@ async def test_a_closure_is_told_when_it_is_long_or_keeps_coming_back(
     for pause_s in pauses_s:
         until = now + timedelta(seconds=pause_s)
         async with store._db.write() as connection:
-            await submission_gate.close(connection, until, "busy", now)
-        found.append((await store.gate()).is_worth_telling(now, told=False))
+            await submission_gate.close(connection, VTRIX, until, "busy", now)
+        found.append((await store.gate(VTRIX)).is_worth_telling(now, told=False))
         now = until
 
     assert found == told
@@ -34,8 +35,8 @@ async def test_a_closure_is_told_when_it_is_long_or_keeps_coming_back(
 async def test_what_was_told_stays_until_the_gate_is_open(store: JobStore) -> None:
     until = NOW + timedelta(minutes=10)
     async with store._db.write() as connection:
-        await submission_gate.close(connection, until, "busy", NOW)
-    gate, almost = await store.gate(), until - timedelta(seconds=1)
+        await submission_gate.close(connection, VTRIX, until, "busy", NOW)
+    gate, almost = await store.gate(VTRIX), until - timedelta(seconds=1)
 
     assert gate.is_worth_telling(almost, told=True)
     assert not gate.is_worth_telling(almost, told=False)
@@ -47,8 +48,8 @@ async def test_an_order_waits_for_the_service_while_the_gate_is_closed_or_keeps_
     for _ in range(submission_gate.ALERT_AFTER):
         until = now + timedelta(seconds=5)
         async with store._db.write() as connection:
-            await submission_gate.close(connection, until, "busy", now)
-        gate = await store.gate()
+            await submission_gate.close(connection, VTRIX, until, "busy", now)
+        gate = await store.gate(VTRIX)
         waits.append((gate.keeps_orders_waiting(now), gate.keeps_orders_waiting(until)))
         now = until
 

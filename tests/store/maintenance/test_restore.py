@@ -22,6 +22,7 @@ from bot.store.maintenance.backup import copy_of, inspect_file
 from bot.store.maintenance.migrate import schema_status
 from bot.store.maintenance.restore import end_jobs_in_progress, restore
 from bot.store.outbox import notifications
+from tests.providers_asked import vtrix
 from tests.store.factories import DAY, LEASES, MANY, NOW, UNLIMITED, add, bring_to, notified_texts
 from tests.store.maintenance.test_backup import damage_file
 
@@ -93,7 +94,7 @@ async def test_jobs_in_progress_are_never_started_again(
 
     assert done.unknown == len(IN_PROGRESS)
     store = JobStore(open_restored(), UNLIMITED)
-    assert await store.claim_queued(LATER, MANY, timedelta(0), DAY) is None
+    assert await store.claim_queued(LATER, vtrix(MANY), DAY) is None
     for job_id in ids:
         job = await store.get(job_id)
         assert job is not None

@@ -29,9 +29,10 @@ from bot.domain.jobs import (
     Resolution,
 )
 from bot.domain.ledger import ZERO, Amounts, expected_balances
+from bot.domain.models import Catalog
 from bot.domain.policy import Requester
 from bot.domain.quotas import UNDELIVERED_MIN, LimitName
-from bot.store import schema as tables
+from bot.store import money_tables
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
@@ -40,6 +41,7 @@ from bot.store.money import credit_grants, ledger
 from bot.store.money.credit_grants import Attribution
 from bot.store.privacy.retention import RetentionStore
 from bot.store.schema import EVERYWHERE
+from tests.providers_asked import P480, P720, vtrix
 from tests.store.factories import (
     DETAIL,
     FRAME,
@@ -57,7 +59,7 @@ PRICE = Decimal("0.20")
 QUEUE = 12
 RULES = OperatorDefaults(
     limits=LimitOverrides(videos_per_window=3, max_active=4, cooldown_s=1),
-    prices={Resolution.P480: Decimal("0.10"), Resolution.P720: PRICE},
+    catalog=Catalog(prices={P480: Decimal("0.10"), P720: PRICE}),
     budget=Budget(Decimal(4), Decimal(9)),
     guild_budget=Budget(Decimal(3), None),
     max_queued=QUEUE,
@@ -162,9 +164,7 @@ class LedgerHistory:
 
     async def work(self) -> None:
         self.held += await self.store.claim_due(self.now, 3, LEASES)
-        if (
-            queued := await self.store.claim_queued(self.now, 99, timedelta(0), LEASES[JobState.QUEUED])
-        ) is not None:
+        if (queued := await self.store.claim_queued(self.now, vtrix(99), LEASES[JobState.QUEUED])) is not None:
             self.held.append(queued)
         while self.held and self.rng.random() < 0.8:
             job = self.held.pop(self.rng.randrange(len(self.held)))
@@ -241,13 +241,17 @@ class LedgerHistory:
     async def read(self) -> Snapshot:
         async with self.database.read() as connection:
             jobs = {row.id: job_of(row) for row in await connection.execute(select_jobs())}
-            entries = list(await connection.execute(select(tables.ledger).order_by(tables.ledger.c.id)))
+            entries = list(
+                await connection.execute(select(money_tables.ledger).order_by(money_tables.ledger.c.id))
+            )
             sums = {
                 (row.guild_id, row.day): (row.videos, row.usd)
-                for row in await connection.execute(select(tables.daily_totals))
+                for row in await connection.execute(select(money_tables.daily_totals))
             }
             grants = list(
-                await connection.execute(select(tables.credit_grants).order_by(tables.credit_grants.c.id))
+                await connection.execute(
+                    select(money_tables.credit_grants).order_by(money_tables.credit_grants.c.id)
+                )
             )
         return Snapshot(jobs, entries, sums, grants)
 
@@ -355,7 +359,7 @@ class LedgerHistory:
         allowance = await self.store.allowance(requester, self.now)
         guild, total, spent = await self.spent(requester.guild_id)
         async with self.database.read() as connection:
-            price = await ledger.expected_price(connection, order.resolution, RULES.prices[order.resolution])
+            price = await ledger.estimate(connection, RULES.catalog, order)
         usage, limits = allowance.usage, allowance.limits
         reached = {
             LimitName.MAX_ACTIVE: usage.running >= limits.max_active.value,

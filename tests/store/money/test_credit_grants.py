@@ -12,10 +12,13 @@ from bot.store.money.credit_grants import Attribution, CreditTotals
 from bot.store.money_tables import credit_grants as grants_table
 from bot.store.money_tables import ledger
 from bot.store.schema import NOBODY
+from tests.providers_asked import CATALOG
 from tests.store.factories import DETAIL, MINUTE, NOW, add, claim
 
 GUILD, MEMBER, ADMIN = 10, 1, 7
-NO_WINDOW = OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=100, cooldown_s=0))
+NO_WINDOW = OperatorDefaults(
+    catalog=CATALOG, limits=LimitOverrides(videos_per_window=0, max_active=100, cooldown_s=0)
+)
 """Defaults under which only a credit pays for a video."""
 
 

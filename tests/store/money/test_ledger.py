@@ -4,13 +4,15 @@ from decimal import Decimal
 import pytest
 
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Reschedule, Resolution
+from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Reschedule
+from bot.domain.models import TaskKind
 from bot.domain.policy import Requester
 from bot.domain.quotas import Spent
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
 from bot.store.money.ledger import PRICE_FROM, PRICE_OVER
+from tests.providers_asked import CATALOG, P480, P720
 from tests.store.factories import DETAIL, MINUTE, NOW, SECOND, add, bring_to, claim, entries, grant, next_job, read
 
 SOON = NOW + 10 * SECOND
@@ -128,7 +130,8 @@ async def test_existing_ledger_entries_are_never_changed(store: JobStore) -> Non
 
 async def test_a_credit_returned_to_an_expired_grant_is_not_usable(database: Database) -> None:
     store = JobStore(
-        database, OperatorDefaults(limits=LimitOverrides(videos_per_window=0, max_active=9, cooldown_s=0))
+        database,
+        OperatorDefaults(catalog=CATALOG, limits=LimitOverrides(videos_per_window=0, max_active=9, cooldown_s=0)),
     )
     await grant(store, 1, expires_at=NOW + MINUTE)
     job = await add(store)
@@ -147,9 +150,9 @@ async def finish_task(store: JobStore, cost: str, now_s: int) -> None:
     await store.apply(submitting, MoveTo(JobState.DELIVERING, JobUpdate(cost_usd=Decimal(cost))), now)
 
 
-async def price_estimate(store: JobStore, resolution: Resolution = Resolution.P720) -> Decimal:
+async def price_estimate(store: JobStore, of: TaskKind = P720) -> Decimal:
     async with store._db.read() as connection:
-        return await ledger.expected_price(connection, resolution, Decimal("0.2"))
+        return await ledger.expected_price(connection, of, Decimal("0.2"))
 
 
 async def test_the_learned_price_is_used_after_a_few_tasks_and_follows_the_latest_costs(store: JobStore) -> None:
@@ -157,7 +160,7 @@ async def test_the_learned_price_is_used_after_a_few_tasks_and_follows_the_lates
         assert await price_estimate(store) == Decimal("0.2")
         await finish_task(store, "0.5", number)
     assert await price_estimate(store) == Decimal("0.5")
-    assert await price_estimate(store, Resolution.P480) == Decimal("0.2")
+    assert await price_estimate(store, P480) == Decimal("0.2")
     assert (await add(store, NOW + MINUTE)).estimated_cost_usd == Decimal("0.5")
     await finish_task(store, "0.9", 99)
     assert await price_estimate(store) == Decimal("0.6")
@@ -180,7 +183,7 @@ async def test_a_configured_price_of_zero_does_not_bound_the_learned_price(store
     for number in range(PRICE_FROM):
         await finish_task(store, "0.3", number)
     async with store._db.read() as connection:
-        assert await ledger.expected_price(connection, Resolution.P720, Decimal(0)) == Decimal("0.3")
+        assert await ledger.expected_price(connection, P720, Decimal(0)) == Decimal("0.3")
 
 
 async def test_the_estimate_stays_for_an_undeliverable_video_without_a_known_cost(store: JobStore) -> None:

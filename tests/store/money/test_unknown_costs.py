@@ -26,6 +26,7 @@ from bot.store.maintenance.restore import end_jobs_in_progress
 from bot.store.money import ledger
 from bot.store.privacy.retention import RetentionStore
 from bot.store.schema import EVERYWHERE
+from tests.providers_asked import CATALOG
 from tests.store.factories import (
     DETAIL,
     NOW,
@@ -87,7 +88,7 @@ async def spent_usd(store: JobStore) -> tuple[Decimal, Decimal]:
 
 
 async def release(store: JobStore, after: timedelta) -> int:
-    defaults = OperatorDefaults(unknown_cost_held_for=HELD_FOR)
+    defaults = OperatorDefaults(catalog=CATALOG, unknown_cost_held_for=HELD_FOR)
     return await RetentionStore(store._db, defaults).release_held_costs(NOW + after)
 
 
@@ -148,6 +149,7 @@ async def test_budgets_refuse_what_lost_answers_may_have_cost(database: Database
     store = JobStore(
         database,
         OperatorDefaults(
+            catalog=CATALOG,
             limits=LimitOverrides(videos_per_window=100, max_active=10, cooldown_s=0),
             budget=Budget(3 * PRICE, None),
         ),
@@ -176,7 +178,7 @@ async def test_the_reservation_of_a_resumed_job_is_held_from_then_on(store: JobS
 async def test_a_server_that_left_is_not_forgotten_while_a_cost_is_held(store: JobStore) -> None:
     await end(store, *UNKNOWN["timed out"])
     await set_guild(store, left_at=NOW)
-    retention = RetentionStore(store._db, OperatorDefaults(unknown_cost_held_for=HELD_FOR))
+    retention = RetentionStore(store._db, OperatorDefaults(catalog=CATALOG, unknown_cost_held_for=HELD_FOR))
     assert await retention.anonymise_left_jobs(10, SOON) == 0
     assert await release(store, HELD_FOR + 10 * SECOND) == 1
     assert await spent_usd(store) == NOTHING

@@ -15,10 +15,12 @@ from bot.services.operator.service import Operator, OperatorService
 from bot.store.engine import Database
 from bot.store.guilds import audit_log
 from bot.store.jobs.job_store import JobStore
+from tests.providers_asked import CATALOG
 from tests.store.factories import DETAIL, NOW, add_waiting, claim, next_job, notified_texts, read
 
 OPERATOR = Operator(900)
 DEFAULTS = OperatorDefaults(
+    catalog=CATALOG,
     limits=LimitOverrides(videos_per_window=10_000, max_active=10_000, cooldown_s=0),
     budget=Budget(Decimal(10), Decimal(100)),
     guild_budget=Budget(Decimal(5), None),

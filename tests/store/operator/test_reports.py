@@ -7,10 +7,11 @@ import pytest
 
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import Guild
-from bot.domain.jobs import Fail, FailureReason, Resolution
+from bot.domain.jobs import Fail, FailureReason
 from bot.domain.ledger import EntryKind
 from bot.store.money import ledger as ledger_store
 from bot.store.operator_reports import GuildUsage, JobTotal
+from tests.providers_asked import P480, P720
 from tests.store.factories import DETAIL, MINUTE, NOW, add
 from tests.store.operator.conftest import OperatorHarness
 
@@ -67,8 +68,11 @@ async def test_the_costs_report_contains_learned_reserved_and_unknown_costs(harn
 
     costs = await harness.service.costs()
 
-    assert costs.learned[Resolution.P720].usd == costs.used[Resolution.P720] == Decimal("0.5")
-    assert costs.used[Resolution.P480] == Decimal("0.1")
+    prices = {price.kind: price for price in costs.prices}
+    learned = prices[P720].learned
+    assert learned is not None
+    assert learned.usd == prices[P720].used == Decimal("0.5")
+    assert prices[P480].used == Decimal("0.1")
     assert costs.reserved == Decimal("0.5")
     assert (costs.held, costs.unanswered) == (JobTotal(1, Decimal("0.5")), JobTotal(0, Decimal(0)))
     total = sum(part.usd for part in costs.kinds.values())

@@ -19,13 +19,16 @@ from bot.store.money import ledger
 from bot.store.money_tables import credit_grants, daily_totals
 from bot.store.money_tables import ledger as entries
 from bot.store.privacy.member_data import MemberDataStore
+from tests.providers_asked import CATALOG
 from tests.store.factories import NOW, bring_to, claim, read
 from tests.store.privacy.retention_harness import RetentionHarness
 
 DAY = timedelta(days=1)
 ME = 1
 OTHER = 2
-RULES = OperatorDefaults(limits=LimitOverrides(videos_per_window=3, max_active=10, cooldown_s=60), window_hours=24)
+RULES = OperatorDefaults(
+    catalog=CATALOG, limits=LimitOverrides(videos_per_window=3, max_active=10, cooldown_s=60), window_hours=24
+)
 
 
 @dataclass

@@ -33,13 +33,14 @@ from bot.store.schema import (
 )
 from bot.store.schema import guilds as guild_rows
 from bot.worker.retention import RetentionReport, RetentionWorker
+from tests.providers_asked import CATALOG, vtrix
 from tests.store.factories import FRAME, NOW, UNLIMITED, claim, read, requester_of
 
 DAY = timedelta(days=1)
 POLICY = RetentionPolicy(days=90, days_after_leaving=30)
 HERE, ELSEWHERE = 10, 11
 ONE_VIDEO_PER_WINDOW = OperatorDefaults(
-    limits=LimitOverrides(videos_per_window=1, max_active=5, cooldown_s=0), window_hours=24
+    catalog=CATALOG, limits=LimitOverrides(videos_per_window=1, max_active=5, cooldown_s=0), window_hours=24
 )
 
 
@@ -83,7 +84,7 @@ class RetentionHarness:
         job = await self.store.add(new, FRAME, requester_of(new), at)
         job = await claim(self.store, job.id, at)
         assert await self.store.apply(job, Reschedule(None), at)
-        submitting = await self.store.claim_queued(at, 99, timedelta(0), timedelta(minutes=1))
+        submitting = await self.store.claim_queued(at, vtrix(99), timedelta(minutes=1))
         assert submitting is not None
         job_update = JobUpdate(upstream_id=f"task-{new.id}", cost_usd=Decimal("0.3"))
         assert await self.store.apply(submitting, MoveTo(JobState.CANCELLED, job_update), at)

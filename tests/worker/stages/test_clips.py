@@ -23,6 +23,7 @@ from bot.worker.stages.context import StageContext
 from bot.worker.stages.delivery import deliver
 from tests.fakes import NOW, VIDEO, Faulty
 from tests.media.videos import write_video
+from tests.providers_asked import VTRIX
 from tests.stage_harness import GONE, StageHarness, noisy_video, wait_s
 
 
@@ -69,7 +70,7 @@ class ClipHarness(StageHarness):
 
     @property
     def context(self) -> StageContext:
-        delivered = DeliveredVideos(self.posted, self.provider.download, self.clock, timedelta(days=1))
+        delivered = DeliveredVideos(self.posted, {VTRIX: self.provider}, self.clock, timedelta(days=1))
         return replace(super().context, extensions=self.extensions, delivered=delivered)
 
     async def deliver(self, **changes: object) -> Clip | None:

@@ -17,11 +17,11 @@ from bot.domain.jobs import (
     JobUpdate,
     MoveTo,
     Reschedule,
-    Resolution,
 )
 from bot.domain.task_durations import TaskDuration
 from bot.providers.base import TaskStatus
 from bot.worker.stages.generation import poll
+from tests.providers_asked import P720
 from tests.stage_harness import (
     BUSY,
     CLOSED,
@@ -41,7 +41,7 @@ async def test_a_task_in_progress_is_polled_again_when_the_schedule_says(stages:
     stages.provider.tasks["task-1"] = replace(stages.provider.tasks["task-1"], progress=0.4)
     stages.clock.move(seconds=80)
     now = stages.clock()
-    pause = timedelta(seconds=POLL_SCHEDULE.next_pause_s(Resolution.P720, 80))
+    pause = timedelta(seconds=POLL_SCHEDULE.next_pause_s(P720, 80))
     update = JobUpdate(progress=0.4, seen_running_at=now)
     assert await poll(job, stages.context) == Reschedule(now + pause, update)
 

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from bot.domain.jobs import Fail, JobUpdate, MoveTo, Outcome, Reschedule, Resolution
+from bot.domain.jobs import Fail, JobUpdate, MoveTo, Outcome, Reschedule
 from bot.domain.task_durations import TaskDuration
 from bot.providers.base import TaskStatus
 from bot.worker.stages.generation import poll
 from tests.fakes import NOW
+from tests.providers_asked import P720
 from tests.stage_harness import ILL, POLL_SCHEDULE, StageHarness
 
 
@@ -65,6 +66,6 @@ async def test_after_a_failed_poll_the_task_may_have_ended_since_it_was_seen_run
     stages.provider.fail("status", ILL)
     outcome = await poll(job, stages.context)
     assert isinstance(outcome, Reschedule)
-    pause_s = POLL_SCHEDULE.next_pause_s(Resolution.P720, 10, 5)
+    pause_s = POLL_SCHEDULE.next_pause_s(P720, 10, 5)
     assert outcome.due_at == stages.clock() + timedelta(seconds=pause_s)
-    assert pause_s < POLL_SCHEDULE.next_pause_s(Resolution.P720, 10)
+    assert pause_s < POLL_SCHEDULE.next_pause_s(P720, 10)

@@ -1,0 +1,26 @@
+"""What tests ask for where the bot has a setting: which providers take how much, and the kinds of their tasks."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, ProviderName, Resolution
+from bot.domain.models import Catalog, TaskKind
+from bot.domain.provider_limits import ProviderLimits
+
+VTRIX, DASHSCOPE = ProviderName.VTRIX, ProviderName.DASHSCOPE
+
+
+def kind(resolution: Resolution, provider: ProviderName = VTRIX) -> TaskKind:
+    """The kind of the default model's tasks."""
+    return TaskKind(provider, DEFAULT_MODEL, resolution, DEFAULT_DURATION_S)
+
+
+P480, P720 = kind(Resolution.P480), kind(Resolution.P720)
+
+CATALOG = Catalog(prices={P480: Decimal("0.10"), P720: Decimal("0.20")})
+"""With round prices."""
+
+
+def vtrix(max_running: int, pause: timedelta = timedelta(0)) -> tuple[ProviderLimits, ...]:
+    """One provider, which takes so many tasks at once, with this pause between two submissions."""
+    return (ProviderLimits(VTRIX, max_running, pause),)
