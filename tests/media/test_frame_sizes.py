@@ -79,3 +79,23 @@ def test_any_size_keeps_its_aspect_ratio_or_is_refused(width: int, height: int) 
     assert factor <= 2.01
     assert abs(prepared.width - width * factor) <= 1.5
     assert abs(prepared.height - height * factor) <= 1.5
+
+
+def test_another_models_limits_apply_to_the_frame() -> None:
+    limits = PictureLimits(side_min_px=240, side_max_px=1000, max_bytes=20_000)
+
+    prepared = prepare_first_frame(one_bit(1600, 800), limits)
+
+    assert (prepared.width, prepared.height) == (1000, 500)
+    assert len(prepared.frame.data) <= limits.max_bytes
+    assert prepare_first_frame(one_bit(480, 240), limits).changes.scaled_from is None
+
+
+def test_a_picture_too_small_for_another_model_is_refused_with_its_limits() -> None:
+    limits = PictureLimits(side_min_px=800)
+    with pytest.raises(PictureRefused) as refused:
+        prepare_first_frame(one_bit(399, 600), limits)
+
+    assert refused.value.reason == UnusablePicture(
+        PictureProblem.TOO_SMALL, (399, 600), (400, 602), limits=limits
+    )
