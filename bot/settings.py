@@ -246,9 +246,7 @@ class Settings(DatabaseSettings):
     dashscope_usd_per_cny: _UsdPerCny = Field(Decimal("0.14"), description="how many USD one CNY is, 0.001 to 100")
     dashscope_price_cny_480p: _Usd = _cny_price("0.50", "480P")
     dashscope_price_cny_720p: _Usd = _cny_price("1.00", "720P")
-    models: _Models = Field(
-        (DEFAULT_MODEL,), description=f"of {KNOWN_NAMES} those to choose from, comma-separated, the default first"
-    )
+    models: _Models = Field((DEFAULT_MODEL,), description=f"{KNOWN_NAMES}, comma-separated, the default first")
     discord_api_url: _DiscordApiUrl | None = Field(
         None, description="the http(s) URL of a REST proxy, such as `http://127.0.0.1:8080/api/v10`"
     )
@@ -347,8 +345,9 @@ def _contradictions(settings: Settings) -> list[str]:
             not settings.open_to_all_servers and guild_id is None
         ),
     }
-    contradictions = [problem for problem, exists in problems.items() if exists]
-    return contradictions + not_offered(settings.models, settings.providers)
+    for name in not_offered(settings.models, settings.providers):
+        problems[f"MODELS names {name}, but no provider in PROVIDERS offers it. Change one of them."] = True
+    return [problem for problem, exists in problems.items() if exists]
 
 
 def _misspelled_names() -> list[str]:

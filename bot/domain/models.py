@@ -13,7 +13,6 @@ from enum import StrEnum
 from itertools import combinations
 from typing import NamedTuple, TypeVar
 
-from bot.domain.errors import SettingsError
 from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, Job, Order, ProviderName, Resolution
 
 _T = TypeVar("_T")
@@ -264,7 +263,7 @@ def subsets(things: Sequence[_T]) -> list[tuple[_T, ...]]:
     return [some for count in counts for some in combinations(things, count)]
 
 
-KNOWN_NAMES = " and ".join(f"`{model.name}`" for model in DECLARED)
+KNOWN_NAMES = " or ".join(f"`{model.name}`" for model in DECLARED)
 """All models' names, for operators."""
 
 
@@ -278,13 +277,9 @@ def checked_names(names: Collection[str]) -> tuple[str, ...]:
 
 
 def not_offered(names: Collection[str], providers: Collection[ProviderName]) -> list[str]:
-    """One line for operators about each of the models that none of the providers offers."""
-    return [
-        f"MODELS names {model.name}, but no provider in PROVIDERS offers it. "
-        f"Add {' or '.join(one.provider for one in model.offerings)} there, or leave the model out."
-        for model in DECLARED
-        if model.name in names and not any(model.offering(provider) for provider in providers)
-    ]
+    """Those of the models' names that none of the providers offers."""
+    models = [model for model in DECLARED if model.name in names]
+    return [model.name for model in models if not any(map(model.offering, providers))]
 
 
 def configured(
@@ -294,11 +289,6 @@ def configured(
     usd_per: Mapping[Currency, Decimal] = DEFAULT_USD_PER,
     prices: Mapping[TaskKind, Decimal],
 ) -> Catalog:
-    """What the settings say is offered: declared models by name, the default first. The rest: see `Catalog`.
-
-    Raises: SettingsError for a model that none of the providers offers.
-    """
-    if problems := not_offered(names, providers):
-        raise SettingsError(problems)
+    """What the settings say is offered: declared models by name, the default first. The rest: see `Catalog`."""
     models = tuple(model for name in names for model in DECLARED if model.name == name)
     return Catalog(models, tuple(providers), usd_per, prices)

@@ -3,7 +3,6 @@ from decimal import Decimal
 
 import pytest
 
-from bot.domain.errors import SettingsError
 from bot.domain.jobs import Order, ProviderName, Resolution
 from bot.domain.models import (
     DECLARED,
@@ -14,6 +13,7 @@ from bot.domain.models import (
     Model,
     TaskKind,
     configured,
+    not_offered,
     subsets,
     title_of,
 )
@@ -106,14 +106,9 @@ def test_the_settings_name_the_models_that_are_offered_the_default_first() -> No
     assert catalog.default is WAN25_PREVIEW
 
 
-def test_a_model_that_no_provider_offers_is_a_problem_that_says_which_would() -> None:
-    with pytest.raises(SettingsError) as raised:
-        configured(NAMES, [ProviderName.VTRIX], prices={})
-
-    [problem] = raised.value.problems
-    assert problem.startswith(
-        "MODELS names wan25_i2v_preview, but no provider in PROVIDERS offers it. Add dashscope"
-    )
+def test_a_model_needs_a_provider_that_offers_it() -> None:
+    assert not_offered(NAMES, [ProviderName.VTRIX]) == [WAN25_PREVIEW.name]
+    assert not_offered(NAMES, [ProviderName.DASHSCOPE]) == []
 
 
 def test_all_choices_of_some_begin_with_all_and_go_on_with_each() -> None:

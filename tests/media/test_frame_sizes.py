@@ -96,6 +96,4 @@ def test_a_picture_too_small_for_another_model_is_refused_with_its_limits() -> N
     with pytest.raises(PictureRefused) as refused:
         prepare_first_frame(one_bit(399, 600), limits)
 
-    assert refused.value.reason == UnusablePicture(
-        PictureProblem.TOO_SMALL, (399, 600), (400, 602), limits=limits
-    )
+    assert refused.value.reason == UnusablePicture(PictureProblem.TOO_SMALL, (399, 600), (400, 602), limits=limits)

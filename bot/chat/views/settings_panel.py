@@ -51,7 +51,7 @@ class ResolutionSelect(PersistentSelect, template=r"zoetrope:set:resolution:(?P<
         self,
         user: str | int,
         current: Resolution | None = None,
-        possible: Sequence[Resolution] = (),
+        possible: Sequence[Resolution] = tuple(Resolution),
     ) -> None:
         is_best = current not in possible
         options = [discord.SelectOption(label=texts.BEST, value=_BEST, default=is_best)]
