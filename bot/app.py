@@ -27,6 +27,7 @@ from bot.chat.views.approval_cards import ApprovalCards
 from bot.chat.views.member_buttons import cancel_row
 from bot.domain.guilds import Budget, DirectOrders, LimitOverrides, OperatorDefaults
 from bot.domain.member_data import RetentionPolicy
+from bot.domain.models import PictureLimits
 from bot.domain.provider_limits import slots
 from bot.domain.schedule import PollSchedule
 from bot.media.decode_client import DecodeClient
@@ -120,7 +121,7 @@ async def open_app(
     settings: Settings,
     client: Client,
     *,
-    prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]] | None = None,
+    prepare_first_frame: Callable[[bytes, PictureLimits], Awaitable[PreparedFrame]] | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[App]:
     """Opens everything except the connection to Discord, and closes it in reverse order.
@@ -207,6 +208,7 @@ async def open_app(
             expect_picture=decoder.expect_picture if prepare_first_frame is None else lambda: None,
             task_lifetime=task_lifetime,
             settings_of=settings_of,
+            catalog=defaults.catalog,
         )
         guild_events: GuildEvents | None = None
         if isinstance(client, ZoetropeBot):
@@ -236,6 +238,7 @@ async def open_app(
                 command_permissions=CommandPermissions(asking(client)),
                 discord_files=await stack.enter_async_context(DiscordFiles(MAX_INPUT_BYTES)),
                 answers=answers,
+                catalog=defaults.catalog,
                 direct_orders=settings.direct_orders,
                 replies=replies,
                 upload_limits=upload_limits,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bot.domain.guilds import Budget
 from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, ProviderName, Resolution
-from bot.domain.models import DEFAULT_USD_PER, Catalog, Currency, TaskKind
+from bot.domain.models import DEFAULT_USD_PER, Catalog, Currency, TaskKind, configured
 from bot.domain.provider_limits import ProviderLimits, models_at
 from bot.providers.base import Provider, Timeouts
 from bot.providers.vtrix.client import BodyForm, Vtrix
@@ -24,8 +24,9 @@ SUBMIT_TIMEOUT_S = 60.0
 def catalog(settings: Settings) -> Catalog:
     """The models that are offered, where they are made, and what they are estimated to cost."""
     in_cny = {resolution: cny * settings.dashscope_usd_per_cny for resolution, cny in prices_cny(settings).items()}
-    return Catalog(
-        providers=settings.providers,
+    return configured(
+        settings.models,
+        settings.providers,
         usd_per={**DEFAULT_USD_PER, Currency.CNY: settings.dashscope_usd_per_cny},
         prices={
             TaskKind(provider, DEFAULT_MODEL, resolution, DEFAULT_DURATION_S): usd

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from bot.domain.errors import CommitUnknown, QuotaRefused, RuleRefused, StoreError
 from bot.domain.extensions import Extension
-from bot.domain.guilds import OperatorDefaults
+from bot.domain.guilds import GuildSettings, OperatorDefaults
 from bot.domain.jobs import (
     ENDED,
     CancelResult,
@@ -23,13 +23,12 @@ from bot.domain.jobs import (
     NewJob,
     Order,
     ProviderName,
-    Resolution,
     may_become,
 )
 from bot.domain.limits import Allowance
 from bot.domain.notifications import AnswerLost
 from bot.domain.outcomes import Fail, MoveTo, Outcome, PauseSubmissions, Reschedule
-from bot.domain.policy import Consequence, Requester, best_resolution
+from bot.domain.policy import Consequence, Requester
 from bot.domain.provider_limits import ProviderLimits
 from bot.domain.quotes import Quote
 from bot.domain.repeats import KeptFrame
@@ -182,11 +181,10 @@ class JobStore:
         """Notifies the server's moderators of a refusal; see `bot.store.jobs.refusals`."""
         return await refusals.report(self._db, requester, refused, now, prompt=prompt)
 
-    async def best_resolution(self, guild_id: int, wanted: Resolution | None = None) -> Resolution:
-        """For orders that name no resolution: the wanted one or, unless the server allows it, the best allowed."""
+    async def settings_of_guild(self, guild_id: int) -> GuildSettings:
+        """What the server's admins have set."""
         async with self._db.read() as connection:
-            allowed = (await guild_settings.get(connection, guild_id)).settings.allowed_resolutions
-        return wanted if wanted is not None and wanted in (allowed or Resolution) else best_resolution(allowed)
+            return (await guild_settings.get(connection, guild_id)).settings
 
     async def allowance(self, requester: Requester, now: datetime) -> Allowance:
         """The member's limits and usage in the server."""
