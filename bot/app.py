@@ -51,6 +51,7 @@ from bot.store.jobs.interaction_tokens import InteractionTokenStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.status_cards import StatusCardStore
 from bot.store.jobs.task_durations import TaskDurationStore
+from bot.store.jobs.waiting_jobs import WaitingJobs
 from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.process_lock import ProcessLock, process_lock
 from bot.store.member_settings import MemberSettingsStore
@@ -105,12 +106,12 @@ def operator_defaults(settings: Settings) -> OperatorDefaults:
     )
 
 
-async def _take_over(database: Database, store: JobStore, clock: Clock) -> None:
+async def _take_over(database: Database, store: JobStore, waiting_jobs: WaitingJobs, clock: Clock) -> None:
     """Takes over what earlier processes left, perhaps with other settings."""
     if database.file is not None and (freed := await store.free_leases()):
         # This process has locked the file, so whoever held the leases is dead.
         log.info("%d jobs were left by a process that died; they continue now", freed)
-    if cancelled := await store.offer_again(clock()):
+    if cancelled := await waiting_jobs.offer_again(clock()):
         log.warning("%d queued jobs were cancelled: their model isn't offered any more", cancelled)
 
 
@@ -138,7 +139,8 @@ async def open_app(
         defaults, limits = operator_defaults(settings), provider_limits(settings)
         task_lifetime = timedelta(seconds=settings.upstream_task_lifetime_seconds)
         store = JobStore(database, defaults)
-        await _take_over(database, store, clock)
+        waiting_jobs = WaitingJobs(database, defaults.catalog)
+        await _take_over(database, store, waiting_jobs, clock)
         replies, upload_limits = OrderReplies(), UploadLimits()
         answers = InteractionAnswers(
             client, InteractionTokenStore(database), replies, clock, cancel_row=cancel_row
@@ -240,7 +242,13 @@ async def open_app(
             )
             members = MembershipStore(database)
             guild_events = GuildEvents(
-                client, members, store, open_to_all=defaults.open_to_all, wake=wake, clock=clock, sleep=sleep
+                client,
+                members,
+                waiting_jobs,
+                open_to_all=defaults.open_to_all,
+                wake=wake,
+                clock=clock,
+                sleep=sleep,
             )
             guild_events.attach()
         stack.push_async_callback(client.close)

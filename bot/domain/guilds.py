@@ -120,9 +120,9 @@ class OperatorDefaults:
     limits: every member's limits where nobody set others; complete. window_hours: of the rolling window.
     catalog: the models that are offered, and what they are estimated to cost. budget: over everything.
     guild_budget: of each server, unless it has its own. max_queued: jobs that wait across all servers.
-    open_to_all: whether a server can use the bot without being allowed first. unknown_cost_held_for: how long after
-    its submission an ended job's reservation is held, where the upstream may bill it. keeps_pictures: whether a
-    picture is kept after its submission. direct: what is different outside servers.
+    open_to_all: whether a server can use the bot without being allowed first. unknown_cost_held_for: how long
+    after its submission an ended job's reservation is held, where the upstream may bill it. keeps_pictures: whether
+    a picture is kept after its submission. direct: what is different outside servers.
     """
 
     limits: LimitOverrides = LimitOverrides(videos_per_window=5, max_active=2, cooldown_s=0)

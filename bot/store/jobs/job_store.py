@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from bot.domain.errors import CommitUnknown, QuotaRefused, RuleRefused, StoreError
 from bot.domain.extensions import Extension
@@ -17,23 +17,18 @@ from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import (
     ENDED,
     CancelResult,
-    Fail,
-    FailureCause,
     Frame,
     Job,
     JobState,
-    MoveTo,
     NewJob,
     Order,
-    Outcome,
-    PauseSubmissions,
     ProviderName,
-    Reschedule,
     Resolution,
     may_become,
 )
 from bot.domain.limits import Allowance
 from bot.domain.notifications import AnswerLost
+from bot.domain.outcomes import Fail, MoveTo, Outcome, PauseSubmissions, Reschedule
 from bot.domain.policy import Consequence, Requester, best_resolution
 from bot.domain.provider_limits import ProviderLimits
 from bot.domain.quotes import Quote
@@ -58,7 +53,7 @@ from bot.store.jobs.history import MemberHistory
 from bot.store.jobs.rows import fetch_job
 from bot.store.jobs.submission_gate import Gate
 from bot.store.outbox import notifications
-from bot.store.schema import IS_ACTIVE, first_frames, jobs
+from bot.store.schema import first_frames, jobs
 
 COMMIT_CHECK_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Delays between checks whether a commit without a reply was written; a member waits meanwhile."""
@@ -370,21 +365,6 @@ class JobStore:
         async with self._db.write() as connection:
             return await transitions.cancel(connection, job_id, now, even_if_paid=even_if_paid)
 
-    async def cancel_where_left_or_blocked(self, now: datetime) -> int:
-        """Cancels waiting jobs in servers that removed the bot, where their videos could not be posted.
-
-        Also in blocked servers, in case the process died while it cancelled them. Returns how many jobs.
-        """
-        return sum(
-            [
-                await transitions.cancel_waiting(self._db, which, now, actor_id=None, why=why)
-                for which, why in (
-                    (leasing.BOT_REMOVED, FailureCause.BOT_REMOVED),
-                    (leasing.BLOCKED, FailureCause.SERVER_BLOCKED),
-                )
-            ]
-        )
-
     async def recheck_queued(self, now: datetime) -> None:
         """Makes the status cards of all queued jobs due: each is submitted only after Discord took it again."""
         async with self._db.write() as connection:
@@ -418,15 +398,3 @@ class JobStore:
             return
         async with self._db.write() as connection:
             await submission_gate.reopen(connection, provider, now)
-
-    async def offer_again(self, now: datetime) -> int:
-        """Lets all providers have the queued jobs again, as at a start, when there may be others than before.
-
-        Cancels those whose model isn't offered any more, uncharged; returns how many.
-        """
-        names = [model.name for model in self._operator_defaults.catalog.models]
-        refused = (IS_ACTIVE, jobs.c.state == JobState.QUEUED, jobs.c.refused_by.is_not(None))
-        async with self._db.write() as connection:
-            await connection.execute(update(jobs).where(*refused).values(refused_by=None))
-        gone, why = jobs.c.model.not_in(names), FailureCause.MODEL_GONE
-        return await transitions.cancel_waiting(self._db, gone, now, actor_id=None, why=why)

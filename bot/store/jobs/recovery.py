@@ -11,8 +11,9 @@ from typing import Any
 
 from sqlalchemy import and_, func, or_, select, update
 
-from bot.domain.jobs import ENDED, FailureReason, Job, JobState, MoveTo, RecoveryProblem
+from bot.domain.jobs import ENDED, FailureReason, Job, JobState, RecoveryProblem
 from bot.domain.ledger import EntryKind
+from bot.domain.outcomes import MoveTo
 from bot.store.engine import Connection
 from bot.store.jobs.rows import fetch_job, job_of, read_job, select_jobs, state_columns
 from bot.store.money import ledger

@@ -11,8 +11,9 @@ from typing import Protocol
 from bot.domain.approvals import Decision
 from bot.domain.errors import UpstreamBusy, UpstreamUnreached
 from bot.domain.extensions import Clip
-from bot.domain.jobs import Frame, Job, Outcome, ProviderName, Reschedule
+from bot.domain.jobs import Frame, Job, ProviderName
 from bot.domain.member_settings import SettingsOf, settings_of_nobody
+from bot.domain.outcomes import Outcome, Reschedule
 from bot.domain.schedule import Backoff, PollSchedule
 from bot.operations.clock import Clock
 from bot.providers.base import Provider
@@ -158,7 +159,7 @@ class StageContext:
         """Who makes this job's video. Raises: UpstreamUnreached if the bot has no key for it any more."""
         provider = None if job.provider is None else self.providers.get(job.provider)
         if provider is None:
-            raise UpstreamUnreached(f"The bot has no key for {job.provider} any more.")
+            raise UpstreamUnreached(f"no key for {job.provider}")
         return provider
 
     def observed_for(self, since: datetime) -> timedelta:

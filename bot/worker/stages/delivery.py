@@ -26,21 +26,8 @@ from bot.domain.errors import (
     UpstreamUnreached,
 )
 from bot.domain.extensions import Clip
-from bot.domain.jobs import (
-    ENDED,
-    NOTHING_NEW,
-    REMOVED,
-    Fail,
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    Job,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    Outcome,
-    Reschedule,
-)
+from bot.domain.jobs import ENDED, REMOVED, FailureCause, FailureDetail, FailureReason, Job, JobState
+from bot.domain.outcomes import NOTHING_NEW, Fail, JobUpdate, MoveTo, Outcome, Reschedule
 from bot.media import transcode
 from bot.providers.base import TaskRef
 from bot.worker.stages.acceptance import close_approval_request

@@ -14,22 +14,9 @@ from bot.domain.errors import (
     UpstreamRefused,
     UpstreamUnreached,
 )
-from bot.domain.jobs import (
-    Fail,
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    Job,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    Outcome,
-    PauseSubmissions,
-    ProviderName,
-    Reschedule,
-    StopResult,
-)
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, ProviderName, StopResult
 from bot.domain.models import kind_of
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Outcome, PauseSubmissions, Reschedule
 from bot.domain.task_durations import TaskDuration
 from bot.providers.base import Task, TaskRef, TaskStatus
 from bot.providers.content_refusals import rejected_part

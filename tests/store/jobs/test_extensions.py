@@ -5,9 +5,10 @@ import pytest
 from bot.domain.errors import QuotaRefused
 from bot.domain.extensions import Extension, ParentMessage
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
-from bot.domain.jobs import REMOVED, Job, JobUpdate, MoveTo, NewJob, Order, Reschedule
+from bot.domain.jobs import REMOVED, Job, NewJob, Order
 from bot.domain.jobs import JobState as State
 from bot.domain.member_data import export_document
+from bot.domain.outcomes import JobUpdate, MoveTo, Reschedule
 from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.extensions import ExtensionStore

@@ -10,7 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from bot.domain.errors import QuotaRefused
 from bot.domain.extensions import Extension
-from bot.domain.jobs import Job, JobState, NewJob, Order, Reschedule
+from bot.domain.jobs import Job, JobState, NewJob, Order
+from bot.domain.outcomes import Reschedule
 from bot.domain.quotas import FewerFit, LimitName
 from bot.domain.repeats import KeptFrame
 from bot.domain.variations import Variation, variations_of

@@ -5,8 +5,9 @@ from decimal import Decimal
 import pytest
 
 from bot.domain.guilds import Budget
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo
+from bot.domain.jobs import FailureReason, Job, JobState
 from bot.domain.money import usd_of
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo
 from bot.domain.usage_stats import BudgetUse, JobLine, Span, UsageStats, UsageTally, VideoCounts
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore

@@ -7,8 +7,9 @@ import pytest
 
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import Guild
-from bot.domain.jobs import Fail, FailureReason, JobUpdate, Reschedule
+from bot.domain.jobs import FailureReason
 from bot.domain.ledger import EntryKind
+from bot.domain.outcomes import Fail, JobUpdate, Reschedule
 from bot.store.money import ledger as ledger_store
 from bot.store.operator_reports import GuildUsage, JobTotal
 from tests.providers_asked import P480, P720

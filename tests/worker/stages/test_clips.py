@@ -16,7 +16,8 @@ from bot.domain.errors import (
     UpstreamUnreached,
 )
 from bot.domain.extensions import Clip, Extension, NotJoined
-from bot.domain.jobs import Job, JobState, MoveTo
+from bot.domain.jobs import Job, JobState
+from bot.domain.outcomes import MoveTo
 from bot.providers.delivered_videos import DeliveredVideos
 from bot.store.jobs.extensions import ExtensionStore
 from bot.worker.stages.context import StageContext
