@@ -342,8 +342,8 @@ def test_refused_content_is_blamed_on_the_picture_or_the_prompt_and_says_what_fo
     text = member_texts.failure(refused)
     assert text.splitlines()[0] == (
         f"{MENTION}, your video can't be made. The video service's moderation rejected its picture or "
-        "prompt: “Input data may contain inappropriate content”. It doesn't count against the quota. Change the prompt or use "
-        "another picture, then try again."
+        "prompt: “Input data may contain inappropriate content”. It doesn't count against the quota. Change the "
+        "prompt or use another picture, then try again."
     )
     for counted, follows in (
         (replace(detail, violations_left=2), "It counts like a blocked prompt here: 2 more and you'll be paused."),
