@@ -22,6 +22,7 @@ from bot.domain.notifications import StoredNotification, Welcome
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.guilds.membership import MembershipStore
+from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.waiting_jobs import WaitingJobs
 from bot.store.outbox.notifications import NotificationStore
 from bot.worker.notifier import Notifier
