@@ -121,6 +121,17 @@ async def test_declined_and_expired_jobs_do_not_count_in_the_success_rate(
     assert (await gather_stats(database)).success == 1
 
 
+async def test_what_moderation_rejected_is_counted_apart_from_failures(
+    store: JobStore, database: Database
+) -> None:
+    await add_delivered_job(store)
+    await add_failed_job(store, reason=FailureReason.REJECTED)
+
+    found = await gather_stats(database)
+
+    assert (found.videos, found.failures, found.success) == (VideoCounts(delivered=1, rejected=1), {}, 1)
+
+
 async def test_a_video_is_counted_on_the_utc_day_of_its_order(store: JobStore, database: Database) -> None:
     midnight = datetime(2026, 1, 31, tzinfo=UTC)
     await add_delivered_job(store, midnight - timedelta(microseconds=1), total_s=600, cost="0.10")

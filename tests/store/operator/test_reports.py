@@ -87,7 +87,7 @@ async def test_what_moderation_rejected_is_no_failure(harness: OperatorHarness) 
 
     [use] = await harness.service.servers()
 
-    assert (use.asked, use.failed, use.usd_today) == (1, 0, 0)
+    assert (use.asked, use.failed, use.usd_today) == (1, 0, Decimal(0))
 
 
 async def test_the_ledger_of_a_job_contains_what_its_provider_said_last(harness: OperatorHarness) -> None:
