@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from bot.domain.errors import CommitUnknown, QuotaRefused, RuleRefused, StoreError
 from bot.domain.extensions import Extension
@@ -50,6 +50,7 @@ from bot.store.jobs import (
     refusals,
     rescheduling,
     submission_gate,
+    submissions,
     transitions,
     variations,
 )
@@ -58,7 +59,7 @@ from bot.store.jobs.history import MemberHistory
 from bot.store.jobs.rows import fetch_job
 from bot.store.jobs.submission_gate import Gate
 from bot.store.outbox import notifications
-from bot.store.schema import IS_ACTIVE, first_frames, jobs
+from bot.store.schema import first_frames, jobs
 
 COMMIT_CHECK_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Delays between checks whether a commit without a reply was written; a member waits meanwhile."""
@@ -255,33 +256,33 @@ class JobStore:
         """
         if self._uncertain_claims:
             return await self._claimed_before(now, lease)
-        waiting: frozenset[str] = frozenset()
+        waiting = submissions.NOBODY_WAITS
         for limits in providers:
-            job, models = await self._claim_queued_for(limits, now, lease, waiting)
+            job, ids = await self._claim_queued_for(limits, now, lease, waiting)
             if job is not None:
                 return job
-            waiting |= models
+            waiting |= ids
         return None
 
     async def _claim_queued_for(
         self, limits: ProviderLimits, now: datetime, lease: timedelta, others: frozenset[str]
     ) -> tuple[Job | None, frozenset[str]]:
-        """Claims the next job for a provider, and tells which models wait for it. others: models that don't."""
+        """Claims the next job for a provider, or tells which jobs wait for it. others: jobs that wait already."""
         job: Job | None = None
         try:
             async with self._db.write() as connection:
-                if not await leasing.is_any_waiting(connection):
-                    return None, frozenset()
-                lease_now, catalog = await self._db.lease_time(connection, now), self._operator_defaults.catalog
-                job = await leasing.claim_queued(connection, now, lease_now, limits, catalog, lease, others)
+                if not await submissions.is_any_waiting(connection):
+                    return None, submissions.NOBODY_WAITS
+                lease_now = await self._db.lease_time(connection, now)
+                job = await submissions.claim_queued(connection, now, lease_now, limits, lease, others)
                 if job is None:
-                    return None, await leasing.models_that_wait(connection, limits, now)
+                    return None, await submissions.waiting_for(connection, limits, now, others)
         except CommitUnknown:
             if job is not None:
                 # Nothing was sent yet, but once its lease ran out it would count as submitted.
                 self._uncertain_claims.append(job)
             raise
-        return job, frozenset()
+        return job, submissions.NOBODY_WAITS
 
     async def _claimed_before(self, now: datetime, lease: timedelta) -> Job | None:
         """The job of a claim without a reply, under a new lease; None if it was not claimed."""
@@ -296,8 +297,7 @@ class JobStore:
         """The earliest time at which a claim would find a job; None if none waits."""
         async with self._db.read() as connection:
             times = Times(now, await self._db.lease_time(connection, now))
-            catalog = self._operator_defaults.catalog
-            return await leasing.next_due_at(connection, times, providers, catalog, kinds)
+            return await leasing.next_due_at(connection, times, providers, kinds)
 
     async def renew(
         self, jobs: Sequence[Job], now: datetime, leases: Mapping[JobState, timedelta]
@@ -379,8 +379,8 @@ class JobStore:
             [
                 await transitions.cancel_waiting(self._db, which, now, actor_id=None, why=why)
                 for which, why in (
-                    (leasing.BOT_REMOVED, FailureCause.BOT_REMOVED),
-                    (leasing.BLOCKED, FailureCause.SERVER_BLOCKED),
+                    (submissions.BOT_REMOVED, FailureCause.BOT_REMOVED),
+                    (submissions.BLOCKED, FailureCause.SERVER_BLOCKED),
                 )
             ]
         )
@@ -420,13 +420,12 @@ class JobStore:
             await submission_gate.reopen(connection, provider, now)
 
     async def offer_again(self, now: datetime) -> int:
-        """Lets all providers have the queued jobs again, as at a start, when there may be others than before.
+        """Offers queued jobs again that all providers refused, as at a start, when there may be others.
 
         Cancels those whose model isn't offered any more, uncharged; returns how many.
         """
         names = [model.name for model in self._operator_defaults.catalog.models]
-        refused = (IS_ACTIVE, jobs.c.state == JobState.QUEUED, jobs.c.refused_by.is_not(None))
         async with self._db.write() as connection:
-            await connection.execute(update(jobs).where(*refused).values(refused_by=None))
+            await submissions.offer_again(connection, self._operator_defaults.catalog)
         gone, why = jobs.c.model.not_in(names), FailureCause.MODEL_GONE
         return await transitions.cancel_waiting(self._db, gone, now, actor_id=None, why=why)

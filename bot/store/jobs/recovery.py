@@ -126,9 +126,8 @@ async def release_held_costs(connection: Connection, before: datetime, now: date
     found = [job_of(row) for row in await connection.execute(query.with_for_update(skip_locked=True))]
     released = update(jobs).where(jobs.c.id.in_([job.id for job in found])).values(cost_unknown_since=None)
     await connection.execute(released)
-    for job in found:
-        free = replace(job, cost_unknown_since=None)
-        await ledger.settle(connection, free, now, reason="cost never reported")
+    free = [replace(job, cost_unknown_since=None) for job in found]
+    await ledger.settle_all(connection, free, now, reason="cost never reported")
     return len(found)
 
 
