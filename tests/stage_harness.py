@@ -17,8 +17,9 @@ from bot.domain.errors import (
     UpstreamIll,
     UpstreamUnreached,
 )
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, Order, Outcome, Reschedule
+from bot.domain.jobs import FailureReason, Job, JobState, Order
 from bot.domain.member_settings import UNCHANGED, MemberSettings
+from bot.domain.outcomes import Fail, Outcome, Reschedule
 from bot.domain.schedule import PollSchedule
 from bot.worker.stages.context import StageConfig, StageContext
 from tests.fake_messengers import FakeApprovalMessenger, FakeMessenger, FakeStatusCards

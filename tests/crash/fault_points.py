@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.views.approval_cards import ApprovalCards
-from bot.domain.jobs import Job, JobState, Outcome, Reschedule
+from bot.domain.jobs import Job, JobState
+from bot.domain.outcomes import Outcome, Reschedule
 from bot.providers.vtrix.client import Vtrix
 from bot.services.admin.jobs import JobService
 from bot.services.operator.service import OperatorService

@@ -76,6 +76,7 @@ class Harness:
             "DISCORD_TOKEN": self.discord.token,
             "VTRIX_API_KEY": KEY,
             "VTRIX_BASE_URL": self.upstream.url,
+            "UPSTREAM_BODY": "envelope",  # so that an order that is refused is sent once
             "DATABASE_URL": self.url,
             "DISCORD_API_URL": self.discord.api_url,
             "DISCORD_GATEWAY_URL": self.discord.gateway_url,

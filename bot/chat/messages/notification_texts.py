@@ -63,6 +63,7 @@ _REFUSALS: dict[str, str] = {
     RuleName.CHANNEL: "videos aren't allowed in that channel",
     RuleName.AGE_RESTRICTED: "videos are only allowed in age-restricted channels",
     RuleName.RESOLUTION: "that resolution isn't allowed here",
+    RuleName.MODEL: "that model isn't allowed here",
     RuleName.BLOCKED_TERM: "their prompt contains a blocked word",
 }
 

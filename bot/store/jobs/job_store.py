@@ -13,28 +13,22 @@ from sqlalchemy import select
 
 from bot.domain.errors import CommitUnknown, QuotaRefused, RuleRefused, StoreError
 from bot.domain.extensions import Extension
-from bot.domain.guilds import OperatorDefaults
+from bot.domain.guilds import GuildSettings, OperatorDefaults
 from bot.domain.jobs import (
     ENDED,
     CancelResult,
-    Fail,
-    FailureCause,
     Frame,
     Job,
     JobState,
-    MoveTo,
     NewJob,
     Order,
-    Outcome,
-    PauseSubmissions,
     ProviderName,
-    Reschedule,
-    Resolution,
     may_become,
 )
 from bot.domain.limits import Allowance
 from bot.domain.notifications import AnswerLost
-from bot.domain.policy import Consequence, Requester, best_resolution
+from bot.domain.outcomes import Fail, MoveTo, Outcome, PauseSubmissions, Reschedule
+from bot.domain.policy import Consequence, Requester
 from bot.domain.provider_limits import ProviderLimits
 from bot.domain.quotes import Quote
 from bot.domain.repeats import KeptFrame
@@ -188,11 +182,10 @@ class JobStore:
         """Notifies the server's moderators of a refusal; see `bot.store.jobs.refusals`."""
         return await refusals.report(self._db, requester, refused, now, prompt=prompt)
 
-    async def best_resolution(self, guild_id: int, wanted: Resolution | None = None) -> Resolution:
-        """For orders that name no resolution: the wanted one or, unless the server allows it, the best allowed."""
+    async def settings_of_guild(self, guild_id: int) -> GuildSettings:
+        """What the server's admins have set."""
         async with self._db.read() as connection:
-            allowed = (await guild_settings.get(connection, guild_id)).settings.allowed_resolutions
-        return wanted if wanted is not None and wanted in (allowed or Resolution) else best_resolution(allowed)
+            return (await guild_settings.get(connection, guild_id)).settings
 
     async def allowance(self, requester: Requester, now: datetime) -> Allowance:
         """The member's limits and usage in the server."""
@@ -370,21 +363,6 @@ class JobStore:
         async with self._db.write() as connection:
             return await transitions.cancel(connection, job_id, now, even_if_paid=even_if_paid)
 
-    async def cancel_where_left_or_blocked(self, now: datetime) -> int:
-        """Cancels waiting jobs in servers that removed the bot, where their videos could not be posted.
-
-        Also in blocked servers, in case the process died while it cancelled them. Returns how many jobs.
-        """
-        return sum(
-            [
-                await transitions.cancel_waiting(self._db, which, now, actor_id=None, why=why)
-                for which, why in (
-                    (submissions.BOT_REMOVED, FailureCause.BOT_REMOVED),
-                    (submissions.BLOCKED, FailureCause.SERVER_BLOCKED),
-                )
-            ]
-        )
-
     async def recheck_queued(self, now: datetime) -> None:
         """Makes the status cards of all queued jobs due: each is submitted only after Discord took it again."""
         async with self._db.write() as connection:
@@ -418,14 +396,3 @@ class JobStore:
             return
         async with self._db.write() as connection:
             await submission_gate.reopen(connection, provider, now)
-
-    async def offer_again(self, now: datetime) -> int:
-        """Offers queued jobs again that all providers refused, as at a start, when there may be others.
-
-        Cancels those whose model isn't offered any more, uncharged; returns how many.
-        """
-        names = [model.name for model in self._operator_defaults.catalog.models]
-        async with self._db.write() as connection:
-            await submissions.offer_again(connection, self._operator_defaults.catalog)
-        gone, why = jobs.c.model.not_in(names), FailureCause.MODEL_GONE
-        return await transitions.cancel_waiting(self._db, gone, now, actor_id=None, why=why)

@@ -11,8 +11,9 @@ from typing import Any
 
 from sqlalchemy import and_, func, or_, select, update
 
-from bot.domain.jobs import ENDED, FailureReason, Job, JobState, MoveTo, RecoveryProblem
+from bot.domain.jobs import ENDED, FailureReason, Job, JobState, RecoveryProblem
 from bot.domain.ledger import EntryKind
+from bot.domain.outcomes import MoveTo
 from bot.store.engine import Connection
 from bot.store.jobs.rows import fetch_job, job_of, read_job, select_jobs, state_columns
 from bot.store.money import ledger
@@ -92,7 +93,11 @@ async def accept_late_response(connection: Connection, job: Job, outcome: MoveTo
     found = await resume_failed_job(
         connection, job.id, now, task_lifetime=timedelta(0), actor_id=None, upstream_id=task
     )
-    return isinstance(found, Job)
+    if not isinstance(found, Job):
+        return False
+    where = {"upstream_urls": outcome.update.upstream_urls, "can_be_stopped": bool(outcome.update.can_be_stopped)}
+    await connection.execute(update(jobs).where(jobs.c.id == job.id).values(where))
+    return True
 
 
 async def mark_lost(

@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Boolean, Double, Text, Update, and_, bindparam, case, func, not_, select, update
 
-from bot.domain.jobs import Job, Reschedule
+from bot.domain.jobs import Job
+from bot.domain.outcomes import Reschedule
 from bot.store.bulk import ROWS, rows_of
 from bot.store.engine import Connection
 from bot.store.jobs.rows import RELEASED, read_job, update_columns

@@ -16,12 +16,11 @@ from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select, upd
 
 from bot.domain.guilds import Access
 from bot.domain.jobs import Job, JobState
-from bot.domain.models import Catalog
 from bot.domain.provider_limits import NO_BUDGET, PACE_WAIT_MAX, ProviderLimits
 from bot.domain.quotas import day_ends
 from bot.store.engine import Connection
 from bot.store.jobs import submission_gate
-from bot.store.jobs.rows import count_jobs, job_of, read_job, select_jobs, state_columns
+from bot.store.jobs.rows import count_jobs, read_job, select_jobs, state_columns
 from bot.store.jobs.submission_gate import Gate
 from bot.store.money import ledger
 from bot.store.schema import IS_ACTIVE, guilds, jobs
@@ -171,21 +170,6 @@ async def _free_slots(connection: Connection, gate: Gate, limits: ProviderLimits
         return free
     submitting = (IS_ACTIVE, jobs.c.state == JobState.SUBMITTING, of_provider)
     return 0 if await count_jobs(connection, *submitting) else 1
-
-
-async def offer_again(connection: Connection, catalog: Catalog) -> None:
-    """Offers the jobs to all providers again that every one of them has refused, since there were others before.
-
-    The others go on waiting for the providers that have not been asked yet.
-    """
-    refused = (IS_ACTIVE, jobs.c.state == JobState.QUEUED, jobs.c.refused_by.is_not(None))
-    rows = await connection.execute(select_jobs().where(*refused).order_by(jobs.c.id).with_for_update())
-    stuck = [
-        job.id
-        for job in map(job_of, rows)
-        if {kind.provider for kind in catalog.kinds_of(job.order)} <= job.refusers
-    ]
-    await connection.execute(update(jobs).where(jobs.c.id.in_(stuck)).values(refused_by=None))
 
 
 def new_token() -> str:

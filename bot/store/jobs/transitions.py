@@ -17,16 +17,14 @@ from bot.domain.jobs import (
     LINK_REMOVED,
     REMOVED,
     CancelResult,
-    Fail,
     FailureCause,
     FailureDetail,
     FailureReason,
     Job,
     JobState,
-    MoveTo,
-    PauseSubmissions,
 )
 from bot.domain.models import kind_of
+from bot.domain.outcomes import Fail, MoveTo, PauseSubmissions
 from bot.store.bulk import IDS, is_among
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings

@@ -23,7 +23,7 @@ from bot.domain.guilds import (
     OperatorDefaults,
     OperatorState,
 )
-from bot.domain.jobs import Job, JobState, Order, ProviderName
+from bot.domain.jobs import Job, JobState, Order, ProviderName, StopResult
 from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.quotas import Spent
 from bot.services.operator.reports import (
@@ -34,7 +34,7 @@ from bot.services.operator.reports import (
     OperatorOverview,
     ProviderGate,
 )
-from bot.store.operator_reports import GuildUsage, JobTotal, KindTotal, Price
+from bot.store.operator_reports import GuildUsage, JobLedger, JobTotal, KindTotal, Price
 from tests.providers_asked import P480, P720, VTRIX
 from tests.store.factories import NOW
 
@@ -92,7 +92,8 @@ TEXTS: dict[str, Callable[[], str]] = {
     ),
     "unreconciled": lambda: texts.unreconciled([JOB] * 200, NAMES),
     "costs": lambda: cost_texts.costs(COSTS),
-    "ledger": lambda: cost_texts.ledger(JOB, [ENTRY] * 100, NAMES),
+    "ledger": lambda: cost_texts.job_ledger(JobLedger(JOB, (ENTRY,) * 100, {HOSTILE: [HOSTILE * 20]}), NAMES),
+    "ledger without entries": lambda: cost_texts.job_ledger(JobLedger(JOB, (), {"error": HOSTILE * 20}), NAMES),
     "audit log": lambda: texts.audit_log_lines([entry(OLD), entry(ANNOUNCED)] * 25),
     "announced": lambda: texts.announced(AnnouncementReach(10**6, tuple(IDS)), NAMES),
     "ask": lambda: texts.ask_announce(10**6, 10**6),
@@ -180,3 +181,17 @@ def test_a_lost_job_says_before_when_it_was_submitted() -> None:
     text = texts.unreconciled([Job("id", JobState.FAILED, 1, 2, 3, Order("secret"), NOW, later)], {})
     assert f"submitted before <t:{int(later.timestamp())}:f>" in text
     assert "secret" not in text
+
+
+def test_the_ledger_shows_the_task_what_became_of_it_and_the_last_response() -> None:
+    job = replace(JOB, provider=ProviderName.VTRIX, upstream_id="task1", stop_result=StopResult.ASKED)
+    text = cost_texts.job_ledger(JobLedger(job, (ENTRY,), {"last_error": "502 <html>secret source</html>"}), NAMES)
+    assert "at the Vtrix gateway · task task1 · asked to stop; the bill isn't known" in text
+    assert "last\\_error" in text
+    assert "secret source" not in text
+
+
+def test_a_cancelled_job_to_reconcile_says_that_its_task_was_to_be_stopped() -> None:
+    job = replace(JOB, state=JobState.CANCELLED, upstream_id="task1", stop_result=StopResult.ASKED)
+    text = texts.unreconciled([job], NAMES)
+    assert "task task1, cancelled (asked to stop; the bill isn't known), so only `lost` can close it" in text

@@ -16,20 +16,16 @@ from bot.domain.jobs import (
     ACTIVE,
     ENDED,
     TRANSITIONS,
-    Fail,
     FailureReason,
     Job,
     JobState,
-    JobUpdate,
-    MoveTo,
     Order,
-    Outcome,
     RecoveryProblem,
-    Reschedule,
     Resolution,
 )
 from bot.domain.ledger import ZERO, Amounts, expected_balances
 from bot.domain.models import Catalog
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Outcome, Reschedule
 from bot.domain.policy import Requester
 from bot.domain.quotas import UNDELIVERED_MIN, LimitName
 from bot.store import money_tables

@@ -7,8 +7,9 @@ import pytest
 
 from bot.domain.errors import NotPossible
 from bot.domain.guilds import Guild
-from bot.domain.jobs import Fail, FailureReason, JobUpdate, Reschedule
+from bot.domain.jobs import FailureReason
 from bot.domain.ledger import EntryKind
+from bot.domain.outcomes import Fail, JobUpdate, Reschedule
 from bot.store.money import ledger as ledger_store
 from bot.store.operator_reports import GuildUsage, JobTotal
 from tests.providers_asked import P480, P720
@@ -86,7 +87,7 @@ async def test_what_moderation_rejected_is_no_failure(harness: OperatorHarness) 
 
     [use] = await harness.service.servers()
 
-    assert (use.asked, use.failed, use.usd_today) == (1, 0, 0)
+    assert (use.asked, use.failed, use.usd_today) == (1, 0, Decimal(0))
 
 
 async def test_the_ledger_of_a_job_contains_what_its_provider_said_last(harness: OperatorHarness) -> None:
