@@ -21,7 +21,7 @@ from bot.providers.vtrix.client import Vtrix
 from bot.services.admin.jobs import JobService
 from bot.services.operator.service import OperatorService
 from bot.store.engine import Connection, Database
-from bot.store.jobs import leasing, transitions
+from bot.store.jobs import leasing, submissions, transitions
 from bot.store.jobs.job_store import JobStore
 from bot.store.outbox.notifications import NotificationStore
 
@@ -120,7 +120,7 @@ OPERATIONS = (
 
 CLAIMS = (
     Target(FaultPoint.CLAIM_DUE, leasing, leasing.claim_due),
-    Target(FaultPoint.CLAIM_QUEUED, leasing, leasing.claim_queued),
+    Target(FaultPoint.CLAIM_QUEUED, submissions, submissions.claim_queued),
 )
 """Called inside a transaction, which counts only if they found something."""
 

@@ -44,6 +44,7 @@ from bot.store.jobs import (
     refusals,
     rescheduling,
     submission_gate,
+    submissions,
     transitions,
     variations,
 )
@@ -248,33 +249,33 @@ class JobStore:
         """
         if self._uncertain_claims:
             return await self._claimed_before(now, lease)
-        waiting: frozenset[str] = frozenset()
+        waiting = submissions.NOBODY_WAITS
         for limits in providers:
-            job, models = await self._claim_queued_for(limits, now, lease, waiting)
+            job, ids = await self._claim_queued_for(limits, now, lease, waiting)
             if job is not None:
                 return job
-            waiting |= models
+            waiting |= ids
         return None
 
     async def _claim_queued_for(
         self, limits: ProviderLimits, now: datetime, lease: timedelta, others: frozenset[str]
     ) -> tuple[Job | None, frozenset[str]]:
-        """Claims the next job for a provider, and tells which models wait for it. others: models that don't."""
+        """Claims the next job for a provider, or tells which jobs wait for it. others: jobs that wait already."""
         job: Job | None = None
         try:
             async with self._db.write() as connection:
-                if not await leasing.is_any_waiting(connection):
-                    return None, frozenset()
-                lease_now, catalog = await self._db.lease_time(connection, now), self._operator_defaults.catalog
-                job = await leasing.claim_queued(connection, now, lease_now, limits, catalog, lease, others)
+                if not await submissions.is_any_waiting(connection):
+                    return None, submissions.NOBODY_WAITS
+                lease_now = await self._db.lease_time(connection, now)
+                job = await submissions.claim_queued(connection, now, lease_now, limits, lease, others)
                 if job is None:
-                    return None, await leasing.models_that_wait(connection, limits, now)
+                    return None, await submissions.waiting_for(connection, limits, now, others)
         except CommitUnknown:
             if job is not None:
                 # Nothing was sent yet, but once its lease ran out it would count as submitted.
                 self._uncertain_claims.append(job)
             raise
-        return job, frozenset()
+        return job, submissions.NOBODY_WAITS
 
     async def _claimed_before(self, now: datetime, lease: timedelta) -> Job | None:
         """The job of a claim without a reply, under a new lease; None if it was not claimed."""
@@ -289,8 +290,7 @@ class JobStore:
         """The earliest time at which a claim would find a job; None if none waits."""
         async with self._db.read() as connection:
             times = Times(now, await self._db.lease_time(connection, now))
-            catalog = self._operator_defaults.catalog
-            return await leasing.next_due_at(connection, times, providers, catalog, kinds)
+            return await leasing.next_due_at(connection, times, providers, kinds)
 
     async def renew(
         self, jobs: Sequence[Job], now: datetime, leases: Mapping[JobState, timedelta]

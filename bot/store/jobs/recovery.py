@@ -93,7 +93,11 @@ async def accept_late_response(connection: Connection, job: Job, outcome: MoveTo
     found = await resume_failed_job(
         connection, job.id, now, task_lifetime=timedelta(0), actor_id=None, upstream_id=task
     )
-    return isinstance(found, Job)
+    if not isinstance(found, Job):
+        return False
+    where = {"upstream_urls": outcome.update.upstream_urls, "can_be_stopped": bool(outcome.update.can_be_stopped)}
+    await connection.execute(update(jobs).where(jobs.c.id == job.id).values(where))
+    return True
 
 
 async def mark_lost(
@@ -127,9 +131,8 @@ async def release_held_costs(connection: Connection, before: datetime, now: date
     found = [job_of(row) for row in await connection.execute(query.with_for_update(skip_locked=True))]
     released = update(jobs).where(jobs.c.id.in_([job.id for job in found])).values(cost_unknown_since=None)
     await connection.execute(released)
-    for job in found:
-        free = replace(job, cost_unknown_since=None)
-        await ledger.settle(connection, free, now, reason="cost never reported")
+    free = [replace(job, cost_unknown_since=None) for job in found]
+    await ledger.settle_all(connection, free, now, reason="cost never reported")
     return len(found)
 
 

@@ -4,10 +4,11 @@ from datetime import datetime
 
 from sqlalchemy import update
 
-from bot.domain.jobs import FailureCause, JobState
+from bot.domain.jobs import FailureCause, Job, JobState, ProviderName
 from bot.domain.models import DEFAULT_CATALOG, Catalog
 from bot.store.engine import Database
-from bot.store.jobs import leasing, transitions
+from bot.store.jobs import submissions, transitions
+from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.schema import IS_ACTIVE, jobs
 
 
@@ -27,20 +28,26 @@ class WaitingJobs:
             [
                 await transitions.cancel_waiting(self._database, which, now, actor_id=None, why=why)
                 for which, why in (
-                    (leasing.BOT_REMOVED, FailureCause.BOT_REMOVED),
-                    (leasing.BLOCKED, FailureCause.SERVER_BLOCKED),
+                    (submissions.BOT_REMOVED, FailureCause.BOT_REMOVED),
+                    (submissions.BLOCKED, FailureCause.SERVER_BLOCKED),
                 )
             ]
         )
 
     async def offer_again(self, now: datetime) -> int:
-        """Lets all providers have the queued jobs again, as at a start, when there may be others than before.
+        """Offers the jobs again that all providers refused, as at a start, when there were others before.
 
         Cancels those whose model isn't offered any more, uncharged; returns how many.
         """
         names = [model.name for model in self._catalog.models]
         refused = (IS_ACTIVE, jobs.c.state == JobState.QUEUED, jobs.c.refused_by.is_not(None))
         async with self._database.write() as connection:
-            await connection.execute(update(jobs).where(*refused).values(refused_by=None))
+            rows = await connection.execute(select_jobs().where(*refused).order_by(jobs.c.id).with_for_update())
+            # The others wait for a provider that hasn't been asked yet.
+            stuck = [job.id for job in map(job_of, rows) if self._providers_of(job) <= job.refusers]
+            await connection.execute(update(jobs).where(jobs.c.id.in_(stuck)).values(refused_by=None))
         gone, why = jobs.c.model.not_in(names), FailureCause.MODEL_GONE
         return await transitions.cancel_waiting(self._database, gone, now, actor_id=None, why=why)
+
+    def _providers_of(self, job: Job) -> set[ProviderName]:
+        return {kind.provider for kind in self._catalog.kinds_of(job.order)}
