@@ -27,8 +27,7 @@ class TaskStatus(StrEnum):
 class TaskRef:
     """How a task is asked about.
 
-    urls: where, as the gateway said when it was created; see `Task.urls`. model: by which its video is made, in our
-    own name for it.
+    urls: where, as the gateway said when it was created; see `Task.urls`. model: our name of what makes its video.
     """
 
     id: str

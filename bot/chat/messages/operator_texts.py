@@ -207,10 +207,12 @@ def unreconciled(jobs: Sequence[Job], names: Mapping[int, str]) -> str:
     """Jobs for which it isn't known whether a task was paid for."""
     if not jobs:
         return "Nothing needs reconciling: the outcome of every submission is known."
+    providers = sorted({job.provider or ProviderName.VTRIX for job in jobs})
     head = (
-        f"I don't know whether **{several(len(jobs), 'video')}** will be on your bill. Look for each task at the "
-        "Vtrix gateway. If it has a video, use `/operator reconcile found` to continue the job; if there's no "
-        "task, or one that cost nothing, `/operator reconcile lost` closes it and frees its budget."
+        f"I don't know whether **{several(len(jobs), 'video')}** will be on your bill. Look for each task at "
+        f"{' or '.join(map(provider_name, providers))}. If it has a video, use `/operator reconcile found` to "
+        "continue the job; if there's no task, or one that cost nothing, `/operator reconcile lost` closes it and "
+        "frees its budget."
     )
     return _joined([head, *(_open_line(job, names) for job in jobs)])
 
@@ -332,7 +334,7 @@ _REFUSALS = {
     ),
     OperatorProblem.NO_TASK_ID: (
         "That isn't a task id: those have 4 to 200 letters, digits and `.` `_` `:` `-`. Copy it from the "
-        "Vtrix gateway's list of tasks."
+        "service's list of tasks."
     ),
     OperatorProblem.QUEUE_IS_SHARED: "All servers share one queue, so leave `server` out to set `queue_max`.",
     OperatorProblem.QUEUE_OUT_OF_BOUNDS: f"Choose a number from 1 to {{0.limit:,}}, or `{SETTING}`.",
