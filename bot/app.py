@@ -104,6 +104,7 @@ def operator_defaults(settings: Settings) -> OperatorDefaults:
         open_to_all=settings.open_to_all_servers,
         unknown_cost_held_for=timedelta(days=1, seconds=settings.upstream_task_lifetime_seconds),
         keeps_pictures=settings.pictures_kept_days > 0,
+        provider_budgets={limits.provider: limits.budget for limits in provider_limits(settings)},
     )
 
 
@@ -150,7 +151,7 @@ async def open_app(
         settings_of = member_settings.of
         poll_schedule = PollSchedule(settings.poll_min_seconds, settings.poll_max_seconds)
         status_cards = StatusCards(
-            StatusCardStore(database, defaults.catalog.providers, clock=clock),
+            StatusCardStore(database, defaults, clock=clock),
             StatusMessages(client, answers),
             poll_schedule.remaining,
             slots=slots(limits),

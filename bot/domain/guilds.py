@@ -4,12 +4,13 @@ Pure. None means not set, and the next one applies: a role's, then the server's,
 `bot.domain.quotas` and `bot.domain.policy` decide what the settings mean for an order.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from bot.domain.jobs import Resolution
+from bot.domain.jobs import ProviderName, Resolution
 from bot.domain.models import DEFAULT_CATALOG, WAN22_FLASH, Catalog
 
 OUTSIDE_SERVERS = 1
@@ -124,7 +125,8 @@ class OperatorDefaults:
     guild_budget: of each server, unless it has its own. max_queued: jobs that wait across all servers.
     open_to_all: whether a server can use the bot without being allowed first. unknown_cost_held_for: how long
     after its submission an ended job's reservation is held, where the upstream may bill it. keeps_pictures:
-    whether a picture is kept after its submission. direct: what is different outside servers.
+    whether a picture is kept after its submission. direct: what is different outside servers. provider_budgets:
+    what all videos may cost at each provider, besides `budget`.
     """
 
     limits: LimitOverrides = LimitOverrides(videos_per_window=5, max_active=2, cooldown_s=0)
@@ -137,6 +139,7 @@ class OperatorDefaults:
     unknown_cost_held_for: timedelta = timedelta(days=2)
     keeps_pictures: bool = True
     direct: DirectOrders = DirectOrders()
+    provider_budgets: Mapping[ProviderName, Budget] = field(default_factory=dict, hash=False)
 
     def within(self, guild_id: int) -> "OperatorDefaults":
         """What applies in this server, or outside servers."""

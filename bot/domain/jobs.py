@@ -255,10 +255,10 @@ class Job:
     may bill it; None if it is not. `picture_name`, `picture_alt_text`: see `PictureLabels`. `result_message_id`:
     the message with the video; `REMOVED` once somebody removed it. `result_channel_id`: the channel of direct
     messages that it is in; None if it is in the job's channel. `seen_running_at`: when a poll last said that its
-    task runs. `provider`: who makes it; None while it may still be any. `provider_since`: when it got the job; None
-    where there was no choice yet. `upstream_urls`: where its task is asked about, if not at the provider's usual
-    address; by what for. `can_be_stopped`: whether the provider can stop its task. `stop_result`: what it answered
-    when it was asked to. `refused_by`: see `refusers`; comma-separated.
+    task runs. `provider`: who makes it; None while it may still be any. `provider_since`: when it got the job;
+    None where there was no choice yet. `upstream_urls`: where its task is asked about, if not at the provider's
+    usual address; by what for. `can_be_stopped`: whether the provider can stop its task. `stop_result`: what it
+    answered when it was asked to. `refused_by`: see `refusers`; comma-separated.
     """
 
     id: str

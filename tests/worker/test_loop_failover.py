@@ -57,7 +57,10 @@ async def test_a_job_without_a_task_is_made_by_the_next_provider(
 
 
 @pytest.mark.parametrize("response_lost", [False, True])
-async def test_after_a_lost_answer_no_provider_is_asked_again(harness: WorkerHarness, response_lost: bool) -> None:
+async def test_after_a_lost_answer_no_provider_is_asked_again(
+    harness: WorkerHarness,
+    response_lost: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
     done = await ended(harness, OutcomeUnknown("the connection broke"), response_lost=response_lost)
     assert (done.failure_reason, done.provider) == (FailureReason.OUTCOME_UNKNOWN, VTRIX)
     assert creates(harness) == (1, 0)
@@ -70,7 +73,7 @@ async def test_rejected_content_is_shown_to_no_other_provider(harness: WorkerHar
 
 
 async def test_a_job_that_all_providers_refuse_fails_and_is_free(harness: WorkerHarness) -> None:
-    harness.second.fail("submit", UpstreamRefused("not this either", code="400"))
+    harness.second.fail("submit", UpstreamRefused("400: not this either", code="400", said="not this either"))
     done = await ended(harness, UpstreamRefused("not this", code="400"))
     assert (done.failure_reason, done.provider, creates(harness)) == (FailureReason.REFUSED, DASHSCOPE, (1, 1))
     assert done.failure_detail is not None
@@ -81,10 +84,10 @@ async def test_a_job_that_all_providers_refuse_fails_and_is_free(harness: Worker
 async def test_a_refused_job_waits_for_the_next_provider_rather_than_for_the_one_that_refused_it(
     harness: WorkerHarness,
 ) -> None:
-    harness.second.fail("submit", UpstreamClosed("no balance", status=403))
+    harness.second.fail("submit", UpstreamBusy("slow down", retry_after_s=60))
     waiting = await ended(harness, UpstreamRefused("not this", code="400"))
     assert (waiting.state, waiting.provider, creates(harness)) == (JobState.QUEUED, None, (1, 1))
-    harness.advance_clock(minutes=15)
+    harness.advance_clock(minutes=1)
     await run_until_idle(harness.worker(providers=BOTH))
     assert ((await harness.reload(waiting)).provider, creates(harness)) == (DASHSCOPE, (1, 2))
 

@@ -384,7 +384,7 @@ class JobStore:
     async def first_gate(self, now: datetime) -> Gate:
         """The gate that decides whether orders wait at all: an open one or, if none is, the first to open."""
         async with self._db.read() as connection:
-            gates = await submission_gate.get_gates(connection, self._operator_defaults.catalog.providers)
+            gates = await submissions.gates(connection, self._operator_defaults, now)
         return submission_gate.first_to_open(gates.values(), now)
 
     async def open_gate(self, provider: ProviderName, now: datetime) -> None:

@@ -9,13 +9,16 @@ take by then wait for it, and the providers after it get the jobs behind them.
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select, update
 
-from bot.domain.guilds import Access
-from bot.domain.jobs import Job, JobState
+from bot.domain.guilds import Access, OperatorDefaults
+from bot.domain.jobs import Job, JobState, Order, ProviderName
+from bot.domain.models import Catalog
 from bot.domain.provider_limits import NO_BUDGET, PACE_WAIT_MAX, ProviderLimits
 from bot.domain.quotas import day_ends
 from bot.store.engine import Connection
@@ -143,6 +146,27 @@ async def next_at(connection: Connection, providers: Sequence[ProviderLimits], n
                 moments.append(day_ends(now))  # when there may be room in its budget again
         waiting |= await waiting_for(connection, limits, now, waiting)
     return min(moments, default=None)
+
+
+async def gates(connection: Connection, rules: OperatorDefaults, now: datetime) -> dict[ProviderName, Gate]:
+    """The gates of all providers that are asked, in their order, and whether their budgets have room."""
+    found = await submission_gate.get_gates(connection, rules.catalog.providers)
+    for provider, budget in rules.provider_budgets.items():
+        if provider in found and budget != NO_BUDGET:
+            room = ProviderLimits(provider, budget=budget).room(await ledger.spent_at(connection, provider, now))
+            fits = room >= await _lowest_estimate(connection, rules.catalog, provider)
+            found[provider] = replace(found[provider], is_out_of_budget=not fits)
+    return found
+
+
+async def _lowest_estimate(connection: Connection, catalog: Catalog, provider: ProviderName) -> Decimal:
+    """What the cheapest job reserves that this provider can make."""
+    orders = [
+        Order("", model=kind.model, resolution=kind.resolution, duration_s=kind.duration_s)
+        for kind in catalog.kinds()
+        if kind.provider is provider
+    ]
+    return min([await ledger.estimate(connection, catalog, order) for order in orders], default=Decimal(0))
 
 
 async def _taken_by(

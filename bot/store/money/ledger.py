@@ -206,6 +206,17 @@ async def spent_at(connection: Connection, provider: ProviderName, now: datetime
     return Spent(usd_today=by_day.get(today, Decimal(0)), usd_month=sum(by_day.values(), Decimal(0)))
 
 
+async def providers_used(connection: Connection) -> frozenset[ProviderName]:
+    """The providers that ever had a job."""
+    used = await connection.scalars(select(provider_totals.c.provider).distinct())
+    return frozenset(map(ProviderName, used))
+
+
+async def are_several_providers_used(connection: Connection) -> bool:
+    """Whether more than one provider ever had a job, so that reports tell them apart."""
+    return len(await providers_used(connection)) > 1
+
+
 def _month_of(day: date) -> tuple[date, date]:
     """The first day of its month, and that of the next."""
     return day.replace(day=1), (day.replace(day=28) + timedelta(days=4)).replace(day=1)
