@@ -137,7 +137,8 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
         JobState.DELIVERED: frozenset(),
         # to running: resumed by an admin or the operator, if its task is known and can still be polled
         JobState.FAILED: frozenset({JobState.RUNNING}),
-        JobState.CANCELLED: frozenset(),
+        # to running: only so that its cost becomes known, if the operator found its task
+        JobState.CANCELLED: frozenset({JobState.RUNNING}),
     }
 )
 

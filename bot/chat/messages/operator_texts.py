@@ -234,7 +234,7 @@ def _open_line(job: Job, names: Mapping[int, str]) -> str:
         task = "its member's data was deleted, so only `lost` can close it"
     elif job.state is JobState.CANCELLED:
         stopped = stop_for_operator(job)
-        task += f", cancelled{f' ({stopped})' if stopped else ''}, so only `lost` can close it"
+        task += f", cancelled{f' ({stopped})' if stopped else ''}"
     return (
         f"`{job.id}` · submitted before {exact(job.submitted_at or job.state_changed_at)} · {job.order.resolution}"
         f"{cost} · {task}\n"
@@ -244,9 +244,12 @@ def _open_line(job: Job, names: Mapping[int, str]) -> str:
 
 def found(job: Job) -> str:
     """What happens with a job whose task was found."""
+    if job.cancel_requested:
+        what = "It was cancelled, so nobody gets its video, but its cost goes into the ledger."
+    else:
+        what = "The member gets the video for free, and its cost goes into the ledger."
     return (
-        f"✅ Job `{job.id}` continues with task {escaped(job.upstream_id or '')}.\n"
-        "I'm checking on it now. The member gets the video for free, and its cost goes into the ledger."
+        f"✅ Job `{job.id}` continues with task {escaped(job.upstream_id or '')}.\nI'm checking on it now. {what}"
     )
 
 

@@ -1,7 +1,7 @@
 """Resumes failed jobs whose task can still be polled, and closes those whose task was never found.
 
 A resumed job stays uncharged, since its failure refunded it; its expected cost is reserved again, if it was not
-still held. Functions work inside the caller's transaction and lock the job's row first: the caller must not have
+still held. A cancelled job is only polled until its cost is known, and stays cancelled. Functions work inside the caller's transaction and lock the job's row first: the caller must not have
 locked the operator state.
 """
 
@@ -41,12 +41,12 @@ async def resume_failed_job(
     upstream_id: str | None = None,
     guild_id: int | None = None,
 ) -> Job | RecoveryProblem:
-    """Resumes a failed job: its task is polled at once.
+    """Resumes a failed job, or a cancelled one whose cost is held if `upstream_id` is given: its task is polled.
 
     task_lifetime: how long after submission a task can be polled. upstream_id: the task, if the operator found it.
     guild_id: the only server whose jobs may be resumed; None for any. actor_id: who resumes it.
     """
-    found = await _failed(connection, job_id, guild_id)
+    found = await _resumable(connection, job_id, guild_id, of_task=upstream_id is not None)
     if not isinstance(found, Job):
         return found
     if found.user_id == NOBODY:
@@ -68,8 +68,9 @@ async def resume_failed_job(
     if (await connection.execute(taken.limit(1))).one_or_none() is not None:
         return RecoveryProblem.TASK_TAKEN
     columns = state_columns(JobState.RUNNING, now) | {
-        "cancel_requested": False,
-        "stop_result": None,
+        # Nobody gets the video of a cancelled one.
+        "cancel_requested": found.state is JobState.CANCELLED,
+        "stop_result": found.stop_result if found.state is JobState.CANCELLED else None,
         "progress": None,
         "failure_reason": None,
         "failure_detail": None,
@@ -142,11 +143,15 @@ async def unreconciled(connection: Connection, limit: int) -> list[Job]:
     return [job_of(row) for row in await connection.execute(query)]
 
 
-async def _failed(connection: Connection, job_id: str, guild_id: int | None) -> Job | RecoveryProblem:
+async def _resumable(
+    connection: Connection, job_id: str, guild_id: int | None, *, of_task: bool
+) -> Job | RecoveryProblem:
+    """The job that can be resumed. of_task: whether somebody names its task."""
     job = await _ended(connection, job_id, guild_id)
-    if isinstance(job, Job) and job.state is not JobState.FAILED:
-        return RecoveryProblem.NOT_FAILED
-    return job
+    if not isinstance(job, Job) or job.state is JobState.FAILED:
+        return job
+    is_held = job.state is JobState.CANCELLED and job.cost_unknown_since is not None and job.cost_usd is None
+    return job if of_task and is_held else RecoveryProblem.NOT_FAILED
 
 
 async def _ended(connection: Connection, job_id: str, guild_id: int | None) -> Job | RecoveryProblem:

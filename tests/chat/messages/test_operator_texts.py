@@ -177,6 +177,12 @@ def test_draining_does_not_wait_for_moderators() -> None:
     assert "moderator" not in texts.drain(none)
 
 
+def test_what_follows_from_a_found_task_depends_on_whether_the_job_was_cancelled() -> None:
+    job = replace(JOB, state=JobState.RUNNING, cancel_requested=False)
+    assert "gets the video for free" in texts.found(job)
+    assert "nobody gets its video" in texts.found(replace(job, cancel_requested=True))
+
+
 def test_a_lost_job_says_before_when_it_was_submitted() -> None:
     later = NOW + timedelta(minutes=1)
     text = texts.unreconciled([Job("id", JobState.FAILED, 1, 2, 3, Order("secret"), NOW, later)], {})

@@ -273,3 +273,31 @@ async def test_a_job_that_timed_out_keeps_its_reason_when_it_is_marked_lost(stor
 async def test_a_job_with_a_known_failure_cannot_be_marked_lost(store: JobStore) -> None:
     failed = await bring_to(store, JobState.FAILED)
     assert await mark_lost(store, failed.id, LATER, actor_id=9) is RecoveryProblem.NOT_UNKNOWN
+
+
+async def test_a_cancelled_job_is_resumed_with_its_task_only_until_its_cost_is_known(store: JobStore) -> None:
+    job = await bring_to(store, JobState.RUNNING)
+    await store.cancel(job.id, NOW, even_if_paid=True)
+    unknown = MoveTo(JobState.CANCELLED, charged=False, cost_unknown=True)
+    assert await store.apply(job, unknown, SOON)
+    assert await resume_failed_job(store, job.id, LATER, actor_id=9) is RecoveryProblem.NOT_FAILED
+    refused = await resume_failed_job(store, job.id, LATER, actor_id=9, upstream_id="mistyped")
+    assert refused is RecoveryProblem.NO_TASK
+
+    resumed = await resume_failed_job(store, job.id, LATER, actor_id=9, upstream_id="task-1")
+
+    assert isinstance(resumed, Job)
+    assert (resumed.state, resumed.cancel_requested, resumed.charged) == (JobState.RUNNING, True, False)
+    told = MoveTo(JobState.CANCELLED, JobUpdate(cost_usd=Decimal("0.15"), result_url="https://cdn/v.mp4"))
+    assert await store.apply(await claim(store, job.id, LATER), told, LATER)
+    assert sum((row.usd for row in await entries(store, job)), Decimal(0)) == Decimal("0.15")
+    assert sum(row.videos for row in await entries(store, job)) == 0
+    assert await unreconciled(store, 10) == []
+
+
+async def test_a_cancelled_job_of_known_cost_cannot_be_resumed(store: JobStore) -> None:
+    job = await bring_to(store, JobState.RUNNING)
+    await store.cancel(job.id, NOW, even_if_paid=True)
+    assert await store.apply(job, MoveTo(JobState.CANCELLED, JobUpdate(cost_usd=Decimal("0.15"))), SOON)
+    resumed = await resume_failed_job(store, job.id, LATER, actor_id=9, upstream_id="task-1")
+    assert resumed is RecoveryProblem.NOT_FAILED
