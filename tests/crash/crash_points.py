@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from tests.crash.databases import Deployment
 from tests.crash.fault_points import FaultPoint
-from tests.crash.scenario import HALVES, KINDS
+from tests.crash.scenario import HALVES, KINDS, TWO_PROVIDER_KINDS
 from tests.faulty_gateway import Route
 
 
@@ -94,15 +95,21 @@ HITS = {Deployment.SQLITE: (1, 2), Deployment.POSTGRESQL: (2,), Deployment.TWO_W
 
 @dataclass(frozen=True)
 class CrashPoint:
-    """One kill. place: the fault point, or the reply that gets no answer. kinds: of the orders under way."""
+    """One kill. place: the fault point, or the reply that gets no answer. kinds: of the orders under way.
+
+    providers: as the bot's setting names them. at_second: the second one gives no answer.
+    """
 
     place: FaultPoint | str
     moment: CrashMoment
     hit: int = 1
     kinds: tuple[str, ...] = KINDS
+    providers: str = "vtrix"
+    at_second: bool = False
 
     def __str__(self) -> str:
-        return f"{self.place}, {self.moment}, #{self.hit}"
+        two = "" if self.providers == "vtrix" else f", {self.providers}{' (the second)' if self.at_second else ''}"
+        return f"{self.place}, {self.moment}, #{self.hit}{two}"
 
     @property
     def request(self) -> DiscordRequest | Route | None:
@@ -136,3 +143,18 @@ def _moments(place: FaultPoint) -> Iterator[CrashMoment]:
         if REQUESTS[place] not in READ_ONLY:
             yield CrashMoment.UNANSWERED_AFTER_EFFECT
     yield CrashMoment.AFTER
+
+
+def crash_points_of_two_providers() -> Iterator[CrashPoint]:
+    """Kills from a claim to what was written of a create, where jobs change their provider meanwhile.
+
+    At each of these, three orders in a row: which provider has them depends on what the first one answered before.
+    """
+    two = partial(CrashPoint, kinds=TWO_PROVIDER_KINDS, providers="vtrix,dashscope")
+    for place in (FaultPoint.CLAIM_QUEUED, FaultPoint.SUBMIT, FaultPoint.TO_RUNNING):
+        for moment in (CrashMoment.BEFORE, CrashMoment.AFTER):
+            yield from (two(place, moment, hit) for hit in (1, 3))
+    for moment in (CrashMoment.BEFORE, CrashMoment.AFTER):
+        yield from (two(FaultPoint.TO_QUEUED, moment, hit) for hit in (1, 2))
+    for moment in (CrashMoment.UNANSWERED, CrashMoment.UNANSWERED_AFTER_EFFECT):
+        yield from (two(FaultPoint.SUBMIT, moment, at_second=second) for second in (False, True))
