@@ -43,7 +43,7 @@ def cases(options: argparse.Namespace, databases: Databases) -> list[Case]:
     found: list[Case] = []
     if options.only != "random":
         for deployment in deployments:
-            for point in (*crash_points(deployment), *crash_points_of_two_providers()):
+            for point in (*crash_points(deployment), *crash_points_of_two_providers(deployment)):
                 if options.at is None or options.at in str(point):
                     run = partial(kill_at_point, databases, deployment, point)
                     found.append(Case(deployment, str(point), f"{point.place}, {point.moment}", run))
