@@ -148,17 +148,19 @@ def _moments(place: FaultPoint) -> Iterator[CrashMoment]:
 def crash_points_of_two_providers(deployment: Deployment) -> Iterator[CrashPoint]:
     """Kills from a claim to what was written of a create, where jobs change their provider meanwhile.
 
-    On SQLite at the first hit, with two workers at a later one, where another order has another provider.
+    On SQLite at the first hit. With two workers at a later one, where another order has another provider, and only
+    after what the process did, which is when it matters that the other one doesn't do it again.
     """
     if deployment is Deployment.POSTGRESQL:
         return
     two = partial(CrashPoint, kinds=TWO_PROVIDER_KINDS, providers="vtrix,dashscope")
-    is_first = deployment is Deployment.SQLITE
-    places = FaultPoint.CLAIM_QUEUED, FaultPoint.SUBMIT, FaultPoint.TO_RUNNING
-    for place in places if is_first else places[:2]:
+    if deployment is Deployment.TWO_WORKERS:
+        for place in (FaultPoint.CLAIM_QUEUED, FaultPoint.SUBMIT, FaultPoint.TO_QUEUED):
+            yield two(place, CrashMoment.AFTER, 2)
+        yield two(FaultPoint.SUBMIT, CrashMoment.UNANSWERED, at_second=True)
+        return
+    for place in (FaultPoint.CLAIM_QUEUED, FaultPoint.SUBMIT, FaultPoint.TO_RUNNING, FaultPoint.TO_QUEUED):
         for moment in (CrashMoment.BEFORE, CrashMoment.AFTER):
-            yield two(place, moment, 1 if is_first else 3)
-    for moment in (CrashMoment.BEFORE, CrashMoment.AFTER):
-        yield two(FaultPoint.TO_QUEUED, moment, 1 if is_first else 2)
-    unanswered = CrashMoment.UNANSWERED_AFTER_EFFECT if is_first else CrashMoment.UNANSWERED
-    yield from (two(FaultPoint.SUBMIT, unanswered, at_second=at_second) for at_second in (False, True))
+            yield two(place, moment)
+    for at_second in (False, True):
+        yield two(FaultPoint.SUBMIT, CrashMoment.UNANSWERED_AFTER_EFFECT, at_second=at_second)
