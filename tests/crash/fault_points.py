@@ -17,6 +17,7 @@ from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.jobs import Job, JobState
 from bot.domain.outcomes import Outcome, Reschedule
+from bot.providers.dashscope.client import DashScope
 from bot.providers.vtrix.client import Vtrix
 from bot.services.admin.jobs import JobService
 from bot.services.operator.service import OperatorService
@@ -128,6 +129,9 @@ REQUESTS = (
     Target(FaultPoint.SUBMIT, Vtrix, Vtrix.submit),
     Target(FaultPoint.POLL, Vtrix, Vtrix.status),
     Target(FaultPoint.DOWNLOAD, Vtrix, Vtrix.download),
+    Target(FaultPoint.SUBMIT, DashScope, DashScope.submit),
+    Target(FaultPoint.POLL, DashScope, DashScope.status),
+    Target(FaultPoint.DOWNLOAD, DashScope, DashScope.download),
     Target(FaultPoint.POST_STATUS, StatusMessages, StatusMessages._send),
     Target(FaultPoint.EDIT_STATUS, StatusMessages, StatusMessages.edit),
     Target(FaultPoint.REMOVE_STATUS, StatusMessages, StatusMessages.remove),

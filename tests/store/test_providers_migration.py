@@ -29,7 +29,7 @@ YESTERDAY = NOW - DAY
 LATE = NOW.replace(hour=23, minute=59, second=59)
 REJECTED = '{"cause": "content_refused", "quote": "inappropriate", "violations_left": 2}'
 REFUSED = '{"cause": "refused_by_service", "quote": "says \\"content_refused\\" somewhere"}'
-TYPES = {
+TYPES: dict[str, Any] = {
     "created_at": UtcDateTime,
     "state_changed_at": UtcDateTime,
     "due_at": UtcDateTime,
@@ -150,7 +150,12 @@ async def test_who_made_each_job_and_with_what(store: JobStore) -> None:
         assert job is not None
         assert (name, job.provider, job.provider_since) == (name, provider, None)
         assert (job.order.model, job.order.duration_s) == ("wan22_i2v_flash", 5)
-        assert (job.refusers, job.upstream_urls, job.can_be_stopped, job.stop_result) == (set(), None, False, None)
+        assert (job.refusers, job.upstream_urls, job.can_be_stopped, job.stop_result) == (
+            frozenset(),
+            None,
+            False,
+            None,
+        )
 
 
 async def test_the_sums_of_the_providers_equal_the_ledger(database: Database) -> None:

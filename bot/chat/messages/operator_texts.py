@@ -203,8 +203,8 @@ def _gate_line(provider: ProviderName, gate: ProviderGate) -> str:
     said = f"\n> {escaped(gate.reason, 500)}" if gate.reason else ""
     if gate.is_out_of_budget:
         return (
-            f"I'm **not submitting** videos to {provider_name(provider)}: its budget in the bot's settings is used "
-            "up for this day or month (UTC). `/operator costs` shows how much it is."
+            f"I'm **not submitting** videos to {provider_name(provider)}: its budget in the bot's settings is "
+            "used up for this day or month (UTC). `/operator costs` shows how much it is."
         )
     if gate.closed_until is None:
         last = f" The last {several(gate.failures, 'submission')} failed:{said}" if gate.failures else ""

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.both_databases
 
 ESTIMATE = Decimal("0.20")
 """What a job reserves: the first provider's price, which is the higher one."""
+NOTHING = Decimal(0)
 TONIGHT = NOW.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
 
 
@@ -71,11 +72,11 @@ async def back_in_the_queue(store: JobStore, job: Job, *, refused: bool = False)
 
 async def test_the_first_provider_gets_the_job_and_its_estimate(store: JobStore) -> None:
     waiting = await add_waiting(store)
-    assert (waiting.provider, await spent(store, VTRIX)) == (None, 0)
+    assert (waiting.provider, await spent(store, VTRIX)) == (None, NOTHING)
     claimed = await next_of(store)
     assert claimed is not None
     assert (claimed.id, claimed.provider, claimed.provider_since) == (waiting.id, VTRIX, NOW)
-    assert (await spent(store, VTRIX), await spent(store, DASHSCOPE)) == (ESTIMATE, 0)
+    assert (await spent(store, VTRIX), await spent(store, DASHSCOPE)) == (ESTIMATE, NOTHING)
 
 
 async def test_the_order_of_the_providers_decides(store: JobStore) -> None:
@@ -89,7 +90,7 @@ async def test_a_closed_provider_lets_the_next_one_work(store: JobStore) -> None
     first = await next_of(store)
     assert first is not None
     await back_in_the_queue(store, first)
-    assert (await spent(store, VTRIX), (await read(store, first)).provider_since) == (0, None)
+    assert (await spent(store, VTRIX), (await read(store, first)).provider_since) == (NOTHING, None)
     assert [await next_provider(store) for _ in range(3)] == [DASHSCOPE, DASHSCOPE, None]
 
 
@@ -191,7 +192,7 @@ async def test_what_a_job_cost_makes_room_in_the_budget_of_the_day_on_which_it_w
     assert await next_of(store, limits, TONIGHT) is None
     update_ = JobUpdate("task-1", TONIGHT, cost_usd=Decimal("0.11"), result_url="https://cdn.example/v.mp4")
     assert await store.apply(held, MoveTo(JobState.DELIVERING, update_), TONIGHT)
-    assert (await spent(store, VTRIX), await spent(store, VTRIX, TONIGHT)) == (0, Decimal("0.11"))
+    assert (await spent(store, VTRIX), await spent(store, VTRIX, TONIGHT)) == (NOTHING, Decimal("0.11"))
     assert await next_provider(store, limits, TONIGHT) is VTRIX
 
 
@@ -204,7 +205,7 @@ async def test_a_refused_job_never_goes_back_to_who_refused_it(store: JobStore) 
     assert await store.next_due_at(NOW, (takes(VTRIX),)) is None
     again = await next_of(store)
     assert again is not None
-    assert (again.id, again.provider, again.refusers) == (job.id, DASHSCOPE, {VTRIX})
+    assert (again.id, again.provider, again.refusers) == (job.id, DASHSCOPE, frozenset({VTRIX}))
     await back_in_the_queue(store, again)
     assert await next_of(store) is None, "the refuser is open, but it refused"
     assert await next_provider(store, now=NOW + MINUTE) is DASHSCOPE
@@ -233,7 +234,7 @@ async def test_a_lost_answer_keeps_the_estimate_with_its_provider_and_the_job_ou
     assert held is not None
     assert await store.apply(held, Fail(FailureReason.OUTCOME_UNKNOWN, DETAIL), NOW)
     assert await next_of(store, now=NOW + MINUTE) is None
-    assert (await spent(store, VTRIX), await spent(store, DASHSCOPE)) == (ESTIMATE, 0)
+    assert (await spent(store, VTRIX), await spent(store, DASHSCOPE)) == (ESTIMATE, NOTHING)
 
 
 async def test_a_job_that_was_cancelled_while_it_was_refused_leaves_nothing_anywhere(store: JobStore) -> None:

@@ -21,7 +21,7 @@ from bot.domain.errors import (
     UpstreamRefused,
     UpstreamUnreached,
 )
-from bot.domain.jobs import ENDED, Frame, JobState, Order
+from bot.domain.jobs import ENDED, Frame, Job, JobState, Order
 from bot.providers.base import Task
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
@@ -99,7 +99,7 @@ STEPS = st.lists(
 
 
 class Scripted(FakeProvider):
-    """answer: to all creates. creates: the answers to each job's, by its id. made: the jobs with a task, once each."""
+    """answer: to all creates. creates: the answers to each job's, by its id. made: whose tasks exist."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,14 +108,14 @@ class Scripted(FakeProvider):
         self.made: list[str] = []
 
     async def submit(self, order: Order, frame: Frame, *, request_id: str) -> Task:
-        answer = self.answer
+        answer, task = self.answer, None
         async with self._call("create"):
             self.creates[request_id].append(answer)
             if answer in {Answer.ACCEPTS, Answer.LOST_WITH_TASK}:
                 self.made.append(request_id)
                 task = await super().submit(order, frame, request_id=request_id)
-        if (error := ERRORS.get(answer)) is not None:
-            raise error
+        if task is None or answer is not Answer.ACCEPTS:
+            raise ERRORS[answer]
         return task
 
 
@@ -187,7 +187,7 @@ class History:
             if is_over:
                 assert job.state in ENDED, job
 
-    async def jobs(self) -> list:  # type: ignore[type-arg]
+    async def jobs(self) -> list[Job]:
         return [job for user_id in range(2) for job in await self.harness.store.recent(10, user_id, limit=JOBS)]
 
 
