@@ -1,4 +1,4 @@
-"""Discord as the worker sees it here: posts that take effect or don't, answers that are lost, channels that are gone."""
+"""Discord as the worker sees it here: posts that take effect or don't, lost answers, channels that are gone."""
 
 import random
 from collections import Counter
@@ -50,10 +50,10 @@ class Channel:
     async def post_video(self, job: Job, video: Path, clip: Clip | None = None, *, pings: bool = True) -> int:
         del video, clip, pings
         fate = self._rng("channel", job).random()
-        if fate < 0.02:  # noqa: PLR2004
+        if fate < 0.02:
             self._note("channel gone")
             raise Undeliverable("Unknown Channel")
-        if fate < 0.03:  # noqa: PLR2004
+        if fate < 0.03:
             self._note("permission missing")
             raise DeliveryForbidden("Missing Permissions")
         return self._posted("post", job, self.videos)
@@ -70,7 +70,7 @@ class Channel:
 
     async def send_video(self, job: Job, video: Path, clip: Clip | None = None) -> DirectMessage:
         del video, clip
-        if self._rng("direct", job).random() < 0.5:  # noqa: PLR2004
+        if self._rng("direct", job).random() < 0.5:
             self._note("member takes no messages")
             raise Undeliverable("Cannot send messages to this user")
         return DirectMessage(DIRECT_CHANNEL, self._posted("send", job, self.sent))
@@ -101,7 +101,7 @@ class Channel:
 
     def _delay(self, call: str, job: Job) -> None:
         self._tries[job.id] += 1
-        if not self.is_healthy and self._rng(call, job, self._tries[job.id]).random() < 0.03:  # noqa: PLR2004
+        if not self.is_healthy and self._rng(call, job, self._tries[job.id]).random() < 0.03:
             self._note(f"{call}: delayed")
             raise DeliveryDelayed("Discord is slow")
 
@@ -110,4 +110,3 @@ class Channel:
 
     def _rng(self, what: str, job: Job, number: int = 0) -> random.Random:
         return random.Random(f"{self._seed} {what} {job.id} {number}")  # noqa: S311 - repeatable
-
