@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import Row, select
 
@@ -18,15 +19,17 @@ from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money_tables import credit_grants, daily_totals, ledger, provider_totals
 from bot.store.schema import EVERYWHERE
 from tests.money.campaign import Campaign
-from tests.money.tasks import CostGiven, End, SimulatedTask
+from tests.money.tasks import ENDED_WELL, CostGiven, End, SimulatedTask
 
 ZERO = Decimal(0)
 
 
 @dataclass
 class Audit:
-    """What was found. billed, charged: by provider, of the jobs whose cost can be known. unknown: by the reason, what
-    was billed and what the ledger has. problems: one sentence each.
+    """What was found. problems: one sentence each.
+
+    billed, charged: by provider, of the jobs whose cost can be known. unknown: by the reason, what was billed for
+    each job and what the ledger has.
     """
 
     jobs: int = 0
@@ -95,9 +98,8 @@ def _compare(campaign: Campaign, job: Job, balance: Amounts, result: Audit) -> N
             result.billed[job.provider] += billed
             result.charged[job.provider] += balance.usd
         return
-    is_counted = job.cost_unknown_since is not None or (
-        task is not None and task.end is End.COMPLETED and _has_video(job)
-    )
+    is_made = task is not None and task.end is End.COMPLETED and _has_video(job)
+    is_counted = is_made or job.cost_unknown_since is not None
     expected = (job.estimated_cost_usd or ZERO) if is_counted else ZERO
     if balance.usd != expected:
         differs(f"its cost is unknown ({why}), and the ledger has {balance.usd} instead of {expected}")
@@ -140,16 +142,12 @@ def _charge_differences(
         yield "its member pays for a failure"
     if job.state is JobState.DELIVERED and not job.charged and not was_resumed:
         yield "its video is free"
-    if (
-        job.state is JobState.CANCELLED
-        and job.charged
-        and (task is None or task.end not in {End.COMPLETED, End.NO_VIDEO})
-    ):
+    if job.state is JobState.CANCELLED and job.charged and (task is None or task.end not in ENDED_WELL):
         yield "its member pays for what was not made"
 
 
 def _sum_differences(
-    jobs: dict[str, Job], entries: list[Row], days: list[Row], at_providers: list[Row]
+    jobs: dict[str, Job], entries: list[Row[Any]], days: list[Row[Any]], at_providers: list[Row[Any]]
 ) -> Iterator[str]:
     """The totals by day, by server and by provider, against the ledger's entries."""
     by_day: defaultdict[tuple[int, date], Amounts] = defaultdict(Amounts)
@@ -172,7 +170,7 @@ def _sum_differences(
             yield f"the total of {provider_day} is {has}, and its entries come to {should}"
 
 
-def _credit_differences(campaign: Campaign, entries: list[Row], grants: list[Row]) -> Iterator[str]:
+def _credit_differences(campaign: Campaign, entries: list[Row[Any]], grants: list[Row[Any]]) -> Iterator[str]:
     """Credits against the ledger, and against what was given."""
     by_grant: Counter[int] = Counter()
     given = taken = 0
@@ -181,7 +179,8 @@ def _credit_differences(campaign: Campaign, entries: list[Row], grants: list[Row
             yield "an entry has credits of no grant"
         by_grant[entry.credit_grant_id or 0] += entry.credits
         given += entry.credits if entry.kind == EntryKind.GRANT else 0
-        taken -= entry.credits if entry.kind == EntryKind.ADJUST and entry.actor_id is not None else 0
+        is_revoked = entry.kind == EntryKind.ADJUST and entry.reason not in {"expired", "data deleted"}
+        taken -= entry.credits if is_revoked and entry.job_id is None else 0
     for grant in grants:
         if by_grant[grant.id] != grant.credits_left:
             yield f"grant {grant.id} has {grant.credits_left} left, and its entries come to {by_grant[grant.id]}"
@@ -192,7 +191,7 @@ def _credit_differences(campaign: Campaign, entries: list[Row], grants: list[Row
 
 
 def _budget_differences(
-    campaign: Campaign, jobs: dict[str, Job], entries: list[Row], balances: dict[str, Amounts]
+    campaign: Campaign, jobs: dict[str, Job], entries: list[Row[Any]], balances: dict[str, Amounts]
 ) -> Iterator[str]:
     """Where an order was accepted that didn't fit a budget.
 
@@ -224,4 +223,4 @@ def _budget_differences(
     per_day = {limits.provider: limits.budget.usd_per_day or ZERO for limits in campaign.limits}
     for key, peak in campaign.peaks.items():
         if peak > per_day[key[0]] + over[key]:
-            yield f"{key} came to {peak} USD when a job was claimed, its budget is {per_day[key[0]]}, over {over[key]}"
+            yield f"{key} came to {peak} USD when a job was claimed, over {per_day[key[0]]} and {over[key]}"

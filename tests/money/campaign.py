@@ -1,7 +1,7 @@
 """Plays a campaign: members who order, cancel and leave, workers that die, gateways with faults, days that pass.
 
-Everything but the gateways, Discord and the clock is the bot's own: the store on a real database, the worker and its
-stages, the operator's service, the members' rights to their data.
+Everything but the gateways, Discord and the clock is the bot's own: the store on a real database, the worker and
+its stages, the operator's service, the members' rights to their data.
 """
 
 import asyncio
@@ -15,9 +15,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from bot.domain.errors import NotPossible, QuotaRefused
 from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
-from bot.domain.jobs import Frame, Job, NewJob, Order, ProviderName, Resolution
+from bot.domain.jobs import Frame, Job, JobState, NewJob, Order, ProviderName, Resolution
 from bot.domain.ledger import utc_day
 from bot.domain.models import WAN22_FLASH, Catalog, Currency, Model, Offering
 from bot.domain.policy import Requester
@@ -33,6 +35,7 @@ from bot.store.money import credit_grants, ledger
 from bot.store.money.credit_grants import Attribution
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
+from bot.store.schema import jobs
 from bot.worker.config import WorkerConfig
 from bot.worker.loop import Worker
 from bot.worker.stages.context import StageConfig, StageContext
@@ -61,10 +64,11 @@ SECOND_MODEL = Model(
 )
 CATALOG = Catalog(models=(WAN22_FLASH, SECOND_MODEL), providers=(VTRIX, DASHSCOPE))
 FRAME = Frame(b"a picture", "image/png")
-ORDERS_PER_ROUND = 60
-GUILDS, MEMBERS = 60, 5
+ORDERS_PER_ROUND = 30
+MEMBERS_MAX = 300
+MEMBERS_PER_GUILD = 5
 WORKERS = 2
-STEPS_MEAN = 700
+STEPS_MEAN = 400
 """How many steps a worker lives on average; a job takes about twenty."""
 
 CREDITS = 5
@@ -134,11 +138,13 @@ class Campaign:
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)  # noqa: S311 - repeatable
         per_day = Decimal(self.size) / 40
+        members = min(MEMBERS_MAX, max(self.size // 30, 4 * MEMBERS_PER_GUILD))
+        guilds = members // MEMBERS_PER_GUILD
         self.rules = OperatorDefaults(
-            limits=LimitOverrides(videos_per_window=8, max_active=100, cooldown_s=0),
+            limits=LimitOverrides(videos_per_window=5, max_active=100, cooldown_s=0),
             catalog=CATALOG,
             budget=Budget(per_day, per_day * 20),
-            guild_budget=Budget(per_day / 20, per_day * 2),
+            guild_budget=Budget(per_day * 3 / guilds, per_day * 40 / guilds),
             max_queued=max(self.size, 100),
         )
         self.store = JobStore(self.database, self.rules)
@@ -165,9 +171,9 @@ class Campaign:
         self.operator_service = OperatorService(
             self.database, self.rules, guild_id=1, user_ids={9}, wake=lambda: None, clock=self.clock
         )
-        self.members = [Member(10 + number % GUILDS, 1000 + number) for number in range(GUILDS * MEMBERS)]
+        self.members = [Member(10 + number % guilds, 1000 + number) for number in range(members)]
         self.next_user = 1000 + len(self.members)
-        self.recent: deque[str] = deque(maxlen=300)
+        self.recent: deque[str] = deque(maxlen=120)
         self.workers = [self._worker() for _ in range(WORKERS)]
 
     async def run(self, progress: Callable[[str], None] = lambda _: None) -> None:
@@ -213,8 +219,9 @@ class Campaign:
 
     async def settle_down(self) -> None:
         """Lets everything end, without further faults and deaths of workers."""
-        for part in (*self.gateways.values(), self.channel):
-            part.is_healthy = True
+        self.channel.is_healthy = True
+        for gateway in self.gateways.values():
+            gateway.is_healthy = True
         await self._replace_workers()
         for _ in range(2000):
             await self._work()
@@ -266,10 +273,11 @@ class Campaign:
             )
 
     async def _interfere(self) -> None:
-        """Members cancel and have their data erased, admins take credits back and retry, while the workers work."""
-        for _ in range(self.rng.randrange(8)):
-            if self.recent:
-                result = await self.store.cancel(self.rng.choice(self.recent), self.clock(), even_if_paid=True)
+        """While the workers work, members cancel and have data erased, admins take credits back and retry."""
+        in_progress = await self._in_progress()
+        for choice in (self.recent, in_progress):
+            for job_id in self.rng.sample(choice, min(len(choice), self.rng.randrange(3))):
+                result = await self.store.cancel(job_id, self.clock(), even_if_paid=True)
                 self.happened[f"cancel: {result}"] += 1
         if self.rng.random() < 0.2:
             member = self.rng.choice(self.members)
@@ -279,10 +287,18 @@ class Campaign:
                     connection, member.guild_id, member.user_id, 2, Attribution(9, self.clock(), "")
                 )
             self.happened["credits revoked"] += taken
-        if self.rng.random() < 0.1:
+        if self.rng.random() < 0.15:
             await self._erase(self.rng.choice(self.members))
         if self.rng.random() < 0.3 and self.recent:
             await self._retry(self.rng.choice(self.recent))
+
+    async def _in_progress(self) -> list[str]:
+        """The jobs that have a task."""
+        with_task = JobState.SUBMITTING, JobState.RUNNING, JobState.DELIVERING
+        async with self.database.read() as connection:
+            return list(
+                await connection.scalars(select(jobs.c.id).where(jobs.c.state.in_(with_task)).order_by(jobs.c.id))
+            )
 
     async def _erase(self, member: Member) -> None:
         self.happened["erasures"] += 1
@@ -328,8 +344,7 @@ class Campaign:
             await self.operator_service.task_lost(self.operator, job.id)
             self.happened["reconciled: lost"] += 1
             return True
-        if not task.is_cost_told:
-            self.unknowable[job.id] = "the gateway doesn't tell the cost"
+        if not task.is_cost_told and job.id in self.found:
             return False
         mistyped = mistakes and job.upstream_id is None and self.rng.random() < 0.1
         try:

@@ -1,4 +1,4 @@
-"""Discord as the worker sees it here: posts that take effect or don't, answers that are lost, channels that are gone."""
+"""Discord as the worker sees it here: posts that take effect or don't, lost answers, channels that are gone."""
 
 import random
 from collections import Counter

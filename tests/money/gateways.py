@@ -1,7 +1,8 @@
 """Simulated gateways, in process and on a simulated clock, which keep their own books of what they bill.
 
-They promise what `bot.providers.base.Provider` says, and no more: answers are lost, tasks fail or are forgotten, and
-costs are told late, oddly or never. All that happens follows from the seed, the job and how often it was asked for.
+They promise what `bot.providers.base.Provider` says, and no more: answers are lost, tasks fail or are forgotten,
+and costs are told late, oddly or never. All that happens follows from the seed, the job and how often it was asked
+for.
 """
 
 import asyncio
@@ -86,6 +87,16 @@ _DOWNLOAD_TROUBLE: tuple[UpstreamError, ...] = (
     UpstreamIll("502"),
     UpstreamUnreached("connection refused"),
 )
+_STATUSES = {
+    End.COMPLETED: TaskStatus.COMPLETED,
+    End.NO_VIDEO: TaskStatus.COMPLETED,
+    End.FAILED: TaskStatus.FAILED,
+    End.REJECTED: TaskStatus.FAILED,
+    End.CANCELLED: TaskStatus.CANCELLED,
+    End.STOPPED: TaskStatus.CANCELLED,
+    End.FORGOTTEN: TaskStatus.GONE,
+    End.REFUSED: TaskStatus.GONE,
+}
 _LATE = timedelta(minutes=3)
 """After how long a slow answer comes: longer than the lease of a submission."""
 
@@ -255,15 +266,9 @@ class Gateway:
         task.told_done += task.end in ENDED_WELL
         hides = CostGiven.NEVER, CostGiven.LATE
         is_told = task.cost_given not in hides or (task.cost_given is CostGiven.LATE and task.told_done > 1)
-        match task.end:
-            case End.COMPLETED | End.NO_VIDEO:
-                status = TaskStatus.COMPLETED
-            case End.FAILED | End.REJECTED:
-                status = TaskStatus.FAILED
-            case End.CANCELLED | End.STOPPED:
-                status = TaskStatus.CANCELLED
-            case End.FORGOTTEN | End.REFUSED:
-                return Task(task.id, TaskStatus.GONE, raw=lambda: {"id": task.id})
+        status = _STATUSES[task.end]
+        if status is TaskStatus.GONE:
+            return Task(task.id, status, raw=lambda: {"id": task.id})
         if status is not TaskStatus.COMPLETED:  # late makes no difference there
             is_told = task.cost_given is not CostGiven.NEVER and (task.is_billed or not task.may_be_billed)
         if not is_told:

@@ -1,7 +1,7 @@
-"""Workers that die at any step: before or after a request, before or after a commit, in the middle of a transaction.
+"""Workers that die at any step: before or after a request or a commit, or in the middle of a transaction.
 
-A dead worker's calls never return and change nothing; whatever it was about to write is lost, as with a process that
-was killed. Its leases expire.
+A dead worker's calls never return and change nothing; whatever it was about to write is lost, as with a process
+that was killed. Its leases expire.
 """
 
 import asyncio

@@ -55,8 +55,8 @@ ENDED_WELL = frozenset({End.COMPLETED, End.NO_VIDEO})
 class SimulatedTask:
     """A task. job_id: as it was sent along. price: in USD, as the gateway counts it. billed: in its books.
 
-    can_be_stopped: whether the gateway says so. urls: of the queue's tasks. stop_asked: whether it said that it will
-    try. asked: how often it was asked about; told_done: how often it said that the task is completed.
+    can_be_stopped: whether the gateway says so. urls: of the queue's tasks. stop_asked: whether it said that it
+    will try. asked: how often it was asked about; told_done: how often it said that the task is completed.
     """
 
     id: str
@@ -102,13 +102,13 @@ class SimulatedTask:
 def new_task(
     task_id: str, job_id: str, kind: TaskKind, price: Decimal, now: datetime, rng: random.Random, *, is_queue: bool
 ) -> SimulatedTask:
-    """A task that begins now or soon. is_queue: whether the gateway queues tasks, and can be asked to stop them."""
+    """A task that begins now or soon. is_queue: whether the gateway queues tasks, some of which it can stop."""
     [end] = rng.choices([*ENDS], [*ENDS.values()])
     [cost_given] = rng.choices([*COSTS], [*COSTS.values()])
     if cost_given is CostGiven.ODDLY:
         price += Decimal(rng.randrange(1, 10**9)) / 10 ** rng.choice((11, 12, 13))
     begins_at = now + timedelta(seconds=rng.choice((0, 0, rng.uniform(5, 90))))
-    runs_for = LONG if rng.random() < 0.02 else timedelta(seconds=rng.uniform(10, 300))
+    runs_for = LONG if rng.random() < 0.02 else timedelta(seconds=rng.uniform(30, 400))
     is_billed, may_be_billed = end in ENDED_WELL, False
     if end in {End.FAILED, End.REJECTED, End.CANCELLED}:
         # Billed only if the gateway tells so, or says that it may be.
