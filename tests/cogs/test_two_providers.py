@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -40,7 +41,7 @@ async def two(tmp_path: Path, dashscope: DashScopeGateway) -> AsyncIterator[CogH
         yield harness
 
 
-async def made(harness: CogHarness, **options: object) -> Job:
+async def made(harness: CogHarness, **options: Any) -> Job:
     """A video that a member ordered and got."""
     await harness.animate(**options)
     await harness.wait_for_video()
