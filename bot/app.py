@@ -162,7 +162,7 @@ async def open_app(
         delivered = DeliveredVideos(DiscordVideos(client), providers, clock, task_lifetime)
         context = StageContext(
             providers=providers,
-            asked={each.provider: each.models for each in limits},
+            models_by_provider={each.provider: each.models for each in limits},
             messenger=Delivery(client, replies, upload_limits, settings_of, answers),
             status_cards=status_cards,
             store=store,

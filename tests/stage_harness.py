@@ -63,7 +63,7 @@ class StageHarness:
             self.clock,
             self.workdir,
             jitter=lambda: 0.0,
-            asked=dict.fromkeys(self.asked, frozenset({DEFAULT_MODEL})),
+            models_by_provider=dict.fromkeys(self.asked, frozenset({DEFAULT_MODEL})),
             approval_messenger=self.approval_messenger,
             approvals=self.approvals,
             no_result_since=self.no_result_since,

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from bot.domain.jobs import FailureReason, Job, JobState, ProviderName
 from bot.domain.outcomes import Fail, JobUpdate, MoveTo, PauseSubmissions
-from bot.domain.provider_limits import PACE_WAIT_MAX, ProviderLimits
+from bot.domain.provider_limits import RATE_WAIT_MAX, ProviderLimits
 from bot.store.engine import Database
 from bot.store.jobs import submissions
 from bot.store.jobs.job_store import JobStore
@@ -56,7 +56,7 @@ async def next_provider(
 
 async def spent(store: JobStore, provider: ProviderName, now: datetime = NOW) -> Decimal:
     async with store._db.read() as connection:
-        return (await ledger.spent_at(connection, provider, now)).usd_today
+        return (await ledger.spent_at_provider(connection, provider, now)).usd_today
 
 
 async def back_in_the_queue(store: JobStore, job: Job, *, refused: bool = False) -> None:
@@ -125,7 +125,7 @@ async def test_a_job_waits_for_a_submission_that_is_due_in_a_moment(store: JobSt
 async def test_a_job_that_would_wait_for_longer_goes_to_the_next_provider(store: JobStore) -> None:
     for _ in range(2):
         await add_waiting(store)
-    limits = (takes(VTRIX, pause=PACE_WAIT_MAX + SECOND), takes(DASHSCOPE))
+    limits = (takes(VTRIX, pause=RATE_WAIT_MAX + SECOND), takes(DASHSCOPE))
     assert [await next_provider(store, limits) for _ in range(2)] == [VTRIX, DASHSCOPE]
 
 
