@@ -236,7 +236,8 @@ def found(job: Job) -> str:
         what = "It was cancelled, so nobody gets its video, but its cost goes into the ledger."
     else:
         what = "The member gets the video for free, and its cost goes into the ledger."
-    return f"✅ Job `{job.id}` continues with task {escaped(job.upstream_id or '')}.\nI'm checking on it now. {what}"
+    task = escaped(job.upstream_id or "")
+    return f"✅ Job `{job.id}` continues with task {task}.\nI'm checking on it now. {what}"
 
 
 def lost(job: Job) -> str:

@@ -1,8 +1,9 @@
 """Resumes failed jobs whose task can still be polled, and closes those whose task was never found.
 
 A resumed job stays uncharged, since its failure refunded it; its expected cost is reserved again, if it was not
-still held. A cancelled job is only polled until its cost is known, and stays cancelled. Functions work inside the caller's transaction and lock the job's row first: the caller must not have
-locked the operator state.
+still held. A cancelled job is only polled until its cost is known, and stays cancelled.
+Functions work inside the caller's transaction and lock the job's row first: the caller must not have locked the
+operator state.
 """
 
 from dataclasses import replace
