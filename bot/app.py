@@ -27,6 +27,7 @@ from bot.chat.views.approval_cards import ApprovalCards
 from bot.chat.views.member_buttons import cancel_row
 from bot.domain.guilds import Budget, DirectOrders, LimitOverrides, OperatorDefaults
 from bot.domain.member_data import RetentionPolicy
+from bot.domain.models import PictureLimits
 from bot.domain.provider_limits import slots
 from bot.domain.schedule import PollSchedule
 from bot.media.decode_client import DecodeClient
@@ -51,6 +52,7 @@ from bot.store.jobs.interaction_tokens import InteractionTokenStore
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.status_cards import StatusCardStore
 from bot.store.jobs.task_durations import TaskDurationStore
+from bot.store.jobs.waiting_jobs import WaitingJobs
 from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.process_lock import ProcessLock, process_lock
 from bot.store.member_settings import MemberSettingsStore
@@ -102,15 +104,16 @@ def operator_defaults(settings: Settings) -> OperatorDefaults:
         open_to_all=settings.open_to_all_servers,
         unknown_cost_held_for=timedelta(days=1, seconds=settings.upstream_task_lifetime_seconds),
         keeps_pictures=settings.pictures_kept_days > 0,
+        provider_budgets={limits.provider: limits.budget for limits in provider_limits(settings)},
     )
 
 
-async def _take_over(database: Database, store: JobStore, clock: Clock) -> None:
+async def _take_over(database: Database, store: JobStore, waiting_jobs: WaitingJobs, clock: Clock) -> None:
     """Takes over what earlier processes left, perhaps with other settings."""
     if database.file is not None and (freed := await store.free_leases()):
         # This process has locked the file, so whoever held the leases is dead.
         log.info("%d jobs were left by a process that died; they continue now", freed)
-    if cancelled := await store.offer_again(clock()):
+    if cancelled := await waiting_jobs.offer_again(clock()):
         log.warning("%d queued jobs were cancelled: their model isn't offered any more", cancelled)
 
 
@@ -119,7 +122,7 @@ async def open_app(
     settings: Settings,
     client: Client,
     *,
-    prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]] | None = None,
+    prepare_first_frame: Callable[[bytes, PictureLimits], Awaitable[PreparedFrame]] | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[App]:
     """Opens everything except the connection to Discord, and closes it in reverse order.
@@ -138,7 +141,8 @@ async def open_app(
         defaults, limits = operator_defaults(settings), provider_limits(settings)
         task_lifetime = timedelta(seconds=settings.upstream_task_lifetime_seconds)
         store = JobStore(database, defaults)
-        await _take_over(database, store, clock)
+        waiting_jobs = WaitingJobs(database, defaults.catalog)
+        await _take_over(database, store, waiting_jobs, clock)
         replies, upload_limits = OrderReplies(), UploadLimits()
         answers = InteractionAnswers(
             client, InteractionTokenStore(database), replies, clock, cancel_row=cancel_row
@@ -147,7 +151,7 @@ async def open_app(
         settings_of = member_settings.of
         poll_schedule = PollSchedule(settings.poll_min_seconds, settings.poll_max_seconds)
         status_cards = StatusCards(
-            StatusCardStore(database, defaults.catalog.providers, clock=clock),
+            StatusCardStore(database, defaults, clock=clock),
             StatusMessages(client, answers),
             poll_schedule.remaining,
             slots=slots(limits),
@@ -205,6 +209,7 @@ async def open_app(
             expect_picture=decoder.expect_picture if prepare_first_frame is None else lambda: None,
             task_lifetime=task_lifetime,
             settings_of=settings_of,
+            catalog=defaults.catalog,
         )
         guild_events: GuildEvents | None = None
         if isinstance(client, ZoetropeBot):
@@ -234,13 +239,20 @@ async def open_app(
                 command_permissions=CommandPermissions(asking(client)),
                 discord_files=await stack.enter_async_context(DiscordFiles(MAX_INPUT_BYTES)),
                 answers=answers,
+                catalog=defaults.catalog,
                 direct_orders=settings.direct_orders,
                 replies=replies,
                 upload_limits=upload_limits,
             )
             members = MembershipStore(database)
             guild_events = GuildEvents(
-                client, members, store, open_to_all=defaults.open_to_all, wake=wake, clock=clock, sleep=sleep
+                client,
+                members,
+                waiting_jobs,
+                open_to_all=defaults.open_to_all,
+                wake=wake,
+                clock=clock,
+                sleep=sleep,
             )
             guild_events.attach()
         stack.push_async_callback(client.close)

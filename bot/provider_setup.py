@@ -4,16 +4,18 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from bot.domain.guilds import Budget
 from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, ProviderName, Resolution
-from bot.domain.models import DEFAULT_USD_PER, Catalog, Currency, TaskKind
+from bot.domain.models import DEFAULT_USD_PER, Catalog, Currency, TaskKind, configured
 from bot.domain.provider_limits import ProviderLimits, models_at
 from bot.providers.base import Provider, Timeouts
-from bot.providers.dashscope.client import DashScope
-from bot.providers.dashscope.factory import dashscope
 from bot.providers.vtrix.client import BodyForm, Vtrix
 from bot.settings import Settings
+
+if TYPE_CHECKING:
+    from bot.providers.dashscope.client import DashScope
 
 SUBMIT_TIMEOUT_S = 60.0
 """How long a create may take. Shorter than a stop waits by default: if cut off, its outcome would be unknown."""
@@ -22,8 +24,9 @@ SUBMIT_TIMEOUT_S = 60.0
 def catalog(settings: Settings) -> Catalog:
     """The models that are offered, where they are made, and what they are estimated to cost."""
     in_cny = {resolution: cny * settings.dashscope_usd_per_cny for resolution, cny in prices_cny(settings).items()}
-    return Catalog(
-        providers=settings.providers,
+    return configured(
+        settings.models,
+        settings.providers,
         usd_per={**DEFAULT_USD_PER, Currency.CNY: settings.dashscope_usd_per_cny},
         prices={
             TaskKind(provider, DEFAULT_MODEL, resolution, DEFAULT_DURATION_S): usd
@@ -81,8 +84,10 @@ def vtrix(settings: Settings, key: str) -> Vtrix:
     )
 
 
-def dashscope_of(settings: Settings, key: str) -> DashScope:
-    """The client of DashScope, an async context manager."""
+def dashscope_of(settings: Settings, key: str) -> "DashScope":
+    """The client of DashScope, an async context manager. Loaded only where there is a key for it."""
+    from bot.providers.dashscope.factory import dashscope  # noqa: PLC0415
+
     return dashscope(
         settings.dashscope_base_url,
         key,

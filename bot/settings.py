@@ -27,7 +27,8 @@ from yarl import URL
 
 from bot.domain.database_url import parse_database_url, possible_passwords
 from bot.domain.errors import SettingsError
-from bot.domain.jobs import ProviderName
+from bot.domain.jobs import DEFAULT_MODEL, ProviderName
+from bot.domain.models import KNOWN_NAMES, checked_names, not_offered
 
 _KEY_LENGTH_MIN = 8
 _DISCORD_API_VERSION = 10
@@ -143,6 +144,7 @@ _Providers = Annotated[
     BeforeValidator(_lowercase),
 ]
 _UsdPerCny = Annotated[Decimal, Field(ge=Decimal("0.001"), le=100, decimal_places=9)]
+_Models = Annotated[tuple[str, ...], NoDecode, AfterValidator(checked_names), BeforeValidator(_split)]
 _LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_uppercase)]
 
 
@@ -244,6 +246,7 @@ class Settings(DatabaseSettings):
     dashscope_usd_per_cny: _UsdPerCny = Field(Decimal("0.14"), description="how many USD one CNY is, 0.001 to 100")
     dashscope_price_cny_480p: _Usd = _cny_price("0.50", "480P")
     dashscope_price_cny_720p: _Usd = _cny_price("1.00", "720P")
+    models: _Models = Field((DEFAULT_MODEL,), description=f"{KNOWN_NAMES}, comma-separated, the default first")
     discord_api_url: _DiscordApiUrl | None = Field(
         None, description="the http(s) URL of a REST proxy, such as `http://127.0.0.1:8080/api/v10`"
     )
@@ -342,6 +345,8 @@ def _contradictions(settings: Settings) -> list[str]:
             not settings.open_to_all_servers and guild_id is None
         ),
     }
+    for name in not_offered(settings.models, settings.providers):
+        problems[f"MODELS names {name}, but no provider in PROVIDERS offers it. Change one of them."] = True
     return [problem for problem, exists in problems.items() if exists]
 
 

@@ -133,7 +133,7 @@ async def open_jobs(interaction: Interaction) -> None:
 
 
 @reconcile.command(description="The task exists: continue with it and deliver the video, free for the member")
-@app_commands.describe(job="Which one", upstream_id="The task's id at the Vtrix gateway")
+@app_commands.describe(job="Which one", upstream_id="The task's id at the video service")
 async def found(interaction: Interaction, job: str, upstream_id: Range[str, 1, 300]) -> None:
     """Resumes a job with its task."""
     service, operator = await _begin(interaction)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from typing import Any, cast
 
 import discord
 from discord import app_commands
@@ -80,7 +81,9 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         await interaction.response.defer(ephemeral=True)
         user_id = interaction.user.id
         settings = await services_of(interaction).settings.of(user_id)
-        await interaction.edit_original_response(view=panel(settings, user_id))
+        await interaction.edit_original_response(
+            view=panel(settings, user_id, interaction.client.catalog.resolutions)
+        )
 
     @app_commands.command(description="Make one of your videos again, with another seed")
     @app_commands.describe(video="Which one")
@@ -102,24 +105,6 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
     async def on_interaction(self, interaction: Interaction) -> None:
         """Called by discord.py for each interaction: handles the forms of buttons."""
         await handle_submission(interaction, (EditForm, ExtendForm))
-
-    @app_commands.command(name="extend", description="Let one of your videos go on from its last picture")
-    @app_commands.describe(video="Which one", prompt="What happens next")
-    async def extend_video(self, interaction: Interaction, video: str, prompt: Range[str, 1, 800]) -> None:
-        """Orders a video that goes on from another one."""
-        await interaction.response.defer(ephemeral=True)
-        refuse_sentence(video, video_list_texts.NOTHING_TO_EXTEND)
-        await extend(interaction, video, prompt, interaction_id=interaction.id)
-
-    @extend_video.autocomplete("video")
-    async def own_finished(self, interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
-        """The member's videos that are in their channel."""
-        who = requester(interaction)
-        jobs = await services_of(interaction).jobs.newest(
-            who.guild_id, who.user_id, VideoFilter.READY, CHOICES_MAX
-        )
-        posted = [job for job in jobs if job.result_message_id]
-        return _choices(posted, current, video_list_texts.NOTHING_TO_EXTEND)
 
     privacy = app_commands.Group(name="privacy", description="Your data in all servers")
 
@@ -146,6 +131,32 @@ class Videos(commands.GroupCog, group_name="videos", group_description="Your own
         await interaction.edit_original_response(content=text, view=row_of(EraseButton(interaction.user.id)))
 
 
+def _extend_command(prompt_max: int) -> app_commands.Command[Any, ..., None]:
+    """The command that lets a video go on. prompt_max: characters of the longest prompt that a model reads."""
+
+    @app_commands.command(name="extend", description="Let one of your videos go on from its last picture")
+    @app_commands.describe(video="Which one", prompt="What happens next")
+    async def extend_video(
+        interaction: Interaction,
+        video: str,
+        prompt: Range[str, 1, prompt_max],
+    ) -> None:
+        await interaction.response.defer(ephemeral=True)
+        refuse_sentence(video, video_list_texts.NOTHING_TO_EXTEND)
+        await extend(interaction, video, prompt, interaction_id=interaction.id)
+
+    @extend_video.autocomplete("video")
+    async def own_finished(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
+        who = requester(interaction)
+        jobs = await services_of(interaction).jobs.newest(
+            who.guild_id, who.user_id, VideoFilter.READY, CHOICES_MAX
+        )
+        posted = [job for job in jobs if job.result_message_id]
+        return _choices(posted, current, video_list_texts.NOTHING_TO_EXTEND)
+
+    return extend_video
+
+
 async def _own(
     interaction: Interaction, current: str, shows: VideoFilter, if_none: str
 ) -> list[app_commands.Choice[str]]:
@@ -170,4 +181,7 @@ async def setup(bot: ServiceBot) -> None:
     bot.add_dynamic_items(JobButton, ResultButton, ExtendButton, VariationsButton, NumberButton)
     bot.add_dynamic_items(CancelAllButton, EraseButton)
     bot.add_dynamic_items(PageButton, FilterSelect, SettingButton, ResolutionSelect)
-    await bot.add_cog(Videos())
+    cog = Videos()
+    group = cast("app_commands.Group", cog.app_command)  # a group cog has one
+    group.add_command(_extend_command(bot.catalog.prompt_max))
+    await bot.add_cog(cog)

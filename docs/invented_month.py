@@ -13,22 +13,18 @@ from decimal import Decimal
 
 from bot.app import App
 from bot.domain.jobs import (
-    Fail,
     FailureCause,
     FailureDetail,
     FailureReason,
     Frame,
     Job,
     JobState,
-    JobUpdate,
-    MoveTo,
     NewJob,
     Order,
-    Outcome,
-    Reschedule,
     Resolution,
     new_job_id,
 )
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Outcome, Reschedule
 from bot.domain.policy import Requester
 from bot.domain.provider_limits import ProviderLimits
 from bot.operations.clock import utc_now

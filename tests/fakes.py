@@ -18,6 +18,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from bot.domain.approvals import Decision
 from bot.domain.errors import UpstreamRefused
 from bot.domain.jobs import Frame, Job, Order, ProviderName, StopResult
+from bot.domain.models import PictureLimits
 from bot.media.first_frame import prepare_first_frame
 from bot.media.prepared_frame import PreparedFrame
 from bot.providers.base import Task, TaskRef, TaskStatus
@@ -254,6 +255,6 @@ class FaultyJobStore(Faulty, JobStore):
     reschedule = _recorded(JobStore.reschedule)
 
 
-async def prepare_frame_in_thread(data: bytes) -> PreparedFrame:
+async def prepare_frame_in_thread(data: bytes, limits: PictureLimits) -> PreparedFrame:
     """Prepares a first frame in a thread, because starting a process takes longer than the rest of an order."""
-    return await asyncio.to_thread(prepare_first_frame, data)
+    return await asyncio.to_thread(prepare_first_frame, data, limits)

@@ -21,7 +21,7 @@ from bot.worker.loop import Worker
 from bot.worker.stages.context import StageConfig, StageContext
 from tests.fake_messengers import FakeApprovalMessenger, FakeMessenger, status_cards
 from tests.fakes import FRAME, FakeClock, FakeProvider, Faulty, FaultyJobStore
-from tests.providers_asked import CATALOG, VTRIX, vtrix
+from tests.providers_asked import CATALOG, DASHSCOPE, VTRIX, vtrix
 
 ROOMY = OperatorDefaults(
     catalog=CATALOG, limits=LimitOverrides(videos_per_window=1000, max_active=1000, cooldown_s=0)
@@ -42,11 +42,15 @@ SHORT_TIMEOUTS = dict.fromkeys(JobState, timedelta(milliseconds=300))
 
 @dataclass
 class WorkerHarness:
-    """store: for the test. worker_store: the same database as the worker sees it, with recorded calls."""
+    """store: for the test. worker_store: the same database as the worker sees it, with recorded calls.
+
+    second: another provider, which is asked only where a test's worker has it in its `providers`.
+    """
 
     store: JobStore
     workdir: Path
     provider: FakeProvider = field(default_factory=FakeProvider)
+    second: FakeProvider = field(default_factory=FakeProvider)
     messenger: FakeMessenger = field(default_factory=FakeMessenger)
     approval_messenger: FakeApprovalMessenger = field(default_factory=FakeApprovalMessenger)
     clock: FakeClock = field(default_factory=FakeClock)
@@ -66,8 +70,9 @@ class WorkerHarness:
         stage_config = StageConfig(
             timedelta(minutes=30), timedelta(hours=24), PollSchedule(POLL_INTERVAL_S, POLL_INTERVAL_S)
         )
+        worker_config = replace(WORKER_CONFIG, **config)
         context = StageContext(
-            {VTRIX: self.provider},
+            {VTRIX: self.provider, DASHSCOPE: self.second},
             self.messenger,
             status_cards(self.store, self.messenger, self.clock),
             store,
@@ -75,11 +80,12 @@ class WorkerHarness:
             self.clock,
             self.workdir,
             jitter=lambda: 0.0,
+            asked={limits.provider: limits.models for limits in worker_config.providers},
             started_at=started_at,
             approval_messenger=self.approval_messenger,
             approvals=ApprovalStore(self.store._db),
         )
-        return Worker(store, context, replace(WORKER_CONFIG, **config), background_services)
+        return Worker(store, context, worker_config, background_services)
 
     async def order(self, *, user_id: int = 1) -> Job:
         prompt = f"member {user_id}"

@@ -17,8 +17,9 @@ from bot.domain.errors import (
     UpstreamIll,
     UpstreamUnreached,
 )
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, Order, Outcome, Reschedule
+from bot.domain.jobs import DEFAULT_MODEL, FailureReason, Job, JobState, Order, ProviderName
 from bot.domain.member_settings import UNCHANGED, MemberSettings
+from bot.domain.outcomes import Fail, Outcome, Reschedule
 from bot.domain.schedule import PollSchedule
 from bot.worker.stages.context import StageConfig, StageContext
 from tests.fake_messengers import FakeApprovalMessenger, FakeMessenger, FakeStatusCards
@@ -49,6 +50,7 @@ class StageHarness:
     clock: FakeClock = field(default_factory=FakeClock)
     no_result_since: dict[str, datetime] = field(default_factory=dict)
     settings: MemberSettings = UNCHANGED
+    asked: tuple[ProviderName, ...] = (VTRIX,)
 
     @property
     def context(self) -> StageContext:
@@ -61,6 +63,7 @@ class StageHarness:
             self.clock,
             self.workdir,
             jitter=lambda: 0.0,
+            asked=dict.fromkeys(self.asked, frozenset({DEFAULT_MODEL})),
             approval_messenger=self.approval_messenger,
             approvals=self.approvals,
             no_result_since=self.no_result_since,

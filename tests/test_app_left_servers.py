@@ -9,17 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.jobs import (
-    FailureCause,
-    FailureDetail,
-    Frame,
-    Job,
-    JobState,
-    NewJob,
-    Order,
-    Reschedule,
-    new_job_id,
-)
+from bot.domain.jobs import FailureCause, FailureDetail, Frame, Job, JobState, NewJob, Order, new_job_id
+from bot.domain.outcomes import Reschedule
 from bot.domain.policy import Requester
 from bot.operations.clock import utc_now
 from bot.process import run

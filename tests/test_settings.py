@@ -316,6 +316,34 @@ def test_the_operators_ids_are_separated_by_commas(load: Any, ids: str) -> None:
     assert load(OPERATOR_USER_IDS=ids, OPERATOR_GUILD_ID="5").operator_user_ids == (11, 22)
 
 
+def test_only_the_first_model_is_offered_unless_others_are_named(load: Any) -> None:
+    assert load().models == ("wan22_i2v_flash",)
+
+
+def test_models_are_separated_by_commas_the_default_first(load: Any) -> None:
+    offered = load(
+        MODELS=" wan25_i2v_preview, wan22_i2v_flash,wan25_i2v_preview ",
+        PROVIDERS="dashscope",
+        DASHSCOPE_API_KEY="key-for-dashscope",
+    )
+
+    assert offered.models == ("wan25_i2v_preview", "wan22_i2v_flash")
+
+
+@pytest.mark.parametrize("names", ["wan99", "wan22_i2v_flash, wan99", ","])
+def test_an_unknown_model_is_a_problem_that_lists_the_known_ones(load: Any, names: str) -> None:
+    [problem] = problems(load, MODELS=names)
+
+    assert problem.startswith("MODELS is invalid: it names ")
+    assert "`wan22_i2v_flash` or `wan25_i2v_preview`" in problem
+
+
+def test_a_model_that_no_provider_offers_is_a_problem(load: Any) -> None:
+    assert problems(load, MODELS="wan22_i2v_flash,wan25_i2v_preview") == [
+        "MODELS names wan25_i2v_preview, but no provider in PROVIDERS offers it. Change one of them."
+    ]
+
+
 def test_by_default_there_is_no_operator(load: Any) -> None:
     settings = load(OPERATOR_USER_IDS="", OPERATOR_GUILD_ID="")
     assert (settings.operator_user_ids, settings.operator_guild_id) == ((), None)

@@ -12,6 +12,7 @@ from bot.chat.order_replies import OrderReplies
 from bot.chat.permissions.command_permissions import CommandPermissions
 from bot.chat.permissions.user_rate_limiter import UserRateLimiter
 from bot.chat.upload_limits import UploadLimits
+from bot.domain.models import Catalog
 from bot.providers.discord_files import DiscordFiles
 from bot.services.admin.service import AdminService
 from bot.services.extensions import ExtensionService
@@ -26,7 +27,8 @@ class Services:
     """The services for members, admins and the operator. operator: None without an operator's server.
 
     settings: members' own. command_permissions: who can use a guarded command. limiter: how often a user can act.
-    discord_files: reads files by their links. direct_orders: whether videos can be ordered in direct messages.
+    discord_files: reads files by their links. catalog: the models that are offered. direct_orders: whether videos
+    can be ordered in direct messages.
     replies: the private answers to recent orders. answers: those where the bot isn't a member.
     upload_limits: the largest file of each channel. interactions: those in progress.
     pictures: those that members are choosing from.
@@ -41,6 +43,7 @@ class Services:
     command_permissions: CommandPermissions
     discord_files: DiscordFiles
     answers: InteractionAnswers
+    catalog: Catalog = Catalog()
     direct_orders: bool = False
     limiter: UserRateLimiter = field(default_factory=UserRateLimiter)
     replies: OrderReplies = field(default_factory=OrderReplies)
@@ -53,6 +56,11 @@ class ServiceBot(commands.Bot):
     """A bot that holds the services, which are set before it starts."""
 
     services: Services
+
+    @property
+    def catalog(self) -> Catalog:
+        """The models that are offered, from which the commands and forms are built."""
+        return self.services.catalog
 
 
 Interaction = discord.Interaction[ServiceBot]

@@ -19,7 +19,7 @@ from bot.chat.posting import DISCORD_FAILED, is_missing
 from bot.domain.guilds import Access, Guild
 from bot.domain.notifications import Welcome
 from bot.store.guilds.membership import MembershipStore
-from bot.store.jobs.job_store import JobStore
+from bot.store.jobs.waiting_jobs import WaitingJobs
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class GuildEvents:
         self,
         client: commands.Bot,
         membership: MembershipStore,
-        jobs: JobStore,
+        waiting_jobs: WaitingJobs,
         *,
         open_to_all: bool,
         wake: Callable[[], None],
@@ -50,7 +50,7 @@ class GuildEvents:
         """
         self._client = client
         self._membership = membership
-        self._jobs = jobs
+        self._waiting_jobs = waiting_jobs
         self._open_to_all = open_to_all
         self._wake = wake
         self._clock = clock
@@ -144,7 +144,7 @@ class GuildEvents:
             self.caught_up.set()
 
     async def _cancel_where_left_or_blocked(self) -> None:
-        if cancelled := await self._jobs.cancel_where_left_or_blocked(self._clock()):
+        if cancelled := await self._waiting_jobs.cancel_where_left_or_blocked(self._clock()):
             log.info("%d queued videos were cancelled: their server removed the bot or is blocked", cancelled)
 
     async def _welcome(self, guild: discord.Guild) -> None:

@@ -9,12 +9,13 @@ import io
 import random
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from bot.domain.jobs import Resolution
+from bot.domain.models import WAN22_FLASH
 
 MODEL = "wan22_i2v_flash"
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
@@ -37,6 +38,12 @@ class CreateRequest:
     seed: int
 
 
+def _of_the_model(resolution: Resolution) -> Resolution:
+    if resolution not in WAN22_FLASH.resolutions:
+        raise ValueError(f"{MODEL} makes no {resolution}")
+    return resolution
+
+
 class _Input(BaseModel, strict=True):
     prompt: str = ""
     negative_prompt: str = ""
@@ -44,7 +51,7 @@ class _Input(BaseModel, strict=True):
 
 
 class _Parameters(BaseModel, strict=True):
-    resolution: Resolution = Field(Resolution.P720, strict=False)
+    resolution: Annotated[Resolution, AfterValidator(_of_the_model)] = Field(Resolution.P720, strict=False)
     duration: Literal[5] = 5
     prompt_extend: bool = True
     watermark: bool = True
@@ -71,6 +78,8 @@ def parse_create(body: object) -> CreateRequest:
         problems = (f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors())
         raise InvalidRequest("; ".join(problems)) from exc
     parameters = given.parameters
+    if parameters.resolution not in WAN22_FLASH.resolutions:
+        raise InvalidRequest(f"resolution must be {' or '.join(WAN22_FLASH.resolutions)}")
     return CreateRequest(given.input.prompt, _picture(given.input.img_url), parameters.resolution, parameters.seed)
 
 

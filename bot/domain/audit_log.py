@@ -18,6 +18,7 @@ class Action(StrEnum):
     PAUSED_SET = "paused_set"
     LOG_CHANNEL_SET = "log_channel_set"
     RESOLUTIONS_SET = "resolutions_set"
+    MODELS_SET = "models_set"
     AGE_RESTRICTED_ONLY_SET = "age_restricted_only_set"
     APPROVAL_SET = "approval_set"
     QUOTES_SHOWN_SET = "quotes_shown_set"

@@ -49,7 +49,6 @@ class Problem(Reason, Enum):
     """The reasons that need no values."""
 
     PROMPT_EMPTY = auto()  # it has no visible character
-    UNKNOWN_RESOLUTION = auto()
     SEED_OUT_OF_RANGE = auto()
     VARIATIONS_OUT_OF_RANGE = auto()
     DURATION_UNREADABLE = auto()

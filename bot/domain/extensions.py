@@ -7,25 +7,18 @@ from bot.domain.errors import Reason, ZoetropeError
 from bot.domain.jobs import NO_CHANNEL, Job, JobState
 from bot.domain.policy import Requester
 
-PIECE_S = 5
-"""How many seconds the model makes at a time."""
-
 
 @dataclass(frozen=True, slots=True)
 class Extension:
     """What a job goes on from.
 
     parent_id: the other job. pieces: how many videos the clip consists of, with this one. Each is a job of its
-    own, which is paid for and counts like any other.
+    own, which is paid for and counts like any other. seconds: how long the clip is, about.
     """
 
     parent_id: str
     pieces: int
-
-    @property
-    def seconds(self) -> int:
-        """How long the clip is, about."""
-        return self.pieces * PIECE_S
+    seconds: int
 
 
 class NotJoined(StrEnum):
@@ -40,16 +33,12 @@ class NotJoined(StrEnum):
 class Clip:
     """What is posted for a job that goes on from another.
 
-    pieces: how many are in it. not_joined: why it's only one.
+    pieces: how many are in it. seconds: how long it is, about. not_joined: why it's only one piece.
     """
 
     pieces: int
+    seconds: int
     not_joined: NotJoined | None = None
-
-    @property
-    def seconds(self) -> int:
-        """How long the clip is, about."""
-        return self.pieces * PIECE_S
 
 
 class ExtensionProblem(Reason, Enum):
@@ -59,6 +48,7 @@ class ExtensionProblem(Reason, Enum):
     GONE = auto()  # it was deleted
     UNREACHED = auto()  # Discord and the video service don't hand it out at the moment
     UNREADABLE = auto()  # its last frame can't be taken
+    NOT_BY_MODEL = auto()  # its model makes no videos that go on from others
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +84,9 @@ def may_be_extended(parent: Job, requester: Requester) -> bool:
         return False
     is_seen = parent.channel_id == requester.channel_id and parent.result_channel_id is None
     return is_seen or parent.user_id == requester.user_id
+
+
+def extended(parent: Job, before: Extension | None, duration_s: int) -> Extension:
+    """What a video that long makes of the parent's. before: what the parent itself goes on from, if anything."""
+    pieces, seconds = (1, parent.order.duration_s) if before is None else (before.pieces, before.seconds)
+    return Extension(parent.id, pieces + 1, seconds + duration_s)

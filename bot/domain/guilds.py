@@ -4,13 +4,14 @@ Pure. None means not set, and the next one applies: a role's, then the server's,
 `bot.domain.quotas` and `bot.domain.policy` decide what the settings mean for an order.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from bot.domain.jobs import Resolution
-from bot.domain.models import DEFAULT_CATALOG, Catalog
+from bot.domain.jobs import ProviderName, Resolution
+from bot.domain.models import DEFAULT_CATALOG, WAN22_FLASH, Catalog
 
 OUTSIDE_SERVERS = 1
 """Stands for a server's id where an order comes from direct messages. No server has it, as ids carry a time."""
@@ -53,7 +54,8 @@ class GuildSettings:
     limits: limits of every member. window_hours: the rolling window; None: the operator's.
     admins_exempt: whether members who may manage the bot have no limits of their own (the server's still hold).
     videos_per_day: of the whole server, in a day of UTC's calendar. budget: of the whole server.
-    allowed_resolutions: never empty. age_restricted_only: only in channels that Discord marks so.
+    allowed_resolutions: never empty. allowed_models: by name; None for all that the operator offers.
+    age_restricted_only: only in channels that Discord marks so.
     approval_required: whether a moderator has to approve each job. paused: no new jobs.
     violation_limit: blocked prompts within a day that pause a member for violation_pause_hours; 0 for never.
     refused_content_counts: whether what the video service's moderation refuses counts like a blocked prompt.
@@ -66,7 +68,8 @@ class GuildSettings:
     admins_exempt: bool = False
     videos_per_day: int | None = None
     budget: Budget = Budget()
-    allowed_resolutions: frozenset[Resolution] = frozenset(Resolution)
+    allowed_resolutions: frozenset[Resolution] = frozenset(WAN22_FLASH.resolutions)
+    allowed_models: frozenset[str] | None = None
     age_restricted_only: bool = False
     approval_required: bool = False
     paused: bool = False
@@ -119,10 +122,11 @@ class OperatorDefaults:
 
     limits: every member's limits where nobody set others; complete. window_hours: of the rolling window.
     catalog: the models that are offered, and what they are estimated to cost. budget: over everything.
-    guild_budget: of each server, unless it has its own. max_queued: jobs that wait across all servers. open_to_all:
-    whether a server can use the bot without being allowed first. unknown_cost_held_for: how long after its
-    submission an ended job's reservation is held, where the upstream may bill it. keeps_pictures: whether a picture
-    is kept after its submission. direct: what is different outside servers.
+    guild_budget: of each server, unless it has its own. max_queued: jobs that wait across all servers.
+    open_to_all: whether a server can use the bot without being allowed first. unknown_cost_held_for: how long
+    after its submission an ended job's reservation is held, where the upstream may bill it. keeps_pictures:
+    whether a picture is kept after its submission. direct: what is different outside servers. provider_budgets:
+    what all videos may cost at each provider, besides `budget`.
     """
 
     limits: LimitOverrides = LimitOverrides(videos_per_window=5, max_active=2, cooldown_s=0)
@@ -135,6 +139,7 @@ class OperatorDefaults:
     unknown_cost_held_for: timedelta = timedelta(days=2)
     keeps_pictures: bool = True
     direct: DirectOrders = DirectOrders()
+    provider_budgets: Mapping[ProviderName, Budget] = field(default_factory=dict, hash=False)
 
     def within(self, guild_id: int) -> "OperatorDefaults":
         """What applies in this server, or outside servers."""

@@ -8,9 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Self
-
-from bot.domain.task_durations import TaskDuration
+from typing import Self
 
 
 class JobState(StrEnum):
@@ -258,9 +256,10 @@ class Job:
     may bill it; None if it is not. `picture_name`, `picture_alt_text`: see `PictureLabels`. `result_message_id`:
     the message with the video; `REMOVED` once somebody removed it. `result_channel_id`: the channel of direct
     messages that it is in; None if it is in the job's channel. `seen_running_at`: when a poll last said that its
-    task runs. `provider`: who makes it; None while it may still be any. `upstream_urls`: where its task is asked
-    about, if not at the provider's usual address; by what for. `can_be_stopped`: whether the provider can stop its
-    task. `stop_result`: what it answered when it was asked to. `refused_by`: see `refusers`; comma-separated.
+    task runs. `provider`: who makes it; None while it may still be any. `provider_since`: when it got the job;
+    None where there was no choice yet. `upstream_urls`: where its task is asked about, if not at the provider's
+    usual address; by what for. `can_be_stopped`: whether the provider can stop its task. `stop_result`: what it
+    answered when it was asked to. `refused_by`: see `refusers`; comma-separated.
     """
 
     id: str
@@ -295,6 +294,7 @@ class Job:
     result_channel_id: int | None = None
     seen_running_at: datetime | None = None
     provider: ProviderName | None = None
+    provider_since: datetime | None = None
     upstream_urls: Mapping[str, str] | None = field(default=None, hash=False)
     can_be_stopped: bool = False
     stop_result: "StopResult | None" = None
@@ -322,110 +322,9 @@ class Job:
 
     @property
     def may_be_stopped(self) -> bool:
-        """Whether its task may still be stopped, so that it costs nothing: the provider hasn't said what it did."""
+        """Whether its task may still be stopped, and cost nothing: the provider hasn't said what it did."""
         open_ = self.stop_result is None or self.stop_result is StopResult.ASKED
         return self.state is JobState.RUNNING and self.can_be_stopped and open_
-
-
-@dataclass(frozen=True, slots=True)
-class JobUpdate:
-    """What a stage learned, written with its outcome. None: keep the present value.
-
-    `upstream_response`: the upstream's response as received, kept with the job so that nothing unknown is lost.
-    `task_duration`: how long the task took, which is kept apart from the job.
-    """
-
-    upstream_id: str | None = None
-    submitted_at: datetime | None = None
-    progress: float | None = None
-    result_url: str | None = None
-    cost_usd: Decimal | None = None
-    upstream_response: Mapping[str, Any] | None = field(default=None, hash=False)
-    status_message_id: int | None = None
-    result_message_id: int | None = None
-    result_channel_id: int | None = None
-    approval_message_id: int | None = None
-    seen_running_at: datetime | None = None
-    upstream_urls: Mapping[str, str] | None = field(default=None, hash=False)
-    can_be_stopped: bool | None = None
-    stop_result: "StopResult | None" = None
-    refused_by: str | None = None
-    task_duration: TaskDuration | None = None
-
-
-NOTHING_NEW = JobUpdate()
-
-
-@dataclass(frozen=True, slots=True)
-class MoveTo:
-    """The job moves to the state `to`, due at `due_at` (None: at once or, in the queue, in its turn).
-
-    `charged`: whether it counts towards the quota from now on; None keeps the present value. `cost_unknown`: as in
-    `Fail`.
-    """
-
-    to: JobState
-    update: JobUpdate = NOTHING_NEW
-    charged: bool | None = None
-    due_at: datetime | None = None
-    cost_unknown: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Reschedule:
-    """The job keeps its state and is due again at `due_at`; None: only when something else moves it.
-
-    `attempt`: whether the stage failed, so that the next pause grows; otherwise the count starts again.
-    """
-
-    due_at: datetime | None
-    update: JobUpdate = NOTHING_NEW
-    attempt: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PauseSubmissions:
-    """No job is submitted to this one's provider before `until`; this one was certainly not, and is queued again.
-
-    `reason`: the upstream's message, for the operator.
-    """
-
-    until: datetime
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    """The job ends as failed and the member gets the quota back.
-
-    `pause`: set where no other job should be submitted either, since the upstream may be down; its reason is
-    for the operator. `may_be_billed`: whether the upstream may bill the task, where the reason doesn't tell.
-    """
-
-    reason: FailureReason
-    detail: FailureDetail
-    update: JobUpdate = NOTHING_NEW
-    pause: PauseSubmissions | None = None
-    may_be_billed: bool = False
-
-    @property
-    def cost_unknown(self) -> bool:
-        """Whether the upstream may bill the job's task, if there is one, though it reported no cost."""
-        is_unclear = self.reason in _MAY_BE_BILLED or self.detail.cause is FailureCause.TASK_UNKNOWN
-        return is_unclear or self.may_be_billed
-
-
-Outcome = MoveTo | Reschedule | Fail | PauseSubmissions
-
-_MAY_BE_BILLED = frozenset(
-    {
-        FailureReason.OUTCOME_UNKNOWN,
-        FailureReason.TIMED_OUT,
-        FailureReason.RESULT_UNUSABLE,
-        FailureReason.ABANDONED,
-    }
-)
-"""Failures that say nothing about what the upstream did with the task."""
 
 
 class RecoveryProblem(StrEnum):

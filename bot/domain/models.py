@@ -6,13 +6,16 @@ and of its picture, prices, budgets and texts. Which of them a bot offers is a s
 Sources, read 2026-11-28: the vendor's page of `wan22_i2v_flash`, and Alibaba Model Studio's pages of its models.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from itertools import combinations
+from typing import NamedTuple, TypeVar
 
 from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, Job, Order, ProviderName, Resolution
+
+_T = TypeVar("_T")
 
 
 class TaskKind(NamedTuple):
@@ -89,6 +92,14 @@ class Model:
         """The model at this provider; None if it isn't offered there."""
         return next((one for one in self.offerings if one.provider is provider), None)
 
+    def best_resolution(self, allowed: Collection[Resolution], wanted: Resolution | None = None) -> Resolution:
+        """For orders that name none: the wanted one or, unless it may be had, the best that may.
+
+        allowed: by the server; empty for all. Where it allows none of the model's, the model's best.
+        """
+        possible = [one for one in self.resolutions if not allowed or one in allowed] or list(self.resolutions)
+        return wanted if wanted is not None and wanted in possible else possible[-1]
+
 
 WAN22_FLASH = Model(
     name=DEFAULT_MODEL,
@@ -111,7 +122,32 @@ WAN22_FLASH = Model(
     durations_s=(DEFAULT_DURATION_S,),
 )
 
-DECLARED: tuple[Model, ...] = (WAN22_FLASH,)
+WAN25_PREVIEW = Model(
+    name="wan25_i2v_preview",
+    title="Wan 2.5 Preview",
+    # Read 2026-11-29. Limits of texts and pictures, durations, seed, sound: Alibaba Model Studio's page
+    # `image-to-video-api-reference`, as public copies have it (a newer one takes larger pictures, resellers say
+    # 2,000 characters). Prices: docs.crazyrouter.com/video/wan, which quotes Model Studio's page `model-pricing`
+    # for Beijing. Its videos have sound there, whatever is asked for.
+    offerings=(
+        Offering(
+            ProviderName.DASHSCOPE,
+            "wan2.5-i2v-preview",
+            {
+                Resolution.P480: Decimal("0.30"),
+                Resolution.P720: Decimal("0.60"),
+                Resolution.P1080: Decimal("1.00"),
+            },
+            Currency.CNY,
+        ),
+    ),
+    resolutions=(Resolution.P480, Resolution.P720, Resolution.P1080),
+    durations_s=(5, 10),
+    prompt_max=1500,
+    has_audio=True,
+)
+
+DECLARED: tuple[Model, ...] = (WAN22_FLASH, WAN25_PREVIEW)
 """All models that can be offered; the first is the default."""
 
 DEFAULT_USD_PER = {Currency.USD: Decimal(1), Currency.CNY: Decimal("0.14")}
@@ -139,6 +175,43 @@ class Catalog:
     def model(self, name: str) -> Model | None:
         """The model of this name; None if the bot doesn't offer it."""
         return next((model for model in self.models if model.name == name), None)
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether there is more than one model."""
+        return len(self.models) > 1
+
+    @property
+    def resolutions(self) -> tuple[Resolution, ...]:
+        """What at least one of the models makes, the lowest first."""
+        return tuple(one for one in Resolution if any(one in model.resolutions for model in self.models))
+
+    @property
+    def durations_s(self) -> tuple[int, ...]:
+        """How long the videos of at least one of the models are, in seconds, the shortest first."""
+        return tuple(sorted({duration_s for model in self.models for duration_s in model.durations_s}))
+
+    @property
+    def has_durations(self) -> bool:
+        """Whether one of the models makes videos of different lengths."""
+        return any(len(model.durations_s) > 1 for model in self.models)
+
+    @property
+    def prompt_max(self) -> int:
+        """The longest prompt that one of the models reads."""
+        return max(model.prompt_max for model in self.models)
+
+    @property
+    def negative_prompt_max(self) -> int:
+        """The longest negative prompt that one of the models reads."""
+        return max(model.negative_prompt_max for model in self.models)
+
+    def usual(self, allowed: Collection[str] | None) -> Model:
+        """The model of orders that name none: the first that the server allows; the default if it allows none.
+
+        allowed: names of models; None for all.
+        """
+        return next((model for model in self.models if allowed is None or model.name in allowed), self.default)
 
     def kinds_of(self, order: Order) -> tuple[TaskKind, ...]:
         """The kinds of task that can make this order, in the order in which the providers are asked."""
@@ -171,6 +244,54 @@ class Catalog:
             for provider in self.providers
             if model.offering(provider) is not None
         )
+
+
+def declared(name: str) -> Model | None:
+    """The model of this name, offered or not; None if this version of the bot doesn't know it."""
+    return next((model for model in DECLARED if model.name == name), None)
+
+
+def title_of(name: str) -> str:
+    """What a model is called; its name, if this version of the bot doesn't know it."""
+    model = declared(name)
+    return name if model is None else model.title
+
+
+def subsets(things: Sequence[_T]) -> list[tuple[_T, ...]]:
+    """All choices of at least one of the things, in their order: of all, then of one, of two and so on."""
+    counts = [len(things), *range(1, len(things))]
+    return [some for count in counts for some in combinations(things, count)]
+
+
+KNOWN_NAMES = " or ".join(f"`{model.name}`" for model in DECLARED)
+"""All models' names, for operators."""
+
+
+def checked_names(names: Collection[str]) -> tuple[str, ...]:
+    """The names of models as the settings give them, each once. Raises: ValueError, for operators to read."""
+    if not names:
+        raise ValueError("it names no model")
+    if any(declared(name) is None for name in names):
+        raise ValueError("it names a model that isn't known")
+    return tuple(dict.fromkeys(names))
+
+
+def not_offered(names: Collection[str], providers: Collection[ProviderName]) -> list[str]:
+    """Those of the models' names that none of the providers offers."""
+    models = [model for model in DECLARED if model.name in names]
+    return [model.name for model in models if not any(map(model.offering, providers))]
+
+
+def configured(
+    names: Sequence[str],
+    providers: Sequence[ProviderName],
+    *,
+    usd_per: Mapping[Currency, Decimal] = DEFAULT_USD_PER,
+    prices: Mapping[TaskKind, Decimal],
+) -> Catalog:
+    """What the settings say is offered: declared models by name, the default first. The rest: see `Catalog`."""
+    models = tuple(model for name in names for model in DECLARED if model.name == name)
+    return Catalog(models, tuple(providers), usd_per, prices)
 
 
 DEFAULT_CATALOG = Catalog()

@@ -61,13 +61,14 @@ class TaskTimedOut(Notification):
 
 @dataclass(frozen=True, slots=True)
 class TaskUnresolved(Notification):
-    """It isn't known whether a job's task exists: the operator has to look it up."""
+    """It isn't known whether a job's task exists: the operator has to look it up. provider: a `ProviderName`."""
 
     job_id: str
     guild_id: int
     asked_at: int
     lost_at: int
     detail: FailureDetail | None
+    provider: str = ProviderName.VTRIX
 
 
 @dataclass(frozen=True, slots=True)

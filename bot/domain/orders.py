@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 from bot.domain.errors import OrderRefused, Problem, Reason
 from bot.domain.jobs import SPOILER, Order, PictureLabels, Resolution
+from bot.domain.models import WAN22_FLASH, Catalog, Model, title_of
 
-PROMPT_MAX = 800
-NEGATIVE_PROMPT_MAX = 500
+PROMPT_MAX = WAN22_FLASH.prompt_max
+NEGATIVE_PROMPT_MAX = WAN22_FLASH.negative_prompt_max
+"""The limits of the model that is the default unless a setting says otherwise."""
+
 SEED_MAX = 2_147_483_647
 PICTURE_NAME_MAX = 260
 ALT_TEXT_MAX = 1024
@@ -28,6 +31,38 @@ class TextTooLong(Reason):
     option: str
     length: int
     maximum: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelNotOffered(Reason):
+    """The bot doesn't offer the model, or no longer. title: what it is called. offered: what others are."""
+
+    title: str
+    offered: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolutionNotMade(Reason):
+    """The model doesn't make videos of this resolution. title: the model's. possible: those that it makes."""
+
+    title: str
+    possible: tuple[Resolution, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DurationNotMade(Reason):
+    """The model doesn't make videos that long. title: the model's. possible: how long they may be, in seconds."""
+
+    title: str
+    possible: tuple[int, ...]
+
+
+def model_of(catalog: Catalog, name: str) -> Model:
+    """The model of this name. Raises: OrderRefused if the bot doesn't offer it."""
+    if (model := catalog.model(name)) is not None:
+        return model
+    offered = tuple(one.title for one in catalog.models)
+    raise OrderRefused(ModelNotOffered(title_of(name), offered))
 
 
 def clean_text(text: str) -> str:
@@ -52,19 +87,29 @@ def check_order(
     seed: int | None = None,
     prompt_extend: bool = True,
     watermark: bool = False,
+    model: Model = WAN22_FLASH,
+    duration_s: int | None = None,
 ) -> Order:
-    """An order from what a member typed. resolution: None for 720P. Raises: OrderRefused."""
+    """An order from what a member typed.
+
+    resolution: None for the model's best. duration_s: in seconds; None for the model's default.
+    Raises: OrderRefused.
+    """
     cleaned = clean_text(prompt)
     if not cleaned:
         raise OrderRefused(Problem.PROMPT_EMPTY)
-    _refuse_longer("prompt", cleaned, PROMPT_MAX)
+    _refuse_longer("prompt", cleaned, model.prompt_max)
     unwanted = clean_text(negative_prompt or "") or None
     if unwanted is not None:
-        _refuse_longer("negative_prompt", unwanted, NEGATIVE_PROMPT_MAX)
+        _refuse_longer("negative_prompt", unwanted, model.negative_prompt_max)
     if resolution is None:
-        resolution = Resolution.P720
-    if resolution not in set(Resolution):
-        raise OrderRefused(Problem.UNKNOWN_RESOLUTION)
+        resolution = model.resolutions[-1]
+    if resolution not in model.resolutions:
+        raise OrderRefused(ResolutionNotMade(model.title, model.resolutions))
+    if duration_s is None:
+        duration_s = model.durations_s[0]
+    if duration_s not in model.durations_s:
+        raise OrderRefused(DurationNotMade(model.title, model.durations_s))
     if seed is not None and not 0 <= seed <= SEED_MAX:
         raise OrderRefused(Problem.SEED_OUT_OF_RANGE)
     return Order(
@@ -74,6 +119,8 @@ def check_order(
         seed=seed,
         prompt_extend=prompt_extend,
         watermark=watermark,
+        model=model.name,
+        duration_s=duration_s,
     )
 
 

@@ -39,6 +39,7 @@ class RuleName(StrEnum):
     ROLE = "role"
     CHANNEL = "channel"
     AGE_RESTRICTED = "age_restricted"
+    MODEL = "model"
     RESOLUTION = "resolution"
     BLOCKED_TERM = "words"
 
@@ -118,6 +119,13 @@ class ResolutionNotAllowed(PolicyViolation):
 
 
 @dataclass(frozen=True, slots=True)
+class ModelNotAllowed(PolicyViolation):
+    """The server does not allow this model. allowed: what those are called that it does and the bot offers."""
+
+    allowed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Consequence:
     """Of a blocked prompt. ban: the resulting pause. remaining: how many more lead to one. Both None: nothing."""
 
@@ -141,6 +149,7 @@ def evaluate_policy(
         blocks_all_orders(policy, now)
         or _check_roles(policy, requester)
         or _check_channel(policy, requester)
+        or _check_model(policy, order)
         or _check_resolution(policy, order)
     )
 
@@ -151,11 +160,6 @@ def find_violation(prompt: str, blocked_terms: Sequence[BlockedTerm]) -> PromptB
 
     term = find_blocked(prompt, blocked_terms)
     return None if term is None else PromptBlocked(RuleName.BLOCKED_TERM, term)
-
-
-def best_resolution(allowed: Collection[Resolution]) -> Resolution:
-    """The default for members who choose no resolution: the best that is allowed."""
-    return max(allowed or Resolution, key=list(Resolution).index)
 
 
 def blocks_all_orders(policy: AccessPolicy, now: datetime) -> PolicyViolation | None:
@@ -196,10 +200,18 @@ def _check_channel(policy: AccessPolicy, requester: Requester) -> PolicyViolatio
     return None
 
 
+def _check_model(policy: AccessPolicy, order: Order) -> ModelNotAllowed | None:
+    allowed = policy.guild.settings.allowed_models
+    if allowed is None or order.model in allowed:
+        return None
+    offered = policy.operator_defaults.catalog.models
+    return ModelNotAllowed(RuleName.MODEL, tuple(model.title for model in offered if model.name in allowed))
+
+
 def _check_resolution(policy: AccessPolicy, order: Order) -> ResolutionNotAllowed | None:
     allowed = policy.guild.settings.allowed_resolutions
     if allowed and order.resolution not in allowed:
-        return ResolutionNotAllowed(RuleName.RESOLUTION, tuple(sorted(allowed)))
+        return ResolutionNotAllowed(RuleName.RESOLUTION, tuple(one for one in Resolution if one in allowed))
     return None
 
 

@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 
 from bot.domain.guilds import Budget
 from bot.domain.jobs import DEFAULT_MODEL, ProviderName
+from bot.domain.ledger import NANO
 from bot.domain.models import Catalog
 from bot.domain.quotas import Spent
 
 NO_BUDGET = Budget()
+
+_NO_LIMIT_USD = Decimal(1_000_000_000)
+"""More than anything costs, and an amount that both databases take."""
 
 PACE_WAIT_MAX = timedelta(seconds=5)
 """Jobs wait this long for their provider's next submission, rather than go to another one."""
@@ -30,12 +34,18 @@ class ProviderLimits:
     models: frozenset[str] = field(default=frozenset({DEFAULT_MODEL}))
     budget: Budget = NO_BUDGET
 
-    def has_room(self, spent: Spent, estimate: Decimal) -> bool:
-        """Whether one more task fits its budget."""
+    def room(self, spent: Spent) -> Decimal:
+        """What is left of its budget, in USD and the ledger's resolution; less than nothing if it was exceeded."""
         budget = self.budget
-        return (budget.usd_per_day is None or spent.usd_today + estimate <= budget.usd_per_day) and (
-            budget.usd_per_month is None or spent.usd_month + estimate <= budget.usd_per_month
-        )
+        left = [
+            limit - used
+            for limit, used in (
+                (budget.usd_per_day, spent.usd_today),
+                (budget.usd_per_month, spent.usd_month),
+            )
+            if limit is not None
+        ]
+        return min([*left, _NO_LIMIT_USD]).quantize(NANO, rounding=ROUND_FLOOR)
 
 
 def models_at(catalog: Catalog, provider: ProviderName) -> frozenset[str]:

@@ -234,7 +234,7 @@ def _budgets(context: QuotaContext, now: datetime) -> Iterator[LimitReached]:
         (LimitName.GUILD_USD_PER_MONTH, guild, by_guild),
     ):
         if name in _DAILY_BUDGETS:
-            maximum, used, ends_at = budget.usd_per_day, spent.usd_today, _day_ends(now)
+            maximum, used, ends_at = budget.usd_per_day, spent.usd_today, day_ends(now)
         else:
             maximum, used, ends_at = budget.usd_per_month, spent.usd_month, _month_ends(now)
         if maximum is None or used + context.estimate <= maximum:
@@ -250,7 +250,7 @@ def _video_counts(context: QuotaContext, now: datetime) -> Iterator[LimitReached
     """The server's daily limit and the limits of the queue that are reached."""
     maximum, used = context.guild.videos_per_day, context.guild_spent.videos_today
     if maximum is not None and used >= maximum:
-        available_at = None if maximum == 0 else _day_ends(now)
+        available_at = None if maximum == 0 else day_ends(now)
         yield VideoLimitReached(LimitName.GUILD_VIDEOS_PER_DAY, available_at, used, maximum)
     if context.queued >= context.max_queued:
         yield LimitReached(LimitName.QUEUE, None)
@@ -295,7 +295,7 @@ def over_failure_limit(limits: Limits, usage: Usage) -> VideoLimitReached | None
     return VideoLimitReached(LimitName.UNDELIVERED, available_at, len(failed_at), maximum, limits.window)
 
 
-def _day_ends(now: datetime) -> datetime:
+def day_ends(now: datetime) -> datetime:
     """When the UTC day ends."""
     return datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1)
 

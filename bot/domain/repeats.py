@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from bot.domain.jobs import FailureCause, Job, JobState, Order
-from bot.domain.orders import SEED_MAX, check_order
+from bot.domain.models import Catalog
+from bot.domain.orders import SEED_MAX, check_order, model_of
 
 _MAY_PASS = frozenset(
     {
@@ -47,10 +48,10 @@ class OrderChanges(TypedDict, total=False):
     seed: int
 
 
-def repeated_order(earlier: Order, changes: OrderChanges, draw: Callable[[int], int]) -> Order:
+def repeated_order(earlier: Order, changes: OrderChanges, draw: Callable[[int], int], catalog: Catalog) -> Order:
     """The order with changes, and with another seed unless one was chosen: the same one would give the same video.
 
-    draw: a random number below its argument. Raises: OrderRefused.
+    draw: a random number below its argument. Raises: OrderRefused, also if its model isn't offered any more.
     """
     return check_order(
         prompt=changes.get("prompt", earlier.prompt),
@@ -59,6 +60,8 @@ def repeated_order(earlier: Order, changes: OrderChanges, draw: Callable[[int], 
         seed=changes.get("seed", draw(SEED_MAX + 1)),
         prompt_extend=earlier.prompt_extend,
         watermark=earlier.watermark,
+        model=model_of(catalog, earlier.model),
+        duration_s=earlier.duration_s,
     )
 
 

@@ -177,7 +177,7 @@ class JobLine(NamedTuple):
 
     created_at: in UTC, to the second, as text (`2026-01-31T09:05:00Z`). state, failure: their values. Amounts are
     in billionths of a USD: what was reserved at its acceptance, and what it comes to in the ledger, None for
-    nothing. is_reserved: the latter is only expected yet.
+    nothing. is_reserved: the latter is only expected yet. provider: who makes or made it, None where it is open.
     """
 
     id: str
@@ -191,6 +191,7 @@ class JobLine(NamedTuple):
     reserved_nano_usd: int | None
     nano_usd: int | None
     is_reserved: bool
+    provider: str | None = None
 
 
 class UsageTally:

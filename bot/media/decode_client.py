@@ -16,8 +16,18 @@ from typing import Any, Self, TypeVar
 
 from bot.domain.errors import PictureRefused, ZoetropeError
 from bot.domain.jobs import Frame
+from bot.domain.models import PictureLimits
 from bot.media import prepared_frame
-from bot.media.decode_protocol import HEADER, LIMITS, MIME_TYPES, PROBLEMS, READY, Change, ResponseKind
+from bot.media.decode_protocol import (
+    HEADER,
+    LIMITS,
+    MIME_TYPES,
+    PROBLEMS,
+    READY,
+    Change,
+    ResponseKind,
+    request_header,
+)
 from bot.media.decoder_processes import DecoderProcess, ServerEnded, ServerProcess
 from bot.media.picture_problems import MAX_PIXELS, PictureProblem, UnusablePicture
 from bot.media.prepared_frame import PictureChanges, PreparedFrame
@@ -95,16 +105,16 @@ class DecodeClient:
         with contextlib.suppress(DecoderNotStarted, OSError):  # the picture's own attempt raises it again
             await self._running_server()
 
-    async def prepare(self, data: bytes) -> PreparedFrame:
+    async def prepare(self, data: bytes, limits: PictureLimits = PictureLimits()) -> PreparedFrame:
         """Turns a member's file into a first frame, in a process that ends with this call, even a cancelled one.
 
-        Raises: PictureRefused; DecoderNotStarted or OSError if no process started.
+        limits: of the model.         Raises: PictureRefused; DecoderNotStarted or OSError if no process started.
         """
         prepared_frame.check_file_size(len(data))
         for attempt in range(_ATTEMPTS):
             server = await self._running_server()
             try:
-                return await self._decode(server.fork(), data)
+                return await self._decode(server.fork(), data, limits)
             except ServerEnded as error:
                 # It had nothing to do for long, or replaces itself after a crash, or somebody killed it.
                 if self._server is server:
@@ -131,12 +141,12 @@ class DecodeClient:
         if exit_code:
             _log.warning("the server of the picture decoders exited (%d): %s", exit_code, stderr)
 
-    async def _decode(self, decoder: DecoderProcess, data: bytes) -> PreparedFrame:
+    async def _decode(self, decoder: DecoderProcess, data: bytes, limits: PictureLimits) -> PreparedFrame:
         try:
-            decoder.send(data)
+            decoder.send(request_header(limits), data)
             await _be_ready(decoder)
             async with asyncio.timeout(self._timeout_s):
-                return await _receive(decoder)
+                return await _receive(decoder, limits)
         except TimeoutError:
             _log.warning("decoding a picture of %d bytes took too long", len(data))
             raise PictureRefused(UnusablePicture(PictureProblem.TOO_SLOW)) from None
@@ -184,20 +194,20 @@ async def _be_ready(decoder: DecoderProcess) -> None:
     raise DecoderNotStarted(f"the picture decoder did not start ({exit_code}): {await decoder.stderr()}")
 
 
-async def _receive(decoder: DecoderProcess) -> PreparedFrame:
+async def _receive(decoder: DecoderProcess, limits: PictureLimits) -> PreparedFrame:
     """Reads and validates a response; reads the frame only once its length is known to be allowed."""
     header = HEADER.unpack(await decoder.receive(HEADER.size))
     kind, detail, width, height, other_width, other_height, frame_bytes, thumbnail_bytes = header
     other_size = (other_width, other_height) if other_width and other_height else None
     if kind == ResponseKind.REFUSED and detail < len(PROBLEMS):
         size = (width, height) if width and height else None
-        raise PictureRefused(UnusablePicture(PROBLEMS[detail], size, other_size))
+        raise PictureRefused(UnusablePicture(PROBLEMS[detail], size, other_size, limits=limits))
     if (
         kind not in MIME_TYPES
         or detail > max(Change) * 2 - 1
         or other_width * other_height > MAX_PIXELS
-        or not prepared_frame.MIN_SIDE <= min(width, height) <= max(width, height) <= prepared_frame.MAX_SIDE
-        or frame_bytes > prepared_frame.MAX_FRAME_BYTES
+        or not limits.side_min_px <= min(width, height) <= max(width, height) <= limits.side_max_px
+        or frame_bytes > limits.max_bytes
         or thumbnail_bytes > prepared_frame.MAX_THUMBNAIL_BYTES
     ):
         raise _InvalidResponse(f"a header of {header}")

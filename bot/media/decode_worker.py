@@ -8,17 +8,30 @@ Its response is a header of numbers (`decode_protocol.py`), then the bytes of th
 import sys
 
 from bot.domain.errors import PictureRefused
+from bot.domain.models import PictureLimits
 from bot.media import first_frame
-from bot.media.decode_protocol import HEADER, LIMITS, MIME_TYPES, PROBLEMS, READY, Change, ResponseKind
+from bot.media.decode_protocol import (
+    HEADER,
+    LIMITS,
+    MIME_TYPES,
+    PICTURE_LIMITS,
+    PROBLEMS,
+    READY,
+    Change,
+    ResponseKind,
+)
 from bot.media.decode_server import Work, serve
 from bot.media.picture_problems import Size, UnusablePicture
 from bot.media.prepared_frame import MAX_INPUT_BYTES, PreparedFrame
 
+MAX_REQUEST_BYTES = PICTURE_LIMITS.size + MAX_INPUT_BYTES
 
-def respond(data: bytes) -> bytes:
-    """The encoded response to a picture."""
+
+def respond(request: bytes) -> bytes:
+    """The encoded response to a picture, which comes after the limits of its frame."""
+    limits, data = PictureLimits(*PICTURE_LIMITS.unpack_from(request)), request[PICTURE_LIMITS.size :]
     try:
-        return _encode_frame(first_frame.prepare_first_frame(data))
+        return _encode_frame(first_frame.prepare_first_frame(data, limits))
     except PictureRefused as refused:
         if not isinstance(refused.reason, UnusablePicture):
             raise
@@ -44,4 +57,4 @@ def _uint32(size: Size | None) -> Size:
 
 
 if __name__ == "__main__":
-    serve(Work(respond, LIMITS, READY, MAX_INPUT_BYTES), int(sys.argv[1]))
+    serve(Work(respond, LIMITS, READY, MAX_REQUEST_BYTES), int(sys.argv[1]))

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import socket
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from bot.media import sandbox
 from bot.media.decode_server import EXIT_CODE, REQUEST, SOCKETS
@@ -82,9 +82,9 @@ class DecoderProcess:
         self._exit_code = asyncio.create_task(_receive_exit_code(control))
         self._sending: asyncio.Task[None] | None = None
 
-    def send(self, data: bytes) -> None:
-        """Sends a whole file in the background."""
-        self._sending = asyncio.create_task(_send_all(self._connection, data))
+    def send(self, *parts: bytes) -> None:
+        """Sends a whole request in the background."""
+        self._sending = asyncio.create_task(_send_all(self._connection, parts))
 
     async def receive(self, size: int) -> bytes:
         """Exactly so many bytes. Raises: EOFError if the decoder closed its output before."""
@@ -151,10 +151,11 @@ async def _exit_of(process: Process, stderr: asyncio.StreamReader) -> tuple[int,
     return await process.wait(), logged
 
 
-async def _send_all(connection: socket.socket, data: bytes) -> None:
+async def _send_all(connection: socket.socket, parts: Iterable[bytes]) -> None:
     # If the decoder exits early, its response or exit code says why.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        await asyncio.get_running_loop().sock_sendall(connection, data)
+        for part in parts:
+            await asyncio.get_running_loop().sock_sendall(connection, part)
         connection.shutdown(socket.SHUT_WR)
 
 

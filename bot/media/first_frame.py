@@ -16,20 +16,13 @@ from PIL import Image, ImageFile
 
 from bot.domain.errors import PictureRefused
 from bot.domain.jobs import Frame
+from bot.domain.models import PictureLimits
 from bot.media import raw_photo
 from bot.media.color import ALPHA_MODES, Backdrop, Flattened, contrast, flatten_to_srgb, to_8_bit
 from bot.media.color_encoding import ColorEncoding
 from bot.media.picture_file import open_picture, pictures
 from bot.media.picture_problems import PictureProblem, Size, refusal
-from bot.media.prepared_frame import (
-    MAX_FRAME_BYTES,
-    MAX_SIDE,
-    MIN_SIDE,
-    THUMBNAIL_SIDE,
-    PictureChanges,
-    PreparedFrame,
-    check_file_size,
-)
+from bot.media.prepared_frame import THUMBNAIL_SIDE, PictureChanges, PreparedFrame, check_file_size
 
 MAX_ENLARGE = 2
 
@@ -60,11 +53,14 @@ _TRANSPOSE_OF_ORIENTATION = _SIDE_SWAPS | {
 _log = logging.getLogger(__name__)
 
 
-def prepare_first_frame(data: bytes) -> PreparedFrame:
-    """Turns a member's file into a first frame. Raises: PictureRefused, with an `UnusablePicture`."""
+def prepare_first_frame(data: bytes, limits: PictureLimits = PictureLimits()) -> PreparedFrame:
+    """Turns a member's file into a first frame within these limits.
+
+    Raises: PictureRefused, with an `UnusablePicture`.
+    """
     check_file_size(len(data))
     try:
-        return _prepare(data)
+        return _prepare(data, limits)
     except PictureRefused:
         raise
     except MemoryError as error:
@@ -75,16 +71,16 @@ def prepare_first_frame(data: bytes) -> PreparedFrame:
         raise refusal(PictureProblem.DAMAGED) from error
 
 
-def _prepare(data: bytes, orientation: int = 1) -> PreparedFrame:
+def _prepare(data: bytes, limits: PictureLimits, orientation: int = 1) -> PreparedFrame:
     """orientation: as EXIF counts, if the file itself doesn't say."""
     raw = raw_photo.read_raw_photo(data)
     if raw is not None:
-        return _prepare_preview(raw)
+        return _prepare_preview(raw, limits)
     file = open_picture(data)
     image = file.image
     transpose = _TRANSPOSE_OF_ORIENTATION.get(file.orientation or orientation)
     size = _transposed(image.size, transpose)
-    frame_size = _frame_size(size)
+    frame_size = _frame_size(size, limits)
     stored_frame_size = _transposed(frame_size, transpose)  # before the transpose
     is_lossless = _is_lossless(image, data)
     rendered = (
@@ -102,14 +98,14 @@ def _prepare(data: bytes, orientation: int = 1) -> PreparedFrame:
         is_later_of_animation=bool(index),
         is_flattened_on_dark=flattened.backdrop is Backdrop.DARK,
     )
-    frame = _encode(flattened.picture, is_lossless=is_lossless)
+    frame = _encode(flattened.picture, limits.max_bytes, is_lossless=is_lossless)
     return PreparedFrame(replace(frame, thumbnail=_thumbnail(flattened.picture)), *frame_size, changes)
 
 
-def _prepare_preview(raw: raw_photo.RawPhoto) -> PreparedFrame:
+def _prepare_preview(raw: raw_photo.RawPhoto, limits: PictureLimits) -> PreparedFrame:
     for preview in raw.previews:
         try:
-            prepared = _prepare(preview, raw.orientation)
+            prepared = _prepare(preview, limits, raw.orientation)
         except Exception:  # noqa: BLE001  # whatever is wrong with a preview, a smaller one may do
             _log.info("could not use a raw photo's preview of %d bytes", len(preview), exc_info=True)
         else:
@@ -147,20 +143,21 @@ def _transposed(size: Size, transpose: Image.Transpose | None) -> Size:
     return size[::-1] if transpose in _SIDE_SWAPS.values() else size
 
 
-def _frame_size(size: Size) -> Size:
+def _frame_size(size: Size, limits: PictureLimits) -> Size:
     """The frame's size for an upright picture: its aspect ratio kept, scaled no more than necessary."""
     width, height = size
+    min_side, max_side = limits.side_min_px, limits.side_max_px
     short, long = sorted(size)
-    if round(MAX_SIDE * short / long) < MIN_SIDE:
-        raise refusal(PictureProblem.TOO_THIN, size)
-    if short * MAX_ENLARGE < MIN_SIDE:
-        min_side = MIN_SIDE // MAX_ENLARGE
-        minimum_size = math.ceil(width * min_side / short), math.ceil(height * min_side / short)
-        raise refusal(PictureProblem.TOO_SMALL, size, minimum_size)
-    if MIN_SIDE <= short <= long <= MAX_SIDE:
+    if round(max_side * short / long) < min_side:
+        raise refusal(PictureProblem.TOO_THIN, size, limits=limits)
+    if short * MAX_ENLARGE < min_side:
+        enough = min_side // MAX_ENLARGE
+        minimum_size = math.ceil(width * enough / short), math.ceil(height * enough / short)
+        raise refusal(PictureProblem.TOO_SMALL, size, minimum_size, limits)
+    if min_side <= short <= long <= max_side:
         return size
-    max_factor = Fraction(MAX_SIDE, long)
-    factor = max_factor if long > MAX_SIDE else min(max_factor, Fraction(MIN_SIDE, short))
+    max_factor = Fraction(max_side, long)
+    factor = max_factor if long > max_side else min(max_factor, Fraction(min_side, short))
     return round(width * factor), round(height * factor)
 
 
@@ -188,18 +185,18 @@ def _scaled(image: Image.Image, size: Size) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC if is_close else Image.Resampling.LANCZOS)
 
 
-def _encode(picture: Image.Image, *, is_lossless: bool) -> Frame:
+def _encode(picture: Image.Image, max_bytes: int, *, is_lossless: bool) -> Frame:
     picture.info.clear()  # the encoders would write comments, profiles and more from it
     if is_lossless:
         file = BytesIO()
         # Level 6, the default, takes three times as long for a tenth fewer bytes.
         picture.save(file, "PNG", compress_level=3)
-        if file.tell() <= _MAX_PNG_BYTES:
+        if file.tell() <= min(_MAX_PNG_BYTES, max_bytes):
             return Frame(file.getvalue(), "image/png")
     for quality in _JPEG_QUALITIES:
         file = BytesIO()
         picture.save(file, "JPEG", quality=quality, subsampling="4:4:4")
-        if file.tell() <= MAX_FRAME_BYTES:
+        if file.tell() <= max_bytes:
             return Frame(file.getvalue(), "image/jpeg")
     raise refusal(PictureProblem.INCOMPRESSIBLE)
 

@@ -7,11 +7,12 @@ import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from bot.domain.models import PictureLimits
 from bot.media.frame_encoder import colour_options
-from bot.media.prepared_frame import MAX_SIDE
 from bot.media.video_geometry import is_sideways
 from bot.media.video_source import MATRIX_NAMES, VideoFacts, decoded, inspect, open_source, packets_of, video_of
 
+_MAX_SIDE = PictureLimits().side_max_px  # more would be scaled down all the same
 _BT709 = (1, 1, 1)
 _EXACT = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 """swscale's flags against the errors that it usually allows itself."""
@@ -37,7 +38,7 @@ def save_last_frame(source: Path, target: Path) -> None:
 
 
 def _shown(frame: VideoFrame, facts: VideoFacts) -> VideoFrame:
-    scale = min(1.0, MAX_SIDE / max(facts.width, facts.height))
+    scale = min(1.0, _MAX_SIDE / max(facts.width, facts.height))
     width, height = max(1, round(facts.width * scale)), max(1, round(facts.height * scale))
     if is_sideways(facts.turn):
         width, height = height, width

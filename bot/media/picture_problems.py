@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.domain.errors import PictureRefused, Reason
+from bot.domain.models import PictureLimits
 
 MAX_PIXELS = 100_000_000
 
@@ -40,17 +41,24 @@ class UnusablePicture(Reason):
     """Why a file can't become a first frame.
 
     size: the picture's, if that is the problem. minimum_size: the smallest that would do. size_bytes: the file's.
+    limits: the model's.
     """
 
     problem: PictureProblem
     size: Size | None = None
     minimum_size: Size | None = None
     size_bytes: int | None = None
+    limits: PictureLimits = PictureLimits()
 
 
-def refusal(problem: PictureProblem, size: Size | None = None, minimum: Size | None = None) -> PictureRefused:
+def refusal(
+    problem: PictureProblem,
+    size: Size | None = None,
+    minimum: Size | None = None,
+    limits: PictureLimits = PictureLimits(),
+) -> PictureRefused:
     """The error to raise for a picture with this problem."""
-    return PictureRefused(UnusablePicture(problem, size, minimum))
+    return PictureRefused(UnusablePicture(problem, size, minimum, limits=limits))
 
 
 def check_pixel_count(size: Size) -> None:

@@ -1,4 +1,4 @@
-"""A first frame that is ready, what was changed for it, and the bounds of pictures and frames.
+"""A first frame that is ready, what was changed for it, and the bounds of pictures.
 
 The bot's main process uses these; it never imports Pillow, which only the processes that decode pictures need.
 """
@@ -10,9 +10,6 @@ from bot.domain.jobs import Frame
 from bot.media.picture_problems import PictureProblem, Size, UnusablePicture
 
 MAX_INPUT_BYTES = 25_000_000
-MIN_SIDE = 360
-MAX_SIDE = 2000
-MAX_FRAME_BYTES = 10_000_000
 THUMBNAIL_SIDE = 256
 """The longer side of a thumbnail, in pixels."""
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from bot.domain.jobs import Frame, Order, StopResult
+from bot.domain.jobs import DEFAULT_MODEL, Frame, Job, Order, StopResult
 
 
 class TaskStatus(StrEnum):
@@ -25,10 +25,21 @@ class TaskStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TaskRef:
-    """How a task is asked about. urls: where, as the gateway said when it was created; see `Task.urls`."""
+    """How a task is asked about.
+
+    urls: where, as the gateway said when it was created; see `Task.urls`. model: our name of what makes its video.
+    """
 
     id: str
     urls: Mapping[str, str] = field(default_factory=dict, hash=False)
+    model: str = DEFAULT_MODEL
+
+
+def task_of(job: Job) -> TaskRef:
+    """The task of a job that has one. Raises: ValueError for another job."""
+    if job.upstream_id is None:
+        raise ValueError(f"job {job.id} has no task")
+    return TaskRef(job.upstream_id, job.upstream_urls or {}, job.order.model)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,16 @@ from tempfile import TemporaryDirectory
 
 from bot.domain.errors import NotPossible
 from bot.domain.extensions import (
-    PIECE_S,
     ClipTooLong,
     Extension,
     ExtensionProblem,
     VideoGone,
     VideoUnreached,
+    extended,
     may_be_extended,
 )
 from bot.domain.jobs import Job, JobState, PictureLabels
+from bot.domain.orders import model_of
 from bot.domain.policy import Requester
 from bot.domain.repeats import repeated_job_id
 from bot.media import joining
@@ -70,7 +71,7 @@ class ExtensionService:
         """The job whose video the member may extend, and what that makes.
 
         message_id: of the message with the video, if they clicked there; it may not be written yet. Raises:
-        NotPossible.
+        NotPossible; OrderRefused if its model isn't offered any more.
         """
         parent = await self._videos.find(job_id)
         if parent is not None and parent.state is JobState.DELIVERING and message_id is not None:
@@ -79,10 +80,12 @@ class ExtensionService:
             raise NotPossible(ExtensionProblem.NOT_HERE)
         if not parent.result_message_id:
             raise NotPossible(ExtensionProblem.GONE)
-        before = await self._extensions.of(job_id)
-        extension = Extension(job_id, (1 if before is None else before.pieces) + 1)
+        if not model_of(self._videos.catalog, parent.order.model).can_extend:
+            raise NotPossible(ExtensionProblem.NOT_BY_MODEL)
+        duration_s = parent.order.duration_s
+        extension = extended(parent, await self._extensions.of(job_id), duration_s)
         if extension.seconds > self._max_seconds:
-            raise NotPossible(ClipTooLong(extension.seconds - PIECE_S, self._max_seconds))
+            raise NotPossible(ClipTooLong(extension.seconds - duration_s, self._max_seconds))
         return parent, extension
 
     async def extend(
@@ -118,6 +121,8 @@ class ExtensionService:
             resolution=order.resolution,
             prompt_extend=order.prompt_extend,
             watermark=order.watermark,
+            model=order.model,
+            duration_s=order.duration_s,
         )
         return AcceptedExtension(accepted, parent, extension)
 

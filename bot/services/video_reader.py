@@ -10,6 +10,7 @@ from bot.domain.errors import NotPossible, Problem, QuotaRefused, Reason, RuleRe
 from bot.domain.jobs import FailureReason, Job, JobState, Order
 from bot.domain.limits import Allowance
 from bot.domain.member_settings import SettingsOf, settings_of_nobody
+from bot.domain.models import Catalog
 from bot.domain.policy import Requester
 from bot.domain.quotes import Quote
 from bot.domain.video_list import VideoFilter, VideoPage
@@ -55,7 +56,7 @@ class VideoReader:
     """Reads; it changes nothing and wakes nobody.
 
     task_lifetime: how long the upstream keeps a video. settings_of: reads a member's settings. draw_quota: makes a
-    picture of what a member has left; raises OSError if that fails.
+    picture of what a member has left; raises OSError if that fails. catalog: the models that are offered.
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class VideoReader:
         task_lifetime: timedelta,
         settings_of: SettingsOf = settings_of_nobody,
         draw_quota: Callable[[Allowance], Awaitable[bytes]] = charts.draw_quota,
+        catalog: Catalog = Catalog(),
     ) -> None:
+        self.catalog = catalog
         self._store = store
         self._clock = clock
         self._task_lifetime = task_lifetime
@@ -98,7 +101,10 @@ class VideoReader:
     async def _usual_order(self, requester: Requester) -> Order:
         """An order without options."""
         wanted = (await self._settings_of(requester.user_id)).resolution
-        return Order("", resolution=await self._store.best_resolution(requester.guild_id, wanted))
+        guild = await self._store.settings_of_guild(requester.guild_id)
+        model = self.catalog.usual(guild.allowed_models)
+        best = model.best_resolution(guild.allowed_resolutions, wanted)
+        return Order("", resolution=best, model=model.name, duration_s=model.durations_s[0])
 
     async def quota_picture(self, allowance: Allowance) -> bytes | None:
         """What the member has left and when more unlocks, as a PNG; None without a limit, or if drawing fails."""

@@ -29,7 +29,8 @@ from bot.domain.jobs import (
 )
 from bot.domain.limits import Allowance
 from bot.domain.member_settings import UNCHANGED, MemberSettings, SettingsOf, settings_of_nobody
-from bot.domain.orders import check_order
+from bot.domain.models import Catalog, PictureLimits
+from bot.domain.orders import check_order, model_of
 from bot.domain.policy import Consequence, PromptBlocked, Requester
 from bot.domain.quotes import Quote
 from bot.domain.repeats import KeptFrame, OrderChanges, repeated_job_id, repeated_order
@@ -60,7 +61,10 @@ async def say_nothing(_: Quote) -> None:
 
 
 class OrderOptions(TypedDict, total=False):
-    """The options of an order, as `bot.domain.orders.check_order` takes them; None for the member's settings."""
+    """The options of an order, as `bot.domain.orders.check_order` takes them; None for the member's settings.
+
+    model: its name; None for the usual one.
+    """
 
     prompt: Required[str]
     negative_prompt: str | None
@@ -68,6 +72,8 @@ class OrderOptions(TypedDict, total=False):
     seed: int | None
     prompt_extend: bool | None
     watermark: bool | None
+    model: str | None
+    duration_s: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +101,8 @@ class AcceptedOrder:
 class VideoService(VideoReader):
     """What members may do with their videos. wake: tells the worker that something may be due.
 
-    prepare_first_frame: turns a member's file into a first frame. expect_picture: called before a file is fetched.
-    The others: see `VideoReader`.
+    prepare_first_frame: turns a member's file into a first frame within limits. expect_picture: called before
+    a file is fetched. The others: see `VideoReader`.
     """
 
     def __init__(
@@ -105,14 +111,20 @@ class VideoService(VideoReader):
         *,
         wake: Callable[[], None],
         clock: Clock,
-        prepare_first_frame: Callable[[bytes], Awaitable[PreparedFrame]],
+        prepare_first_frame: Callable[[bytes, PictureLimits], Awaitable[PreparedFrame]],
         expect_picture: Callable[[], None] = lambda: None,
         task_lifetime: timedelta,
         settings_of: SettingsOf = settings_of_nobody,
         draw_quota: Callable[[Allowance], Awaitable[bytes]] = charts.draw_quota,
+        catalog: Catalog = Catalog(),
     ) -> None:
         super().__init__(
-            store, clock=clock, task_lifetime=task_lifetime, settings_of=settings_of, draw_quota=draw_quota
+            store,
+            clock=clock,
+            task_lifetime=task_lifetime,
+            settings_of=settings_of,
+            draw_quota=draw_quota,
+            catalog=catalog,
         )
         self._wake = wake
         self._prepare_first_frame = prepare_first_frame
@@ -143,6 +155,7 @@ class VideoService(VideoReader):
         """
         settings = await self._settings(requester)
         order = check_order(**await self._with_defaults(options, requester, settings))
+        limits = model_of(self.catalog, order.model).picture
         labels = settings.labels(picture)
         news = [_new_job(new_job_id(), requester, each, labels) for each in variations_of(order, variations)]
         if job_id is not None:
@@ -155,7 +168,7 @@ class VideoService(VideoReader):
                 self._expect_picture()
                 data = await read_picture() if fetched is None else fetched
                 async with self._decoder_slots:
-                    prepared = await self._prepare_first_frame(data)
+                    prepared = await self._prepare_first_frame(data, limits)
             return prepared.frame, prepared.changes
 
         return await self._accept(news, requester, settings, prepare, say_quote, extends)
@@ -176,7 +189,7 @@ class VideoService(VideoReader):
         say_quote: see `accept`. Raises: like `accept`, and like `repeatable`.
         """
         settings, earlier = await self._settings(requester), await self.repeatable(job_id, requester)
-        order = repeated_order(earlier.order, changes, secrets.randbelow)
+        order = repeated_order(earlier.order, changes, secrets.randbelow, self.catalog)
         labels = settings.labels(PictureLabels(earlier.picture_name, earlier.picture_alt_text))
         news = [
             _new_job(repeated_job_id(earlier, requester.user_id, interaction_id, number), requester, each, labels)
@@ -313,13 +326,20 @@ class VideoService(VideoReader):
     async def _with_defaults(
         self, options: OrderOptions, requester: Requester, settings: MemberSettings
     ) -> dict[str, Any]:
-        """The options with what the member left open. Raises: NotPossible if the database is unavailable."""
+        """The options with what the member left open.
+
+        Raises: NotPossible if the database is unavailable; OrderRefused if the model isn't offered.
+        """
+        guild = await self._reading(self._store.settings_of_guild(requester.guild_id))
+        name = options.get("model")
+        model = self.catalog.usual(guild.allowed_models) if name is None else model_of(self.catalog, name)
+        defaults: dict[str, Any] = {
+            "prompt_extend": settings.prompt_extend,
+            "watermark": settings.watermark,
+            "resolution": model.best_resolution(guild.allowed_resolutions, settings.resolution),
+        }
         given = {name: value for name, value in options.items() if value is not None}
-        defaults: dict[str, Any] = {"prompt_extend": settings.prompt_extend, "watermark": settings.watermark}
-        if "resolution" not in given:
-            best = self._store.best_resolution(requester.guild_id, settings.resolution)
-            defaults["resolution"] = await self._reading(best)
-        return defaults | given
+        return defaults | given | {"model": model}
 
     async def _report(
         self, refused: QuotaRefused | RuleRefused, requester: Requester, order: Order

@@ -54,7 +54,8 @@ daily_totals = Table(
     *required(Usd, "usd"),
 )
 
-# The same for each provider: the entries of jobs that it makes or made. A job that is queued again is nobody's.
+# The same for each provider: the entries of jobs that it makes or made, on the day on which it got each. A job
+# that is queued again is nobody's.
 provider_totals = Table(
     "provider_totals",
     metadata,

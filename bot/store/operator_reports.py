@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,7 +17,8 @@ from bot.store.engine import Connection
 from bot.store.guilds import guild_settings
 from bot.store.jobs import recovery
 from bot.store.jobs.rows import entry_of, fetch_job
-from bot.store.money_tables import daily_totals, ledger, provider_totals, task_prices
+from bot.store.money import ledger as ledger_store
+from bot.store.money_tables import daily_totals, ledger, task_prices
 from bot.store.schema import COST_IS_HELD, EVERYWHERE, IS_ACTIVE, OPERATOR_STATE_ID, guilds, jobs, operator_state
 
 _MODERATED = (FailureReason.DECLINED, FailureReason.EXPIRED, FailureReason.REJECTED)
@@ -32,7 +33,8 @@ class GuildUsage:
 
     videos, usd: what counts for limits and budgets, whether reserved or paid. asked: the jobs ordered this month.
     failed: how many of those failed, without what moderation kept from being made. active: the jobs that haven't
-    ended.
+    ended. usd_by_provider: the part of `usd_month` that each provider's videos cost; empty where only one was ever
+    used.
     """
 
     guild: Guild
@@ -43,6 +45,7 @@ class GuildUsage:
     asked: int = 0
     failed: int = 0
     active: int = 0
+    usd_by_provider: Mapping[ProviderName, Decimal] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,35 @@ async def guild_usage(connection: Connection, now: datetime, guild_id: int | Non
         counted = query if guild_id is None else query.where(column == guild_id)
         for row in (await connection.execute(counted)).mappings():
             figures[row["guild_id"]] |= {name: value for name, value in row.items() if name != "guild_id"}
+    by_provider = await _usd_by_provider(connection, now, guild_id)
+    for of_guild, usd in by_provider.items():
+        figures[of_guild]["usd_by_provider"] = usd
     usage = [
         GuildUsage(settings.get(guild_id) or Guild(guild_id), **figures[guild_id])
         for guild_id in (settings.keys() | figures.keys()) - {EVERYWHERE}
     ]
     return sorted(usage, key=lambda use: (-use.usd_month, -use.asked, use.guild.id))
+
+
+async def _usd_by_provider(
+    connection: Connection, now: datetime, guild_id: int | None
+) -> dict[int, dict[ProviderName, Decimal]]:
+    """What each server's videos of this month cost at each provider; nothing where there was only ever one."""
+    if not await ledger_store.are_several_providers_used(connection):
+        return {}
+    query = (
+        select(ledger.c.guild_id, jobs.c.provider, func.sum(ledger.c.usd).label("usd"))
+        .join(jobs, jobs.c.id == ledger.c.job_id)
+        .where(jobs.c.created_at >= month_began(now), jobs.c.provider.is_not(None))
+        .group_by(ledger.c.guild_id, jobs.c.provider)
+    )
+    if guild_id is not None:
+        query = query.where(jobs.c.guild_id == guild_id)
+    found: defaultdict[int, dict[ProviderName, Decimal]] = defaultdict(dict)
+    for row in await connection.execute(query):
+        if row.usd:
+            found[row.guild_id][ProviderName(row.provider)] = row.usd
+    return found
 
 
 async def guild_ids(connection: Connection, now: datetime) -> list[int]:
@@ -166,7 +193,7 @@ async def learned_prices(connection: Connection) -> dict[TaskKind, Price]:
 
 async def providers(connection: Connection, catalog: Catalog) -> list[ProviderName]:
     """The providers that are asked, in their order, and those that made anything before."""
-    used = set(await connection.scalars(select(provider_totals.c.provider).distinct()))
+    used = await ledger_store.providers_used(connection)
     return [*catalog.providers, *(name for name in ProviderName if name in used and name not in catalog.providers)]
 
 

@@ -90,6 +90,7 @@ jobs = Table(
     Column("model", StorableText, nullable=False, server_default=text(f"'{DEFAULT_MODEL}'")),
     Column("duration_s", Integer, nullable=False, server_default=text(str(DEFAULT_DURATION_S))),
     *optional(StorableText, "provider", "refused_by"),
+    *optional(UtcDateTime, "provider_since"),
     *optional(StorableJson, "upstream_urls"),
     Column("can_be_stopped", Boolean, nullable=False, server_default=false()),
     *optional(StorableText, "stop_result"),

@@ -15,17 +15,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from bot.domain.jobs import (
-    ENDED,
-    Fail,
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    Job,
-    JobState,
-    Outcome,
-    Reschedule,
-)
+from bot.domain.jobs import ENDED, FailureCause, FailureDetail, FailureReason, Job, JobState
+from bot.domain.outcomes import Fail, Outcome, Reschedule
 from bot.store.jobs.due import DueFor
 from bot.store.jobs.job_store import JobStore
 from bot.worker.background_service import BackgroundService, wait_for

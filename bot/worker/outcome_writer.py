@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from bot.domain.errors import StoreError
-from bot.domain.jobs import Fail, Job, JobState, MoveTo, Outcome, PauseSubmissions, Reschedule
+from bot.domain.jobs import Job, JobState
+from bot.domain.outcomes import Fail, MoveTo, Outcome, PauseSubmissions, Reschedule
 from bot.domain.schedule import Backoff
 from bot.store.jobs.job_store import JobStore
 

@@ -12,4 +12,5 @@ __all__ = ["jobs", "limits", "members", "rules", "settings"]
 async def setup(bot: ServiceBot) -> None:
     """Called by discord.py when the extension is loaded."""
     bot.add_dynamic_items(PauseResumeButton, CancelPaidButton, ApprovalButton)
+    rules.add_commands_for(bot.catalog)
     bot.tree.add_command(group)

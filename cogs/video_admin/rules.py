@@ -1,7 +1,7 @@
 """`/video-admin`: what members can ask for, where, and who."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import discord
 from discord import app_commands
@@ -11,10 +11,11 @@ from bot.chat.authorization import admin_of
 from bot.chat.autocomplete import matching
 from bot.chat.context import Interaction, services_of
 from bot.chat.messages import audit_texts, policy_texts
+from bot.chat.messages.markdown import CHOICES_MAX
 from bot.chat.permissions.option_validation import id_in
 from bot.chat.replies import answer_long
 from bot.domain.guilds import PolicyEntry, PolicyEntryKind
-from bot.domain.jobs import Resolution
+from bot.domain.models import Catalog, subsets
 from bot.domain.terms import choice_value
 from bot.services.admin.policy import TYPED_MAX, VIOLATION_LIMIT_MAX, VIOLATION_PAUSE_HOURS_MAX
 from cogs.video_admin.group import begin, group
@@ -108,14 +109,44 @@ async def set_violation_limit(
     await interaction.edit_original_response(content=audit_texts.answer(entry))
 
 
-@group.command(name="resolutions", description="Which resolutions videos can have")
-@app_commands.describe(allow="What members can choose")
-async def set_resolutions(interaction: Interaction, allow: Literal["480P and 720P", "480P", "720P"]) -> None:
-    """Sets the resolutions."""
-    service, admin = await begin(interaction)
-    allowed = frozenset(Resolution(name) for name in allow.split(" and "))
-    entry = await service.policy.set_resolutions(admin, allowed)
-    await interaction.edit_original_response(content=audit_texts.answer(entry))
+def _resolutions_command(catalog: Catalog) -> app_commands.Command[Any, ..., None]:
+    """Which resolutions members can choose, of those that the models make."""
+    combinations = {policy_texts.resolutions(some): some for some in subsets(catalog.resolutions)}
+
+    @app_commands.command(name="resolutions", description="Which resolutions videos can have")
+    @app_commands.describe(allow="What members can choose")
+    @app_commands.choices(allow=[Choice(name=name, value=name) for name in combinations])
+    async def set_resolutions(interaction: Interaction, allow: str) -> None:
+        service, admin = await begin(interaction)
+        entry = await service.policy.set_resolutions(admin, frozenset(combinations.get(allow, ())))
+        await interaction.edit_original_response(content=audit_texts.answer(entry))
+
+    return set_resolutions
+
+
+def _models_command(catalog: Catalog) -> app_commands.Command[Any, ..., None]:
+    """Which models members can choose."""
+    combinations = {policy_texts.models(some): some for some in subsets(catalog.models)[:CHOICES_MAX]}
+
+    @app_commands.command(name="models", description="Which models videos can be made with")
+    @app_commands.describe(allow="What members can choose; all of them also means those that join later")
+    @app_commands.choices(allow=[Choice(name=name, value=name) for name in combinations])
+    async def set_models(interaction: Interaction, allow: str) -> None:
+        service, admin = await begin(interaction)
+        chosen = combinations.get(allow, ())
+        allowed = None if len(chosen) == len(catalog.models) else frozenset(model.name for model in chosen)
+        entry = await service.policy.set_models(admin, allowed)
+        await interaction.edit_original_response(content=audit_texts.answer(entry))
+
+    return set_models
+
+
+def add_commands_for(catalog: Catalog) -> None:
+    """Adds the commands whose choices follow from the models."""
+    group.add_command(_resolutions_command(catalog), override=True)
+    group.remove_command("models")
+    if catalog.has_choice:
+        group.add_command(_models_command(catalog))
 
 
 @group.command(name="age-restricted", description="Whether videos are limited to age-restricted channels")

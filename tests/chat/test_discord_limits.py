@@ -44,11 +44,10 @@ from bot.domain.jobs import (
 )
 from bot.domain.limits import Allowance, Credit, Limit, Limits, Origin, Usage
 from bot.domain.member_settings import MemberSettings
+from bot.domain.models import DECLARED, WAN25_PREVIEW, Catalog
 from bot.domain.orders import (
     ALT_TEXT_MAX,
-    NEGATIVE_PROMPT_MAX,
     PICTURE_NAME_MAX,
-    PROMPT_MAX,
     SEED_MAX,
     picture_labels,
 )
@@ -102,7 +101,16 @@ def longest(maximum: int) -> st.SearchStrategy[str]:
 def a_job(prompt: str, unwanted: str, words: str) -> Job:
     """The largest job there can be. words: what it is called, described as and answered with."""
     labels = picture_labels(words[:PICTURE_NAME_MAX], words[: ALT_TEXT_MAX // 2], spoiler=True)
-    order = Order(prompt, unwanted, Resolution.P720, SEED_MAX, prompt_extend=False, watermark=True)
+    order = Order(
+        prompt,
+        unwanted,
+        Resolution.P1080,
+        SEED_MAX,
+        prompt_extend=False,
+        watermark=True,
+        model=WAN25_PREVIEW.name,
+        duration_s=10,
+    )
     return replace(
         JOB,
         id="_" * 20,
@@ -122,7 +130,10 @@ def a_job(prompt: str, unwanted: str, words: str) -> Job:
     )
 
 
-jobs = st.builds(a_job, longest(PROMPT_MAX), longest(NEGATIVE_PROMPT_MAX), longest(ALT_TEXT_MAX))
+EVERYTHING = Catalog(DECLARED)
+jobs = st.builds(
+    a_job, longest(EVERYTHING.prompt_max), longest(EVERYTHING.negative_prompt_max), longest(ALT_TEXT_MAX)
+)
 states = st.sampled_from(JobState)
 booleans = st.booleans()
 # Without shrinking: an example is as long as it has to be, and making it simpler takes minutes.
@@ -179,6 +190,8 @@ def test_the_forms_to_edit_and_to_extend_a_video_fit(job: Job) -> None:
     check_form(with_note(edit_form(job, LARGEST), QUOTE))
     check_form(edit_form(replace(job, order=Order("a")), LARGEST))
     check_form(with_note(extend_form(job.id, job.order.prompt, LARGEST), QUOTE))
+    check_form(with_note(edit_form(job, LARGEST, WAN25_PREVIEW), QUOTE))
+    check_form(with_note(extend_form(job.id, job.order.prompt, LARGEST, WAN25_PREVIEW, 10), QUOTE))
 
 
 @quickly
@@ -191,6 +204,7 @@ def test_the_choice_of_a_picture_and_its_form_fit(name: str, alt_text: str) -> N
     picture = Picture(PictureLabels(labels.name, labels.alt_text), "https://example.com/" + "x" * 1000, read)
     check_view(picture_choice(KEY, [picture] * 10))
     check_form(with_note(picture_form(KEY, 99, picture), QUOTE))
+    check_form(with_note(picture_form(KEY, 99, picture, EVERYTHING), QUOTE))
 
 
 @quickly
@@ -285,6 +299,7 @@ def test_the_settings_fit(on: bool, resolution: Resolution | None) -> None:  # n
         pings=on, direct=on, spoilers=on, resolution=resolution, prompt_extend=on, watermark=on
     )
     check_view(panel(chosen, LARGEST))
+    check_view(panel(chosen, LARGEST, EVERYTHING.resolutions))
 
 
 BUTTONS: list[Callable[[], discord.ui.View]] = [

@@ -17,7 +17,7 @@ from bot.chat.guild_events import DM_INTERVAL_S, GuildEvents
 from bot.chat.transport.client import CleanClose
 from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
-from bot.store.jobs.job_store import JobStore
+from bot.store.jobs.waiting_jobs import WaitingJobs
 from bot.store.schema import guilds, notifications
 from tests.discord_server import DiscordServer, Guild, connected
 
@@ -76,7 +76,7 @@ class FirstStart:
 
     def events(self, bot: Bot, *, sleeps: bool = False) -> GuildEvents:
         sleep = self.sleep_forever if sleeps else self.sleep
-        members, jobs = MembershipStore(self.database), JobStore(self.database)
+        members, jobs = MembershipStore(self.database), WaitingJobs(self.database)
         return GuildEvents(bot, members, jobs, open_to_all=True, wake=lambda: None, clock=now, sleep=sleep)
 
     def invite(self, name: str) -> Guild:

@@ -23,6 +23,7 @@ from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.guilds.membership import MembershipStore
 from bot.store.jobs.job_store import JobStore
+from bot.store.jobs.waiting_jobs import WaitingJobs
 from bot.store.outbox.notifications import NotificationStore
 from bot.worker.notifier import Notifier
 from tests.discord_server import (
@@ -70,7 +71,7 @@ class GuildEventsHarness:
         guild_events = GuildEvents(
             bot,
             MembershipStore(self.database),
-            JobStore(self.database),
+            WaitingJobs(self.database),
             open_to_all=open_to_all,
             wake=lambda: None,
             clock=now,

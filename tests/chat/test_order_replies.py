@@ -1,6 +1,6 @@
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import discord
 
@@ -78,7 +78,10 @@ async def test_variations_share_an_answer_which_tells_the_end_of_each() -> None:
 
 
 async def test_an_answer_that_can_not_be_changed_is_no_error() -> None:
-    replies, interaction = OrderReplies(), FakeInteraction(error=discord.DiscordServerError(_Response(), "503"))
+    replies, interaction = (
+        OrderReplies(),
+        FakeInteraction(error=discord.DiscordServerError(cast("Any", _Response()), "503")),
+    )
     await answered(replies, interaction)
 
     assert not await replies.change("job-1", "it failed")

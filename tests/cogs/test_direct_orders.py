@@ -17,6 +17,7 @@ from bot.domain.policy import PolicyViolation, Requester, RuleName
 from bot.operations.clock import utc_now
 from bot.store.guilds import guild_settings
 from bot.store.guilds.membership import MembershipStore
+from bot.store.jobs.waiting_jobs import WaitingJobs
 from tests.cogs.conftest import WITHIN_S, CogHarness, open_cog_harness, sample_picture
 
 
@@ -196,7 +197,7 @@ async def test_a_start_does_not_take_direct_messages_for_a_server_that_was_left(
 
     await members.reconcile([direct.offline.guild.id], utc_now() + timedelta(days=1))
 
-    assert await direct.app.store.cancel_where_left_or_blocked(utc_now()) == 0
+    assert await WaitingJobs(direct.app.database).cancel_where_left_or_blocked(utc_now()) == 0
 
 
 async def test_the_list_and_the_settings_can_be_clicked_in_direct_messages(direct: CogHarness) -> None:

@@ -54,6 +54,7 @@ def timed_out(server: DiscordServer) -> Channel:
         (locked, "this thread is locked. Ask a moderator to unlock it"),
         (timed_out, f"I'm timed out in this server, which ends <t:{int(UNTIL.timestamp())}:R>."),
     ],
+    ids=lambda value: value.__name__ if callable(value) else "",  # the same in every process, whatever the time
 )
 async def test_an_order_from_where_nothing_can_be_posted_is_refused_at_once(
     tmp_path: Path, make: Callable[[DiscordServer], Channel], says: str

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.crash.bot_process import cpu_s
 from tests.crash.cases import CaseResult, kill_at_point, kill_at_random
-from tests.crash.crash_points import crash_points
+from tests.crash.crash_points import crash_points, crash_points_of_two_providers
 from tests.crash.databases import Databases, Deployment, open_databases
 
 RANDOM_KILLS = 8
@@ -43,7 +43,7 @@ def cases(options: argparse.Namespace, databases: Databases) -> list[Case]:
     found: list[Case] = []
     if options.only != "random":
         for deployment in deployments:
-            for point in crash_points(deployment):
+            for point in (*crash_points(deployment), *crash_points_of_two_providers(deployment)):
                 if options.at is None or options.at in str(point):
                     run = partial(kill_at_point, databases, deployment, point)
                     found.append(Case(deployment, str(point), f"{point.place}, {point.moment}", run))

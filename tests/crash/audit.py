@@ -4,7 +4,7 @@ Each difference is a sentence. One is allowed: a job whose worker died while sub
 `outcome_unknown`, free for its member and reported, because nobody can know whether a task exists.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,15 +12,18 @@ from decimal import Decimal
 
 from bot.domain.audit_log import Action
 from bot.domain.jobs import ENDED, Job, JobState
-from bot.domain.ledger import Amounts, utc_day
+from bot.domain.ledger import Amounts
 from bot.store.engine import Database
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money import ledger as ledger_store
-from bot.store.money_tables import daily_totals, ledger
-from bot.store.schema import EVERYWHERE, audit_log, first_frames, kept_pictures
+from bot.store.money_tables import ledger
+from bot.store.schema import audit_log, first_frames, kept_pictures
 from tests.crash.harness import Harness
 from tests.crash.scenario import Order, Scenario
+from tests.crash.scripted_dashscope import price_usd
 from tests.discord_server import Message
+from tests.providers_asked import DASHSCOPE, VTRIX
+from tests.store.money.sums import wrong_sums
 
 PRICE_USD = Decimal("0.10")
 """What the local gateway charges for a video of the resolution that is ordered here."""
@@ -30,6 +33,9 @@ EXPECTED_ENDS: dict[str, set[str]] = {
     "busy": {"delivered"},
     "queued": {"cancelled", "delivered"},
     "refused": {"failed: refused"},
+    "closed": {"delivered"},
+    "moved": {"delivered"},
+    "crossed": {"delivered, found"},
     "fails": {"failed: upstream_failed"},
     "held": {"cancelled, paid"},
     "unanswered": {"delivered, found"},
@@ -39,6 +45,9 @@ EXPECTED_ENDS: dict[str, set[str]] = {
     "waiting": {"cancelled"},
 }
 """How each order ends where no process is killed."""
+
+_REFUSED = ("refused", "moved", "crossed")
+"""Orders that the first provider refuses, and that it must not be asked to make a second time."""
 
 INTERRUPTED_ENDS = {"failed: outcome_unknown", "failed: lost"}
 """How an order ends whose worker died while submitting it; the operator writes some of them off."""
@@ -80,7 +89,7 @@ async def audit(scenario: Scenario) -> Findings:
             *_gateway_differences(harness, job, end),
             *_message_differences(harness, order, job, end),
             *_notification_differences(harness, order, job, end),
-            *_charge_differences(job, sum(sums, Amounts()), end),
+            *_charge_differences(harness, job, sum(sums, Amounts()), end),
         ]
         problems += [f"{order.prompt} ({end}): {difference}" for difference in differences]
     problems += [difference async for difference in _totals_differences(harness, found)]
@@ -109,13 +118,19 @@ def _outcome_differences(harness: Harness, order: Order, job: Job, end: str) -> 
 
 def _gateway_differences(harness: Harness, job: Job, end: str) -> Iterator[str]:
     prompt = job.order.prompt
-    tasks, asked = harness.upstream.tasks_of(prompt), harness.upstream.creates[prompt]
+    tasks, gateways = harness.tasks_of(prompt), (harness.upstream, harness.second)
+    asked = sum(gateway.creates[prompt] for gateway in gateways)
+    turned_away = sum(gateway.turned_away[prompt] for gateway in gateways)
     if len(tasks) > 1:
         yield f"{len(tasks)} tasks were paid"
-    if asked - harness.upstream.answered_busy[prompt] > 1:
+    if asked - turned_away > 1:
         yield f"it was submitted {asked} times"
     if end.startswith(("delivered", "cancelled, paid")) and [task.id for task in tasks] != [job.upstream_id]:
-        yield f"its task is {job.upstream_id}, the upstream has {[task.id for task in tasks]}"
+        yield f"its task is {job.upstream_id}, the providers have {[task.id for task in tasks]}"
+    if tasks and job.provider is not (VTRIX if tasks[0].id in harness.upstream.tasks else DASHSCOPE):
+        yield f"its row says that {job.provider} made it"
+    if any(gateway.creates[prompt] > 1 and prompt.split()[0] in _REFUSED for gateway in gateways):
+        yield "it went back to who had refused it"
     if end in {"cancelled", "failed: declined"} and asked:
         yield "it was submitted, though it ended before"
 
@@ -169,12 +184,18 @@ def _lines(messages: list[Message], sign: str, name: str) -> int:
     )
 
 
-def _charge_differences(job: Job, sums: Amounts, end: str) -> Iterator[str]:
+def _billed_usd(harness: Harness, job: Job) -> Decimal:
+    """What the job's provider bills for a video."""
+    theirs = harness.second.tasks_of(job.order.prompt)
+    return price_usd(theirs[0]) if theirs else PRICE_USD
+
+
+def _charge_differences(harness: Harness, job: Job, sums: Amounts, end: str) -> Iterator[str]:
     match end:
         case "delivered" | "cancelled, paid":
-            expected = Amounts(1, 0, PRICE_USD)
+            expected = Amounts(1, 0, _billed_usd(harness, job))
         case "delivered, found":
-            expected = Amounts(0, 0, PRICE_USD)
+            expected = Amounts(0, 0, _billed_usd(harness, job))
         case "failed: outcome_unknown":  # there may be a task: its estimate is held
             expected = Amounts(0, 0, job.estimated_cost_usd or Decimal(0))
         case _:
@@ -186,16 +207,10 @@ def _charge_differences(job: Job, sums: Amounts, end: str) -> Iterator[str]:
 
 
 async def _totals_differences(harness: Harness, found: list[Job]) -> AsyncIterator[str]:
-    """The daily totals, and the videos that the limits count."""
-    by_day: dict[tuple[int, object], Amounts] = defaultdict(Amounts)
-    for entry in await harness.rows(ledger):
-        for guild_id in (EVERYWHERE, entry.guild_id):
-            by_day[guild_id, utc_day(entry.effective_at)] += Amounts(entry.videos, 0, entry.usd)
-    written = {
-        (row.guild_id, row.day): Amounts(row.videos, 0, row.usd) for row in await harness.rows(daily_totals)
-    }
-    if written != dict(by_day):
-        yield f"the totals say {written}, the ledger's entries {dict(by_day)}"
+    """The daily totals, those of the providers, and the videos that the limits count."""
+    async with harness.engine.connect() as connection:
+        for wrong in await wrong_sums(connection):
+            yield wrong
     counted = Counter((job.guild_id, job.user_id) for job in found if job.charged)
     async with Database.open(harness.url) as database, database.read() as connection:
         for guild_id, user_id in {(job.guild_id, job.user_id) for job in found}:

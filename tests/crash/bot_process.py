@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bot.__main__ import main
+from bot.domain.models import PictureLimits
 from bot.domain.status_cards import StatusCard
 from bot.media.first_frame import prepare_first_frame
 from bot.media.prepared_frame import PreparedFrame
@@ -193,5 +194,5 @@ def _replaces_at_once(card: StatusCard, shown: StatusCard, _shown_for: timedelta
     return card.is_news(shown)
 
 
-async def _prepare_in_thread(data: bytes) -> PreparedFrame:
-    return await asyncio.to_thread(prepare_first_frame, data)
+async def _prepare_in_thread(data: bytes, limits: PictureLimits) -> PreparedFrame:
+    return await asyncio.to_thread(prepare_first_frame, data, limits)

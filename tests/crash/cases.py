@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from tests import dashscope_gateway
 from tests.crash.audit import audit
 from tests.crash.bot_process import GO, REACHED, WAITING, BotProcess, Recorder, Trigger
 from tests.crash.crash_points import CrashMoment, CrashPoint, DiscordRequest
@@ -56,7 +57,8 @@ class Unanswered(Fault):
 async def kill_at_point(databases: Databases, deployment: Deployment, point: CrashPoint) -> CaseResult:
     """One kill at a point, then a restart and no further kill. For a later hit, Discord forgets its nonces."""
     grace = {"SHUTDOWN_GRACE_SECONDS": "1"} if point.place is FaultPoint.RELEASE else {}
-    async with databases.fresh(deployment) as (folder, url), open_harness(folder, url, **grace) as harness:
+    settings = {"PROVIDERS": point.providers, **grace}
+    async with databases.fresh(deployment) as (folder, url), open_harness(folder, url, **settings) as harness:
         harness.forgets_nonces = point.hit > 1
         scenario = Scenario(harness, waves=point.waves, kinds=point.kinds)
         trigger = _trigger(point, folder)
@@ -160,7 +162,10 @@ async def _arrange_kill(harness: Harness, point: CrashPoint) -> None:
             await harness.until(was_sent, what=f"{point}: the request is sent")
         case Route() as route:
             unanswered = Unanswered(takes_effect=point.moment is CrashMoment.UNANSWERED_AFTER_EFFECT)
-            harness.upstream.fault(route, unanswered)
+            if point.at_second:
+                harness.second.fault(dashscope_gateway.Route(route), unanswered)
+            else:
+                harness.upstream.fault(route, unanswered)
             (harness.folder / GO).touch()
             await unanswered.reached.wait()
         case None:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from tests.crash.databases import Deployment
 from tests.crash.fault_points import FaultPoint
-from tests.crash.scenario import HALVES, KINDS
+from tests.crash.scenario import HALVES, KINDS, TWO_PROVIDER_KINDS
 from tests.faulty_gateway import Route
 
 
@@ -94,15 +95,21 @@ HITS = {Deployment.SQLITE: (1, 2), Deployment.POSTGRESQL: (2,), Deployment.TWO_W
 
 @dataclass(frozen=True)
 class CrashPoint:
-    """One kill. place: the fault point, or the reply that gets no answer. kinds: of the orders under way."""
+    """One kill. place: the fault point, or the reply that gets no answer. kinds: of the orders under way.
+
+    providers: as the bot's setting names them. at_second: the second one gives no answer.
+    """
 
     place: FaultPoint | str
     moment: CrashMoment
     hit: int = 1
     kinds: tuple[str, ...] = KINDS
+    providers: str = "vtrix"
+    at_second: bool = False
 
     def __str__(self) -> str:
-        return f"{self.place}, {self.moment}, #{self.hit}"
+        two = "" if self.providers == "vtrix" else f", {self.providers}{' (the second)' if self.at_second else ''}"
+        return f"{self.place}, {self.moment}, #{self.hit}{two}"
 
     @property
     def request(self) -> DiscordRequest | Route | None:
@@ -136,3 +143,24 @@ def _moments(place: FaultPoint) -> Iterator[CrashMoment]:
         if REQUESTS[place] not in READ_ONLY:
             yield CrashMoment.UNANSWERED_AFTER_EFFECT
     yield CrashMoment.AFTER
+
+
+def crash_points_of_two_providers(deployment: Deployment) -> Iterator[CrashPoint]:
+    """Kills from a claim to what was written of a create, where jobs change their provider meanwhile.
+
+    On SQLite at the first hit. With two workers at a later one, where another order has another provider, and only
+    after what the process did, which is when it matters that the other one doesn't do it again.
+    """
+    if deployment is Deployment.POSTGRESQL:
+        return
+    two = partial(CrashPoint, kinds=TWO_PROVIDER_KINDS, providers="vtrix,dashscope")
+    if deployment is Deployment.TWO_WORKERS:
+        for place in (FaultPoint.CLAIM_QUEUED, FaultPoint.SUBMIT, FaultPoint.TO_QUEUED):
+            yield two(place, CrashMoment.AFTER, 2)
+        yield two(FaultPoint.SUBMIT, CrashMoment.UNANSWERED, at_second=True)
+        return
+    for place in (FaultPoint.CLAIM_QUEUED, FaultPoint.SUBMIT, FaultPoint.TO_RUNNING, FaultPoint.TO_QUEUED):
+        for moment in (CrashMoment.BEFORE, CrashMoment.AFTER):
+            yield two(place, moment)
+    for at_second in (False, True):
+        yield two(FaultPoint.SUBMIT, CrashMoment.UNANSWERED_AFTER_EFFECT, at_second=at_second)

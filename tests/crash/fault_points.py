@@ -15,12 +15,14 @@ from typing import Any, Protocol
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.views.approval_cards import ApprovalCards
-from bot.domain.jobs import Job, JobState, Outcome, Reschedule
+from bot.domain.jobs import Job, JobState
+from bot.domain.outcomes import Outcome, Reschedule
+from bot.providers.dashscope.client import DashScope
 from bot.providers.vtrix.client import Vtrix
 from bot.services.admin.jobs import JobService
 from bot.services.operator.service import OperatorService
 from bot.store.engine import Connection, Database
-from bot.store.jobs import leasing, transitions
+from bot.store.jobs import leasing, submissions, transitions
 from bot.store.jobs.job_store import JobStore
 from bot.store.outbox.notifications import NotificationStore
 
@@ -119,7 +121,7 @@ OPERATIONS = (
 
 CLAIMS = (
     Target(FaultPoint.CLAIM_DUE, leasing, leasing.claim_due),
-    Target(FaultPoint.CLAIM_QUEUED, leasing, leasing.claim_queued),
+    Target(FaultPoint.CLAIM_QUEUED, submissions, submissions.claim_queued),
 )
 """Called inside a transaction, which counts only if they found something."""
 
@@ -127,6 +129,9 @@ REQUESTS = (
     Target(FaultPoint.SUBMIT, Vtrix, Vtrix.submit),
     Target(FaultPoint.POLL, Vtrix, Vtrix.status),
     Target(FaultPoint.DOWNLOAD, Vtrix, Vtrix.download),
+    Target(FaultPoint.SUBMIT, DashScope, DashScope.submit),
+    Target(FaultPoint.POLL, DashScope, DashScope.status),
+    Target(FaultPoint.DOWNLOAD, DashScope, DashScope.download),
     Target(FaultPoint.POST_STATUS, StatusMessages, StatusMessages._send),
     Target(FaultPoint.EDIT_STATUS, StatusMessages, StatusMessages.edit),
     Target(FaultPoint.REMOVE_STATUS, StatusMessages, StatusMessages.remove),

@@ -20,6 +20,7 @@ from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.schema import guilds, jobs, notifications, submission_gates
 from tests.crash.bot_process import BotProcess
 from tests.crash.fault_points import Hook
+from tests.crash.scripted_dashscope import AnyTask, ScriptedDashScope
 from tests.crash.scripted_gateway import ScriptedGateway
 from tests.discord_server import Channel, DiscordServer, Guild, User
 
@@ -41,12 +42,14 @@ class Harness:
     """One case's servers, database and processes. Only in `approval_channel` are moderators asked.
 
     kills: processes that ended by SIGKILL; run_exits: how often the process that answers commands ended.
-    forgets_nonces: after each kill, Discord has forgotten all nonces.
+    forgets_nonces: after each kill, Discord has forgotten all nonces. second: the other provider, which is asked
+    where `settings` say so.
     """
 
     folder: Path
     discord: DiscordServer
     upstream: ScriptedGateway
+    second: ScriptedDashScope
     url: str
     engine: AsyncEngine
     open_channel: Channel
@@ -76,6 +79,11 @@ class Harness:
             "DISCORD_TOKEN": self.discord.token,
             "VTRIX_API_KEY": KEY,
             "VTRIX_BASE_URL": self.upstream.url,
+            "UPSTREAM_BODY": "envelope",  # so that an order that is refused is sent once
+            "DASHSCOPE_API_KEY": KEY,
+            "DASHSCOPE_BASE_URL": self.second.url,
+            "DASHSCOPE_MAX_RUNNING": "30",
+            "DASHSCOPE_SUBMITS_PER_SECOND": "20",
             "DATABASE_URL": self.url,
             "DISCORD_API_URL": self.discord.api_url,
             "DISCORD_GATEWAY_URL": self.discord.gateway_url,
@@ -94,6 +102,10 @@ class Harness:
             "OPERATOR_LOG_CHANNEL_ID": str(self.operator_channel.id),
             **self.settings,
         }
+
+    def tasks_of(self, prompt: str) -> Sequence[AnyTask]:
+        """The tasks of an order at all providers."""
+        return [*self.upstream.tasks_of(prompt), *self.second.tasks_of(prompt)]
 
     def start(self, command: str, hook: Hook | None = None) -> BotProcess:
         """Starts `zoetrope <command>`, and starts it again whenever it was killed or stopped."""
@@ -212,7 +224,7 @@ class Harness:
             )
             for table, too_long, soon in pauses:
                 async with self.engine.connect() as connection:
-                    found = (await connection.execute(select(table.c.id).where(too_long).limit(1))).one_or_none()
+                    found = (await connection.execute(select(table).where(too_long).limit(1))).one_or_none()
                 if found is not None:
                     async with self.engine.begin() as connection:
                         await connection.execute(update(table).where(too_long).values(soon))
@@ -250,7 +262,11 @@ class Harness:
 @asynccontextmanager
 async def open_harness(folder: Path, url: str, **settings: str) -> AsyncIterator[Harness]:
     """A harness that has started no process yet. url: a migrated, empty database."""
-    async with DiscordServer() as discord, ScriptedGateway(folder / "upstream", KEY) as upstream:
+    async with (
+        DiscordServer() as discord,
+        ScriptedGateway(folder / "upstream", KEY) as upstream,
+        ScriptedDashScope(KEY) as second,
+    ):
         here, there = discord.channel, _channel(discord, discord.state.add_guild("Slow Pictures"), "general")
         operator_guild = discord.state.add_guild("The Office")
         made = make_url(url)
@@ -259,6 +275,7 @@ async def open_harness(folder: Path, url: str, **settings: str) -> AsyncIterator
             folder=folder,
             discord=discord,
             upstream=upstream,
+            second=second,
             url=url,
             engine=create_async_engine(made.set(drivername=driver)),
             open_channel=here,

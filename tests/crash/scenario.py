@@ -21,6 +21,8 @@ HALVES = (
 )
 """What happens to an order, as the first word of its prompt: see `ScriptedGateway` and `EXPECTED_ENDS`."""
 KINDS = HALVES[0] + HALVES[1]
+TWO_PROVIDER_KINDS = ("plain", "closed", "moved", "crossed", "refused", "unanswered")
+"""What happens to an order where there are two providers."""
 
 ACCEPTED_TEXT = "Got it!"
 REPLY_TIMEOUT_S = 60.0
@@ -61,6 +63,9 @@ class Scenario:
             "plain": self._order,
             "refused": self._order,
             "fails": self._order,
+            "closed": self._order,
+            "moved": self._order,
+            "crossed": self._reconcile_as_found,
             "held": self._cancel_while_running,
             "unanswered": self._reconcile_as_found,
             "untaken": self._reconcile_as_lost,
@@ -122,7 +127,7 @@ class Scenario:
         order = await self._order(prompt)
         await self._until(order, lambda job: job.state in ENDED)
         while (job := await self._job(order)).failure_reason is FailureReason.OUTCOME_UNKNOWN:
-            if not (tasks := self.harness.upstream.tasks_of(prompt)):
+            if not (tasks := self.harness.tasks_of(prompt)):
                 await self._run_operator_command("operator reconcile lost", {"job": job.id})
             else:
                 await self._run_operator_command(

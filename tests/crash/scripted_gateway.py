@@ -20,12 +20,14 @@ class ScriptedGateway(FaultyGateway):
 
     `busy`: the first create is answered 429. `refused`: 400. `fails`: the task ends as failed. `held`: in progress
     until `release`. `untaken`, `unanswered`: the create gets no answer; a task was made only for the latter.
+    `moved`, `crossed`: 400, so that another provider may make it. `closed`: the first create is answered 403.
+    turned_away: how often a create was answered that there is certainly no task.
     """
 
     def __init__(self, folder: Path, api_key: str) -> None:
         super().__init__(folder, api_key)
         self.creates: Counter[str] = Counter()
-        self.answered_busy: Counter[str] = Counter()
+        self.turned_away: Counter[str] = Counter()
         self._released: set[str] = set()
 
     def release(self, prompt: str) -> None:
@@ -39,15 +41,19 @@ class ScriptedGateway(FaultyGateway):
         prompt = _prompt(json.loads(await request.read()))
         self.creates[prompt] += 1
         if "busy" in prompt and self.creates[prompt] == 1:
-            self.answered_busy[prompt] += 1
+            self.turned_away[prompt] += 1
             headers = {"Retry-After": str(BUSY_S)}
             return web.json_response({"error": {"message": "too many"}}, status=429, headers=headers)
-        if "refused" in prompt:
+        if "closed" in prompt and self.creates[prompt] == 1:
+            self.turned_away[prompt] += 1
+            return web.json_response({"error": {"message": "no balance"}}, status=403)
+        if any(word in prompt for word in ("refused", "moved", "crossed")):
+            self.turned_away[prompt] += 1
             return web.json_response({"error": {"code": "1", "message": "not that"}}, status=400)
         if "untaken" in prompt:
-            return _no_answer(request)
+            return no_answer(request)
         answer = await super()._create(request)
-        return _no_answer(request) if "unanswered" in prompt else answer
+        return no_answer(request) if "unanswered" in prompt else answer
 
     def _report(self, task: LocalTask) -> dict[str, Any]:
         if "held" in task.create.prompt and task.create.prompt not in self._released:
@@ -61,7 +67,8 @@ def _prompt(body: Mapping[str, Any]) -> str:
     return str(body["input"][0]["params"]["input"]["prompt"])
 
 
-def _no_answer(request: web.Request) -> web.StreamResponse:
+def no_answer(request: web.Request) -> web.StreamResponse:
+    """Closes the connection."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=500)

@@ -1,12 +1,18 @@
 """The chosen crash points, over SQLite; `make crash` has all of them, on both databases."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from tests.crash.cases import kill_at_point, kill_at_random, record
-from tests.crash.crash_points import ONLY_IN_HALF, RARELY_HIT, CrashMoment, CrashPoint
+from tests.crash.crash_points import (
+    ONLY_IN_HALF,
+    RARELY_HIT,
+    CrashMoment,
+    CrashPoint,
+    crash_points_of_two_providers,
+)
 from tests.crash.databases import Databases, Deployment, open_databases
 from tests.crash.fault_points import FaultPoint, FaultTiming
 from tests.crash.scenario import HALVES
@@ -27,11 +33,20 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
 
 @pytest.mark.timeout(300)
 async def test_a_crash_at_each_chosen_fault_point_loses_and_duplicates_nothing(databases: Databases) -> None:
-    results = await asyncio.gather(
-        *(kill_at_point(databases, Deployment.SQLITE, point) for point in CHOSEN_POINTS)
-    )
-    found = {str(point): result.problems for point, result in zip(CHOSEN_POINTS, results, strict=True)}
-    assert not {point: problems for point, problems in found.items() if problems}
+    assert await losses(databases, CHOSEN_POINTS) == {}
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+async def test_a_crash_while_jobs_change_their_provider_loses_and_duplicates_nothing(databases: Databases) -> None:
+    points = [point for point in crash_points_of_two_providers(Deployment.SQLITE) if point.at_second]
+    assert await losses(databases, points) == {}
+
+
+async def losses(databases: Databases, points: Sequence[CrashPoint]) -> dict[str, list[str]]:
+    """What was wrong, by the point."""
+    results = await asyncio.gather(*(kill_at_point(databases, Deployment.SQLITE, point) for point in points))
+    return {str(point): result.problems for point, result in zip(points, results, strict=True) if result.problems}
 
 
 @pytest.mark.full

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from bot.domain.jobs import TRANSITIONS as ALLOWED
-from bot.domain.jobs import Fail, FailureReason, JobState, JobUpdate, MoveTo, Reschedule
+from bot.domain.jobs import FailureReason, JobState
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Reschedule
 from bot.store.jobs.job_store import JobStore
 from tests.crash import fault_points
 from tests.crash.fault_points import (

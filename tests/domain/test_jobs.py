@@ -13,6 +13,7 @@ from bot.domain.jobs import (
     FailureCause,
     FailureDetail,
     JobState,
+    RejectedPart,
     may_become,
     new_job_id,
 )
@@ -100,6 +101,12 @@ def test_a_failure_detail_is_read_as_it_was_stored(
     assert FailureDetail.from_text(detail.to_text()) == detail
 
 
+@pytest.mark.parametrize("part", [None, *RejectedPart])
+def test_what_was_rejected_is_stored(part: RejectedPart | None) -> None:
+    detail = FailureDetail(FailureCause.CONTENT_REFUSED, part=part)
+    assert FailureDetail.from_text(detail.to_text()) == detail
+
+
 @pytest.mark.parametrize(
     "sentence",
     [
@@ -111,6 +118,7 @@ def test_a_failure_detail_is_read_as_it_was_stored(
         "null",
         '{"cause": "of a version to come"}',
         '{"cause": "expired", "mood": "of a version to come"}',
+        '{"cause": "content_refused", "part": "of a version to come"}',
     ],
 )
 def test_a_failure_text_of_an_earlier_version_is_kept_as_it_is(sentence: str) -> None:

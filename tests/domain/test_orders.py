@@ -7,13 +7,18 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import OrderRefused, Problem, Reason
 from bot.domain.jobs import Order, Resolution
+from bot.domain.models import WAN22_FLASH, WAN25_PREVIEW, Catalog
 from bot.domain.orders import (
     NEGATIVE_PROMPT_MAX,
     PROMPT_MAX,
     SEED_MAX,
+    DurationNotMade,
+    ModelNotOffered,
+    ResolutionNotMade,
     TextTooLong,
     check_order,
     clean_text,
+    model_of,
 )
 
 
@@ -116,5 +121,38 @@ def test_a_seed_out_of_range_is_refused(seed: int) -> None:
 
 
 @pytest.mark.parametrize("resolution", ["1080P", "720p", "", "720"])
-def test_an_unknown_resolution_is_refused(resolution: str) -> None:
-    assert refusal(prompt="a fox", resolution=resolution) == Problem.UNKNOWN_RESOLUTION
+def test_a_resolution_that_the_model_does_not_make_is_refused(resolution: str) -> None:
+    assert refusal(prompt="a fox", resolution=resolution) == ResolutionNotMade(
+        "Wan 2.2 Flash", (Resolution.P480, Resolution.P720)
+    )
+
+
+def test_another_models_limits_resolutions_and_durations_apply_to_its_orders() -> None:
+    order = check_order(prompt="a" * 1500, resolution="1080P", model=WAN25_PREVIEW, duration_s=10)
+
+    assert (order.model, order.resolution, order.duration_s) == ("wan25_i2v_preview", Resolution.P1080, 10)
+    assert refusal(prompt="a" * 1501, model=WAN25_PREVIEW) == TextTooLong("prompt", 1501, 1500)
+
+
+def test_an_order_that_leaves_it_open_gets_the_models_best_resolution_and_its_default_duration() -> None:
+    order = check_order(prompt="a fox", model=WAN25_PREVIEW)
+
+    assert (order.resolution, order.duration_s) == (Resolution.P1080, 5)
+
+
+@pytest.mark.parametrize("duration_s", [0, 7, -5, 10**9])
+def test_a_duration_that_the_model_does_not_make_is_refused(duration_s: int) -> None:
+    assert refusal(prompt="a fox", model=WAN25_PREVIEW, duration_s=duration_s) == DurationNotMade(
+        "Wan 2.5 Preview", (5, 10)
+    )
+    assert refusal(prompt="a fox", duration_s=duration_s) == DurationNotMade("Wan 2.2 Flash", (5,))
+
+
+def test_a_model_that_is_not_offered_is_refused_with_those_that_are() -> None:
+    both = Catalog((WAN22_FLASH, WAN25_PREVIEW))
+    assert model_of(both, WAN25_PREVIEW.name) is WAN25_PREVIEW
+
+    for name, title in ((WAN25_PREVIEW.name, "Wan 2.5 Preview"), ("retired", "retired")):
+        with pytest.raises(OrderRefused) as refused:
+            model_of(Catalog(), name)
+        assert refused.value.reason == ModelNotOffered(title, ("Wan 2.2 Flash",))

@@ -18,17 +18,18 @@ from bot.domain.guilds import (
     PolicyEntryKind,
 )
 from bot.domain.jobs import Order, Resolution
+from bot.domain.models import WAN22_FLASH, WAN25_PREVIEW, Catalog
 from bot.domain.policy import (
     AccessPolicy,
     ChannelNotAllowed,
     MemberBanned,
+    ModelNotAllowed,
     PolicyViolation,
     PromptBlocked,
     Requester,
     ResolutionNotAllowed,
     RoleNotAllowed,
     RuleName,
-    best_resolution,
     blocks_all_orders,
     evaluate_policy,
     find_violation,
@@ -237,12 +238,31 @@ def test_a_refused_resolution_comes_with_the_allowed_ones() -> None:
     assert said == ResolutionNotAllowed(RuleName.RESOLUTION, (Resolution.P480,))
 
 
-@pytest.mark.parametrize(
-    ("allowed", "best"),
-    [({"480P", "720P"}, "720P"), ({"480P"}, "480P"), ({"720P"}, "720P"), (set(), "720P")],
-)
-def test_the_default_resolution_is_the_best_allowed_one(allowed: set[str], best: str) -> None:
-    assert best_resolution({Resolution(name) for name in allowed}) == best
+ONLY_25 = GuildSettings(allowed_models=frozenset({WAN25_PREVIEW.name, "retired"}))
+OFFERED = OperatorDefaults(catalog=Catalog((WAN22_FLASH, WAN25_PREVIEW)))
+
+
+def test_a_model_that_the_server_does_not_allow_is_refused_with_those_that_it_allows_and_that_are_offered() -> (
+    None
+):
+    said = violation(policy(ONLY_25, operator_defaults=OFFERED))
+
+    assert said == ModelNotAllowed(RuleName.MODEL, ("Wan 2.5 Preview",))
+    assert violation(policy(ONLY_25)) == ModelNotAllowed(RuleName.MODEL, ())
+
+
+def test_an_allowed_model_is_accepted_and_where_the_server_has_no_choice_made_all_are() -> None:
+    order = Order("a fox", model=WAN25_PREVIEW.name)
+
+    assert violation(policy(ONLY_25, operator_defaults=OFFERED), order=order) is None
+    assert violation(policy(operator_defaults=OFFERED), order=order) is None
+
+
+def test_1080p_is_used_only_where_a_server_allows_it() -> None:
+    order = Order("a fox", resolution=Resolution.P1080, model=WAN25_PREVIEW.name)
+
+    assert rule(policy(), order=order) is RuleName.RESOLUTION
+    assert rule(policy(GuildSettings(allowed_resolutions=frozenset(Resolution))), order=order) is None
 
 
 def test_a_blocked_word_is_quoted_as_written_in_the_prompt() -> None:
@@ -266,6 +286,7 @@ def test_the_first_violated_rule_is_reported() -> None:
         RuleName.ROLE: {"entries": roles(allowed=(ARTISTS,))},
         RuleName.CHANNEL: {"entries": channels(denied=(CHANNEL,))},
         RuleName.AGE_RESTRICTED: {"age_restricted_only": True},
+        RuleName.MODEL: {"allowed_models": frozenset({WAN25_PREVIEW.name})},
         RuleName.RESOLUTION: {"allowed_resolutions": frozenset({Resolution.P480})},
     }
     of_no_server = {RuleName.DIRECT_ORDERS, RuleName.MEMBER_PAUSED}  # the latter is a kind of ban
@@ -273,9 +294,8 @@ def test_the_first_violated_rule_is_reported() -> None:
     assert [*hits, RuleName.BLOCKED_TERM] == names
     while hits:
         said = {key: value for hit in hits.values() for key, value in hit.items() if key != "entries"}
-        settings = {
-            key: said.pop(key) for key in ("paused", "age_restricted_only", "allowed_resolutions") if key in said
-        }
+        names_of_settings = ("paused", "age_restricted_only", "allowed_models", "allowed_resolutions")
+        settings = {key: said.pop(key) for key in names_of_settings if key in said}
         entries = tuple(entry for hit in hits.values() for entry in hit.get("entries", ()))
         first = next(iter(hits))
         assert rule(policy(GuildSettings(**settings), entries=entries, **said)) is first

@@ -21,7 +21,7 @@ from bot.chat.views.approval_cards import ApprovalCards
 from bot.domain.jobs import Frame, Job, JobState, NewJob, Order, new_job_id
 from bot.domain.policy import Requester
 from bot.domain.schedule import PollSchedule
-from bot.providers.vtrix.client import Vtrix
+from bot.providers.vtrix.client import BodyForm, Vtrix
 from bot.store.guilds import guild_settings
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
@@ -157,7 +157,7 @@ async def discord_harness(
     async with (
         DiscordServer() as discord,
         FaultyGateway(folder / "upstream", KEY) as upstream,
-        Vtrix(upstream.url, KEY) as provider,
+        Vtrix(upstream.url, KEY, body=BodyForm.ENVELOPE) as provider,
         logged_in(RestClient(throttle), discord) as client,
     ):
         log_channel = discord.state.add_channel(discord.guild, "mods")

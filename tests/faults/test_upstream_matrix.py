@@ -106,6 +106,17 @@ REFUSED_CONTENT = (
     "Change the",
 )
 
+
+def rejected(name: str, create: Reply) -> Row:
+    return Row(
+        f"create: {name}",
+        [create],
+        failure=FailureReason.REJECTED,
+        usd=NO_COST,
+        member=[*REFUSED_CONTENT],
+    )
+
+
 CREATES = [
     *[
         refused(str(status), responds({"error": {"code": 7, "message": "Too dark"}}, status), "Too dark")
@@ -113,11 +124,8 @@ CREATES = [
     ],
     refused("an error instead of an id", responds({"error": "Too dark"}), "Too dark"),
     refused("a refusal that is HTML", responds("<html>", 400), "code 400"),
-    *[
-        refused(f"inappropriate content, {status}", responds(INAPPROPRIATE, status), *REFUSED_CONTENT)
-        for status in (400, 403)
-    ],
-    refused("inappropriate content, 200", responds({"error": INAPPROPRIATE}), *REFUSED_CONTENT),
+    *[rejected(f"inappropriate content, {status}", responds(INAPPROPRIATE, status)) for status in (400, 403)],
+    rejected("inappropriate content, 200", responds({"error": INAPPROPRIATE})),
     *[waits(str(status), responds({"message": "no"}, status)) for status in (401, 403, 429)],
     waits(
         "401 for long",
@@ -198,7 +206,7 @@ POLLS = [
     Row(
         "poll: failed for its content",
         poll=[responds({"id": "t-1", "status": "failed", "error": INAPPROPRIATE})],
-        failure=FailureReason.UPSTREAM_FAILED,
+        failure=FailureReason.REJECTED,
         usd=NO_COST,
         member=[*REFUSED_CONTENT],
     ),

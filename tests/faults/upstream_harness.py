@@ -23,7 +23,7 @@ from bot.chat.messages import member_texts
 from bot.domain.jobs import ENDED, FailureReason, Job, JobState, NewJob, Order, new_job_id
 from bot.domain.policy import Requester
 from bot.domain.schedule import PollSchedule
-from bot.providers.vtrix.client import Timeouts, Vtrix
+from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from bot.store import money_tables
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
@@ -136,6 +136,8 @@ class StubGateway:
         return sum(asked == kind for asked, _ in self.requests)
 
     async def reply(self, request: web.Request) -> web.StreamResponse:
+        if request.path.startswith("/api/"):
+            return web.json_response({"message": "Not Found"}, status=404)  # the address of another dialect
         kind = "create" if request.method == "POST" else "result" if request.path.startswith("/r/") else "poll"
         self.requests.append((kind, request.path))
         if kind == "create":
@@ -253,5 +255,7 @@ async def upstream_harness(
 ) -> AsyncIterator[UpstreamHarness]:
     async with scripted_server() as server:
         gateway = StubGateway(server)
-        async with Vtrix(server.url, KEY, timeouts=timeouts, max_result_bytes=1_000_000) as vtrix:
+        async with Vtrix(
+            server.url, KEY, body=BodyForm.ENVELOPE, timeouts=timeouts, max_result_bytes=1_000_000
+        ) as vtrix:
             yield UpstreamHarness(gateway, store, vtrix, folder)

@@ -213,6 +213,7 @@ async def open_harness(
         "discord_token": SecretStr(server.token),
         "vtrix_api_key": SecretStr(KEY),
         "vtrix_base_url": upstream.url,
+        "upstream_body": "envelope",  # so that an order that is refused is sent once
         "database_url": f"sqlite:///{folder / 'zoetrope.db'}",
         "discord_api_url": server.api_url,
         "discord_gateway_url": server.gateway_url,

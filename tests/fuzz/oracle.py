@@ -4,7 +4,10 @@ from io import BytesIO
 
 import av
 
-from bot.media.prepared_frame import MAX_FRAME_BYTES, MAX_SIDE, MIN_SIDE, PreparedFrame
+from bot.domain.models import PictureLimits
+from bot.media.prepared_frame import PreparedFrame
+
+LIMITS = PictureLimits()
 
 _PNG_CHUNKS = {b"IHDR", b"IDAT", b"IEND"}
 _PNG_OPAQUE = {0, 2}
@@ -17,9 +20,9 @@ _JPEG_SEGMENTS = {0xC0, 0xC4, 0xDA, 0xDB, 0xE0}
 def flaw(prepared: PreparedFrame) -> str | None:
     """What is wrong with the frame, None if nothing is."""
     data, size = prepared.frame.data, (prepared.width, prepared.height)
-    if len(data) > MAX_FRAME_BYTES:
+    if len(data) > LIMITS.max_bytes:
         return f"{len(data)} bytes"
-    if min(size) < MIN_SIDE or max(size) > MAX_SIDE:
+    if min(size) < LIMITS.side_min_px or max(size) > LIMITS.side_max_px:
         return f"a size of {size}"
     match prepared.frame.mime:
         case "image/png":

@@ -7,8 +7,7 @@ import sys
 
 from bot.media.decode_protocol import LIMITS, READY
 from bot.media.decode_server import Work, serve
-from bot.media.decode_worker import respond
-from bot.media.prepared_frame import MAX_INPUT_BYTES
+from bot.media.decode_worker import MAX_REQUEST_BYTES, respond
 
 if __name__ == "__main__":
-    serve(Work(respond, LIMITS, READY, MAX_INPUT_BYTES), int(sys.argv[1]), idle_s=1)
+    serve(Work(respond, LIMITS, READY, MAX_REQUEST_BYTES), int(sys.argv[1]), idle_s=1)

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from bot.media.decode_protocol import HEADER, PROBLEMS, READY, ResponseKind
+from bot.domain.models import PictureLimits
+from bot.media.decode_protocol import HEADER, PICTURE_LIMITS, PROBLEMS, READY, ResponseKind, request_header
 from bot.media.decode_server import Work, serve
-from bot.media.decode_worker import respond
+from bot.media.decode_worker import MAX_REQUEST_BYTES, respond
 from bot.media.picture_problems import MAX_PIXELS
-from bot.media.prepared_frame import MAX_FRAME_BYTES, MAX_INPUT_BYTES
 from bot.media.sandbox import ResourceLimits
 
 LIMITS = ResourceLimits(memory_bytes=150 << 20, cpu_s=1, wall_s=60, max_file_bytes=0)
@@ -50,7 +50,7 @@ def flood(start: bytes = b"") -> None:
 
 def log_much() -> None:
     os.write(2, bytes(1 << 22))
-    write(respond(b"no picture"))
+    write(respond(request_header(PictureLimits()) + b"no picture"))
 
 
 def fork() -> None:
@@ -70,7 +70,7 @@ def open_file() -> None:
     try:
         open(__file__, "rb").close()  # noqa: PTH123 - this must fail
     except OSError:
-        write(respond(b"no picture"))
+        write(respond(request_header(PictureLimits()) + b"no picture"))
 
 
 def writer_of(response: bytes) -> Callable[[], None]:
@@ -91,7 +91,7 @@ MISBEHAVIORS: dict[bytes, Callable[[], None]] = {
     b"tell the environment": tell_environment,
     b"half": writer_of(HEADER.pack(ResponseKind.PNG, 0, *SIZE, *UNKNOWN_SIZE, 100, 0) + PNG),
     b"huge frame": lambda: flood(
-        HEADER.pack(ResponseKind.PNG, 0, *SIZE, *UNKNOWN_SIZE, MAX_FRAME_BYTES + 1, 0) + PNG
+        HEADER.pack(ResponseKind.PNG, 0, *SIZE, *UNKNOWN_SIZE, PictureLimits().max_bytes + 1, 0) + PNG
     ),
     b"unknown kind": writer_of(HEADER.pack(77, 0, *SIZE, *UNKNOWN_SIZE, 8, 0) + PNG),
     b"unknown reason": writer_of(
@@ -105,13 +105,13 @@ MISBEHAVIORS: dict[bytes, Callable[[], None]] = {
 }
 
 
-def misbehave(data: bytes) -> bytes:
+def misbehave(request: bytes) -> bytes:
     """Does what the picture says and ends, or responds as an intact decoder does."""
-    if misbehavior := MISBEHAVIORS.get(data):
+    if misbehavior := MISBEHAVIORS.get(request[PICTURE_LIMITS.size :]):
         misbehavior()
         os._exit(0)
-    return respond(data)
+    return respond(request)
 
 
 if __name__ == "__main__":
-    serve(Work(misbehave, LIMITS, READY, MAX_INPUT_BYTES), int(sys.argv[1]))
+    serve(Work(misbehave, LIMITS, READY, MAX_REQUEST_BYTES), int(sys.argv[1]))

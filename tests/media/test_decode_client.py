@@ -13,6 +13,7 @@ import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 from PIL import Image
 
+from bot.domain.models import PictureLimits
 from bot.media.decode_client import DecodeClient, DecoderNotStarted
 from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import PictureProblem, UnusablePicture
@@ -199,3 +200,10 @@ async def test_a_bot_module_in_the_working_directory_is_not_imported(
     (tmp_path / "bot.py").write_text("raise SystemExit(7)")
     monkeypatch.chdir(tmp_path)
     assert await client.prepare(GOOD_PICTURE) == prepare_first_frame(GOOD_PICTURE)
+
+
+async def test_the_limits_of_a_model_reach_the_decoder() -> None:
+    async with DecodeClient() as client:
+        prepared = await client.prepare(GOOD_PICTURE, PictureLimits(side_min_px=600, side_max_px=3000))
+
+    assert min(prepared.width, prepared.height) == 600

@@ -7,9 +7,10 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
+from bot.domain.models import PictureLimits
 from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import PictureProblem
-from bot.media.prepared_frame import MAX_FRAME_BYTES, MAX_SIDE, MIN_SIDE, PictureChanges
+from bot.media.prepared_frame import PictureChanges
 from tests.media.first_frames import (
     EVERY_PICTURE,
     UPRIGHT,
@@ -25,6 +26,8 @@ from tests.media.first_frames import (
     problem,
 )
 
+LIMITS = PictureLimits()
+
 
 @pytest.mark.parametrize("name", EVERY_PICTURE)
 def test_a_real_picture_becomes_a_frame_that_the_model_accepts(name: str) -> None:
@@ -32,8 +35,8 @@ def test_a_real_picture_becomes_a_frame_that_the_model_accepts(name: str) -> Non
     image = pixels(prepared)
     assert image.mode == "RGB"
     assert image.size == (prepared.width, prepared.height)
-    assert all(MIN_SIDE <= side <= MAX_SIDE for side in image.size)
-    assert len(prepared.frame.data) <= MAX_FRAME_BYTES
+    assert all(LIMITS.side_min_px <= side <= LIMITS.side_max_px for side in image.size)
+    assert len(prepared.frame.data) <= LIMITS.max_bytes
     assert prepared.frame.mime == Image.MIME[image.format or ""]
 
 
@@ -137,10 +140,10 @@ def test_the_noisiest_picture_is_within_the_frame_limit() -> None:
     file = BytesIO()
     dots = noise(2000, 2000)
     dots.point(lambda value: value % 2 * 255).save(file, "JPEG", quality=95, subsampling="4:4:4")
-    assert file.tell() > MAX_FRAME_BYTES
+    assert file.tell() > LIMITS.max_bytes
     prepared = prepare_first_frame(file.getvalue())
     assert (prepared.width, prepared.height) == (2000, 2000)
-    assert 6_000_000 < len(prepared.frame.data) <= MAX_FRAME_BYTES
+    assert 6_000_000 < len(prepared.frame.data) <= LIMITS.max_bytes
 
 
 @pytest.mark.parametrize("name", ["moving.gif", "moving.webp"])

@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bot.domain.errors import PictureRefused
+from bot.domain.models import PictureLimits
 from bot.media.first_frame import prepare_first_frame
 from bot.media.picture_problems import PictureProblem, Size, UnusablePicture
-from bot.media.prepared_frame import MAX_SIDE, MIN_SIDE, PictureChanges
+from bot.media.prepared_frame import PictureChanges
 from tests.media.first_frames import one_bit, refusal
+
+LIMITS = PictureLimits()
 
 
 @pytest.mark.parametrize(
@@ -70,9 +73,27 @@ def test_any_size_keeps_its_aspect_ratio_or_is_refused(width: int, height: int) 
     except PictureRefused:
         assert min(width, height) < 180 or max(width, height) * 9 > min(width, height) * 50
         return
-    assert min(prepared.width, prepared.height) >= MIN_SIDE
-    assert max(prepared.width, prepared.height) <= MAX_SIDE
+    assert min(prepared.width, prepared.height) >= LIMITS.side_min_px
+    assert max(prepared.width, prepared.height) <= LIMITS.side_max_px
     factor = max(prepared.width, prepared.height) / max(width, height)
     assert factor <= 2.01
     assert abs(prepared.width - width * factor) <= 1.5
     assert abs(prepared.height - height * factor) <= 1.5
+
+
+def test_another_models_limits_apply_to_the_frame() -> None:
+    limits = PictureLimits(side_min_px=240, side_max_px=1000, max_bytes=20_000)
+
+    prepared = prepare_first_frame(one_bit(1600, 800), limits)
+
+    assert (prepared.width, prepared.height) == (1000, 500)
+    assert len(prepared.frame.data) <= limits.max_bytes
+    assert prepare_first_frame(one_bit(480, 240), limits).changes.scaled_from is None
+
+
+def test_a_picture_too_small_for_another_model_is_refused_with_its_limits() -> None:
+    limits = PictureLimits(side_min_px=800)
+    with pytest.raises(PictureRefused) as refused:
+        prepare_first_frame(one_bit(399, 600), limits)
+
+    assert refused.value.reason == UnusablePicture(PictureProblem.TOO_SMALL, (399, 600), (400, 602), limits=limits)

@@ -16,6 +16,7 @@ from bot.media.chart_worker import (
     FAILED,
     HEIGHT_PX,
     IN_PROGRESS,
+    REJECTED,
     RESERVED,
     SETTLED,
     TEXT,
@@ -76,6 +77,7 @@ def test_the_chart_has_its_size_and_background() -> None:
     [
         (VideoCounts(delivered=1), DELIVERED),
         (VideoCounts(failed=1), FAILED),
+        (VideoCounts(rejected=1), REJECTED),
         (VideoCounts(cancelled=1), CANCELLED),
         (VideoCounts(in_progress=1), IN_PROGRESS),
     ],
@@ -84,7 +86,7 @@ def test_each_outcome_has_its_color_and_others_are_not_drawn(videos: VideoCounts
     picture = render([Day(LAST, videos)])
 
     assert pixel_count(picture, color) > 1000
-    others = {DELIVERED, FAILED, CANCELLED, IN_PROGRESS, SETTLED, RESERVED} - {color}
+    others = {DELIVERED, FAILED, REJECTED, CANCELLED, IN_PROGRESS, SETTLED, RESERVED} - {color}
     assert [other for other in others if pixel_count(picture, other)] == []
 
 
@@ -155,7 +157,7 @@ def test_extreme_values_are_drawn(days: list[Day]) -> None:
     assert render(days).size == (WIDTH_PX, HEIGHT_PX)
 
 
-@pytest.mark.parametrize("color", [DELIVERED, FAILED, CANCELLED, IN_PROGRESS, SETTLED, RESERVED])
+@pytest.mark.parametrize("color", [DELIVERED, FAILED, REJECTED, CANCELLED, IN_PROGRESS, SETTLED, RESERVED])
 def test_bars_stand_out_from_the_panel(color: str) -> None:
     assert contrast(color, BACKGROUND) >= 3  # the guidelines' minimum for graphics
 

@@ -8,23 +8,20 @@ from sqlalchemy import Row, insert, select, update
 from bot.chat.messages.notification_texts import render
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.jobs import (
-    Fail,
     FailureCause,
     FailureDetail,
     FailureReason,
     Frame,
     Job,
     JobState,
-    JobUpdate,
-    MoveTo,
     NewJob,
     Order,
     RecoveryProblem,
-    Reschedule,
     new_job_id,
 )
 from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.notifications import StoredNotification
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Reschedule
 from bot.domain.policy import Requester
 from bot.store import money_tables
 from bot.store.engine import Database

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Connection, event, make_url, text
 
 from bot.domain.errors import CommitUnknown, StoreError
-from bot.domain.jobs import JobState, JobUpdate, MoveTo
+from bot.domain.jobs import JobState
+from bot.domain.outcomes import JobUpdate, MoveTo
 from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore

@@ -15,9 +15,10 @@ from bot.chat.messages.notification_texts import render
 from bot.domain.approvals import Decision, Verdict
 from bot.domain.audit_log import Action
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
-from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, Order, Reschedule
+from bot.domain.jobs import Job, JobState, Order
 from bot.domain.ledger import ZERO, Amounts, expected_balances
 from bot.domain.notifications import Announcement
+from bot.domain.outcomes import JobUpdate, MoveTo, Reschedule
 from bot.domain.policy import Requester
 from bot.store import money_tables
 from bot.store import schema as tables

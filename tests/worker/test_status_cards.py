@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy.exc import ProgrammingError
 
 from bot.domain.errors import DeliveryDelayed
-from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, NewJob, Order, Reschedule, new_job_id
+from bot.domain.jobs import Job, JobState, NewJob, Order, new_job_id
 from bot.domain.models import TaskKind
+from bot.domain.outcomes import JobUpdate, MoveTo, Reschedule
 from bot.domain.policy import Requester
 from bot.domain.status_cards import SELDOM
 from bot.domain.task_durations import Remaining

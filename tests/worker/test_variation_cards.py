@@ -6,21 +6,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from bot.domain.jobs import (
-    Fail,
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    Job,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    NewJob,
-    Order,
-    Outcome,
-    Reschedule,
-    new_job_id,
-)
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, NewJob, Order, new_job_id
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Outcome, Reschedule
 from bot.domain.policy import Requester
 from bot.domain.variations import variations_of
 from bot.store.jobs.job_store import JobStore

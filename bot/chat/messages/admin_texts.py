@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import discord
 
+from bot.chat.messages import model_texts
 from bot.chat.messages.audit_texts import (
     PART_NAMES,
     answer,
@@ -130,6 +131,7 @@ def log_channel(entry: AuditEntry, channel_id: int, *, public: bool) -> str:
 def settings(overview: Overview) -> discord.Embed:
     """All settings of a server, each with the command that changes it."""
     embed = discord.Embed(title="Videos in this server", description=_state(overview))
+    models = "models, " if _has_models(overview) else ""
     for name, lines, paths in (
         ("Each member", _members(overview), "limits server"),
         ("The whole server", _whole(overview), "limits server"),
@@ -142,7 +144,11 @@ def settings(overview: Overview) -> discord.Embed:
                 "age-restricted"
             ),
         ),
-        ("What", _what(overview), "resolutions, words add, words remove, words strikes, approval, quotes"),
+        (
+            "What",
+            _what(overview),
+            f"{models}resolutions, words add, words remove, words strikes, approval, quotes",
+        ),
         ("Banned or paused", [f"**{several(overview.bans, 'member')}**"], "ban, unban, bans"),
         ("Log", [_log(overview)], "log channel, log off, log show"),
     ):
@@ -216,13 +222,20 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
+def _has_models(overview: Overview) -> bool:
+    """Whether there are models to choose from, or the server chose some."""
+    return overview.rules.catalog.has_choice or overview.guild.settings.allowed_models is not None
+
+
 def _what(overview: Overview) -> list[str]:
     own = overview.guild.settings
     resolutions = ", ".join(one for one in Resolution if one in own.allowed_resolutions)
     pause = violation_pause(
         own.violation_limit, own.violation_pause_hours, refused_content=own.refused_content_counts
     )
+    models = f"models: **{model_texts.listed(own.allowed_models)}**"
     return [
+        *([models] if _has_models(overview) else []),
         f"resolutions: **{resolutions}**",
         f"blocked words: **{overview.terms}**",
         f"pause for blocked prompts: **{pause}**",
@@ -274,6 +287,7 @@ _REFUSALS = {
         "Moderators approve videos in the log channel, and there isn't one yet. Set one with "
         "`/video-admin log channel`, then try again."
     ),
+    _P.NO_SUCH_MODEL: "I don't offer that model any more. `/video-admin models` shows those that I do.",
     _P.NO_RESOLUTION_LEFT: ("At least one resolution must stay allowed. `/video-admin pause` stops all videos."),
     _P.PATTERNS_TOO_SLOW: (
         "With that one, this server's patterns would be too slow to search for: {0.count:,} steps, and the "

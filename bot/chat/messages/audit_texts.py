@@ -11,10 +11,12 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from bot.chat.messages import model_texts
 from bot.chat.messages.markdown import discord_length, escaped, mention, one_line, several
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.durations import show_duration, window_text
 from bot.domain.guilds import BLOCKED_PROMPTS, Access, BlockedTerm
+from bot.domain.jobs import Resolution
 from bot.domain.money import show_limit
 from bot.services.admin.limits import LimitPart
 
@@ -232,7 +234,11 @@ def _pause(values: _Values) -> str:
 
 
 def _resolutions(values: _Values) -> str:
-    return " and ".join(values["resolutions"] or ())
+    return " and ".join(one for one in Resolution if one in (values["resolutions"] or ()))
+
+
+def _models(values: _Values) -> str:
+    return escaped(model_texts.listed(values["models"]), _SHOWN_MAX)
 
 
 def _policy_set(view: _View) -> str:
@@ -307,6 +313,7 @@ _PHRASES: Mapping[Action, Callable[[_View], str]] = {
     Action.RESOLUTIONS_SET: lambda view: (
         f"changed the allowed resolutions: {_resolutions(view.before)} → {_resolutions(view.after)}"
     ),
+    Action.MODELS_SET: lambda view: f"changed the allowed models: {_models(view.before)} → {_models(view.after)}",
     Action.AGE_RESTRICTED_ONLY_SET: lambda view: (
         f"{'limited videos to' if view.after['only'] else 'allowed videos outside'} age-restricted channels"
     ),
@@ -356,6 +363,7 @@ _UNCHANGED: Mapping[Action, Callable[[_View], str]] = {
         f"the log is already {'off' if view.after['channel_id'] is None else 'in ' + _channel(view.after)}"
     ),
     Action.RESOLUTIONS_SET: lambda view: f"resolutions are already set to {_resolutions(view.after)}",
+    Action.MODELS_SET: lambda view: f"models are already set to {_models(view.after)}",
     Action.AGE_RESTRICTED_ONLY_SET: lambda view: (
         f"videos are {'already' if view.after['only'] else 'not'} limited to age-restricted channels"
     ),

@@ -97,8 +97,8 @@ def of_admin(done: Cancelled) -> str:
         case CancelResult.PAID if job.may_be_stopped:
             question = (
                 f"{who}'s video is already with the video service. If you cancel it, I'll ask the service to "
-                "stop: if it hasn't begun, it costs nothing; if it has, its cost still counts against this server's "
-                f"budget. Either way it won't be posted and {limits}."
+                "stop: if it hasn't begun, it costs nothing; if it has, its cost still counts against this "
+                f"server's budget. Either way it won't be posted and {limits}."
             )
             return f"{question}\n> {escaped(job.order.prompt, _PROMPT_MAX)}"
         case CancelResult.PAID:

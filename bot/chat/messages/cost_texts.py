@@ -22,6 +22,7 @@ from bot.domain.jobs import Job
 from bot.domain.ledger import Entry, EntryKind, total
 from bot.domain.models import TaskKind
 from bot.domain.money import show_usd
+from bot.domain.provider_limits import NO_BUDGET
 from bot.services.operator.reports import Costs, KindPrice
 from bot.store.money.ledger import PRICE_FROM
 from bot.store.operator_reports import JobLedger
@@ -44,12 +45,7 @@ def costs(report: Costs) -> str:
     shown = [(kind, report.kinds[kind]) for kind in EntryKind if kind in report.kinds]
     lines += [f"{kind.value}: {show_usd(sums.usd)} in {several(sums.lines, 'line')}" for kind, sums in shown]
     lines.append(f"total: **{show_usd(sum((sums.usd for _, sums in shown), Decimal(0)))}**")
-    if len(report.spent) > 1:
-        lines += [
-            f"{provider_title(provider)}: {show_usd(spent.usd_today)} today, "
-            f"{show_usd(spent.usd_month)} this month"
-            for provider, spent in report.spent.items()
-        ]
+    lines += _by_provider(report)
     lines.append(f"Reserved for videos in progress: {show_usd(report.reserved)}")
     if report.held.jobs:
         lines.append(
@@ -63,6 +59,20 @@ def costs(report: Costs) -> str:
             f"{show_usd(report.unanswered.usd)}, which the budgets no longer include."
         )
     return joined_within(lines, CONTENT_MAX, rest=REST)
+
+
+def _by_provider(report: Costs) -> Iterator[str]:
+    """What each provider costs; nothing where there is only one, without a budget of its own."""
+    if len(report.spent) == 1 and all(budget == NO_BUDGET for budget in report.budgets.values()):
+        return
+    for provider, spent in report.spent.items():
+        budget = report.budgets.get(provider, NO_BUDGET)
+        today, month = _of(spent.usd_today, budget.usd_per_day), _of(spent.usd_month, budget.usd_per_month)
+        yield f"{provider_title(provider)}: {today} today, {month} this month"
+
+
+def _of(used: Decimal, limit: Decimal | None) -> str:
+    return show_usd(used) if limit is None else f"{show_usd(used)} of {show_usd(limit)}"
 
 
 def _price_line(price: KindPrice, name: str) -> str:

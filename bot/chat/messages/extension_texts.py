@@ -21,6 +21,10 @@ _PROBLEMS: Mapping[ExtensionProblem, str] = {
         "I can't fetch that video right now, so nothing was ordered and nothing is charged. Please try again in a "
         "few minutes. If it still doesn't work, save its last picture and use that with `/animate`."
     ),
+    ExtensionProblem.NOT_BY_MODEL: (
+        "The model that made that video can't go on from one, so nothing was ordered and nothing is charged. Save "
+        "its last picture and use that with `/animate`."
+    ),
     ExtensionProblem.UNREADABLE: (
         "I can't take the last picture out of that video, so nothing was ordered and nothing is charged. Save it "
         "yourself, for example as a screenshot, and use it with `/animate`."
@@ -49,7 +53,7 @@ def accepted(order: AcceptedOrder, parent: Job, extension: Extension) -> str:
     from_where = "your video" if link is None else f"[this video]({link})"
     return (
         f"{member_texts.accepted(order)}\nIt goes on from {from_where} and comes back with it as one clip of "
-        f"{extension.seconds} s. Only the new {extension.seconds // extension.pieces} s count."
+        f"{extension.seconds} s. Only the new {order.job.order.duration_s} s count."
     )
 
 

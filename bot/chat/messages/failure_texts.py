@@ -51,6 +51,7 @@ _TEXTS: Mapping[FailureCause, str] = {
     FailureCause.CANCELLED_BY_ADMIN: "A server admin cancelled it.",
     FailureCause.SERVER_BLOCKED: "The bot's operator doesn't take videos from this server any more.",
     FailureCause.BOT_REMOVED: "I was removed from this server.",
+    FailureCause.MODEL_GONE: "I don't offer its model any more.",
     FailureCause.IN_WORDS: "{said}",
 }
 _PARTS: Mapping[RejectedPart | None, str] = {
@@ -118,6 +119,7 @@ _NEXT: Mapping[FailureCause, str] = {
     FailureCause.CANCELLED_BY_ADMIN: "Ask the server's admins why before you try again.",
     FailureCause.SERVER_BLOCKED: "Ask a server admin to talk to the operator.",
     FailureCause.BOT_REMOVED: "If I'm invited again, please ask for it again.",
+    FailureCause.MODEL_GONE: "Please ask for it again with another model.",
     FailureCause.IN_WORDS: "You can ask for it again.",
 }
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from bot.chat.messages import model_texts
 from bot.chat.messages.cancellation_texts import what_became
 from bot.chat.messages.failure_texts import QUOTE_MAX, failure_detail, next_step
 from bot.chat.messages.markdown import (
@@ -26,6 +27,8 @@ from bot.domain.member_settings import MemberSettings
 from bot.services.videos import AcceptedOrder
 
 _GRANTS_MAX = 20
+_PROMPT_MAX = 1600
+"""Of a message above a video: 800 characters, all escaped. Some models read longer prompts."""
 
 
 def message_link(job: Job, message_id: int) -> str:
@@ -156,15 +159,14 @@ def video(job: Job) -> str:
 
 
 def _prompt_and_options(job: Job) -> str:
-    options = [job.order.resolution.value]
+    options = model_texts.options(job.order)
     if job.order.seed is not None:
         options.append(f"seed {job.order.seed}")
     if not job.order.prompt_extend:
         options.append("prompt not extended")
     if job.order.watermark:
         options.append("watermark")
-    # Even 800 escaped characters of a prompt leave room in a message of 2,000.
-    return f"> {escaped(job.order.prompt)}\n-# {' · '.join(options)}"
+    return f"> {escaped(job.order.prompt, _PROMPT_MAX)}\n-# {' · '.join(options)}"
 
 
 _AWAITS = (

@@ -21,7 +21,7 @@ from bot.chat.messages.markdown import (
     mention,
     several,
 )
-from bot.chat.messages.provider_texts import provider_title
+from bot.chat.messages.provider_texts import provider_name, provider_title
 from bot.domain import notifications as events
 from bot.domain.jobs import FailureDetail, FailureReason
 from bot.domain.money import show_usd
@@ -63,6 +63,7 @@ _REFUSALS: dict[str, str] = {
     RuleName.CHANNEL: "videos aren't allowed in that channel",
     RuleName.AGE_RESTRICTED: "videos are only allowed in age-restricted channels",
     RuleName.RESOLUTION: "that resolution isn't allowed here",
+    RuleName.MODEL: "that model isn't allowed here",
     RuleName.BLOCKED_TERM: "their prompt contains a blocked word",
 }
 
@@ -151,7 +152,7 @@ def _task_unresolved(event: events.TaskUnresolved) -> str:
     return (
         f"🔎 Job `{event.job_id}` in server `{event.guild_id}` needs reconciling: there may be a task that "
         f"costs money. Ordered <t:{event.asked_at}:f>, answer lost <t:{event.lost_at}:f>. Look for the task in "
-        f"the Vtrix gateway's list, then use `/operator reconcile`. {_detail(event.detail)}"
+        f"the list of {provider_name(event.provider)}, then use `/operator reconcile`. {_detail(event.detail)}"
     ).rstrip()
 
 

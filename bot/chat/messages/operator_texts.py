@@ -76,6 +76,9 @@ def _server_line(use: GuildUsage, names: Mapping[int, str], of_all: Decimal) -> 
     state += " · bot removed" if use.guild.left_at is not None else ""
     share = f" ({show_share(use.usd_month, of_all)} of the total)" if of_all > 0 else ""
     failed = f" · {use.failed} of {use.asked} failed" if use.failed else ""
+    failed += "".join(
+        f" · {show_usd(usd)} at {provider_name(provider)}" for provider, usd in sorted(use.usd_by_provider.items())
+    )
     return (
         f"{name_of(use.guild.id, names)}{state}\n-# today {use.videos_today} for {show_usd(use.usd_today)} "
         f"· this month {use.videos_month} for {show_usd(use.usd_month)}{share}{failed}"
@@ -83,12 +86,13 @@ def _server_line(use: GuildUsage, names: Mapping[int, str], of_all: Decimal) -> 
 
 
 def servers_csv(uses: Sequence[GuildUsage], names: Mapping[int, str]) -> bytes:
-    """All servers, one row each, for a spreadsheet."""
+    """All servers, one row each, for a spreadsheet; by provider too, where there was ever more than one."""
+    providers = sorted({provider for use in uses for provider in use.usd_by_provider})
     file = io.StringIO()
     rows = csv.writer(file)
     rows.writerow([
         "id", "name", "access", "paused", "left", "videos_today", "usd_today", "videos_month", "usd_month",
-        "asked_month", "failed_month", "under_way",
+        "asked_month", "failed_month", "under_way", *(f"usd_month_{provider}" for provider in providers),
     ])  # fmt: skip
     for use in uses:
         left = "" if use.guild.left_at is None else use.guild.left_at.isoformat()
@@ -96,6 +100,7 @@ def servers_csv(uses: Sequence[GuildUsage], names: Mapping[int, str]) -> bytes:
             use.guild.id, safe_cell(one_line(known_name(use.guild.id, names) or "")), use.guild.access,
             use.guild.settings.paused, left, use.videos_today, f"{use.usd_today:f}", use.videos_month,
             f"{use.usd_month:f}", use.asked, use.failed, use.active,
+            *(f"{use.usd_by_provider.get(provider, Decimal(0)):f}" for provider in providers),
         ])  # fmt: skip
     return file.getvalue().encode("utf-8-sig")
 
@@ -196,6 +201,11 @@ def gate(report: GateReport) -> str:
 
 def _gate_line(provider: ProviderName, gate: ProviderGate) -> str:
     said = f"\n> {escaped(gate.reason, 500)}" if gate.reason else ""
+    if gate.is_out_of_budget:
+        return (
+            f"I'm **not submitting** videos to {provider_name(provider)}: its budget in the bot's settings is "
+            "used up for this day or month (UTC). `/operator costs` shows how much it is."
+        )
     if gate.closed_until is None:
         last = f" The last {several(gate.failures, 'submission')} failed:{said}" if gate.failures else ""
         return f"I'm submitting videos to {provider_name(provider)}.{last}"
@@ -207,10 +217,12 @@ def unreconciled(jobs: Sequence[Job], names: Mapping[int, str]) -> str:
     """Jobs for which it isn't known whether a task was paid for."""
     if not jobs:
         return "Nothing needs reconciling: the outcome of every submission is known."
+    providers = sorted({job.provider or ProviderName.VTRIX for job in jobs})
     head = (
-        f"I don't know whether **{several(len(jobs), 'video')}** will be on your bill. Look for each task at the "
-        "Vtrix gateway. If it has a video, use `/operator reconcile found` to continue the job; if there's no "
-        "task, or one that cost nothing, `/operator reconcile lost` closes it and frees its budget."
+        f"I don't know whether **{several(len(jobs), 'video')}** will be on your bill. Look for each task at "
+        f"{' or '.join(map(provider_name, providers))}. If it has a video, use `/operator reconcile found` to "
+        "continue the job; if there's no task, or one that cost nothing, `/operator reconcile lost` closes it and "
+        "frees its budget."
     )
     return _joined([head, *(_open_line(job, names) for job in jobs)])
 
@@ -236,8 +248,9 @@ def found(job: Job) -> str:
         what = "It was cancelled, so nobody gets its video, but its cost goes into the ledger."
     else:
         what = "The member gets the video for free, and its cost goes into the ledger."
-    task = escaped(job.upstream_id or "")
-    return f"✅ Job `{job.id}` continues with task {task}.\nI'm checking on it now. {what}"
+    return (
+        f"✅ Job `{job.id}` continues with task {escaped(job.upstream_id or '')}.\nI'm checking on it now. {what}"
+    )
 
 
 def lost(job: Job) -> str:
@@ -334,7 +347,7 @@ _REFUSALS = {
     ),
     OperatorProblem.NO_TASK_ID: (
         "That isn't a task id: those have 4 to 200 letters, digits and `.` `_` `:` `-`. Copy it from the "
-        "Vtrix gateway's list of tasks."
+        "service's list of tasks."
     ),
     OperatorProblem.QUEUE_IS_SHARED: "All servers share one queue, so leave `server` out to set `queue_max`.",
     OperatorProblem.QUEUE_OUT_OF_BOUNDS: f"Choose a number from 1 to {{0.limit:,}}, or `{SETTING}`.",

@@ -4,12 +4,9 @@ import math
 from collections.abc import Mapping
 
 from bot.chat.messages.reason_texts import FREE, text_of
+from bot.domain.models import PictureLimits
 from bot.media.picture_problems import MAX_PIXELS, PictureProblem, Size, UnusablePicture
-from bot.media.prepared_frame import MAX_INPUT_BYTES, MAX_SIDE, MIN_SIDE, PictureChanges
-
-_HALVES = 2 * MAX_SIDE // MIN_SIDE
-_RATIO = f"{_HALVES // 2}{'½' if _HALVES % 2 else ''}"
-"""How many times as long as wide a picture may be, rounded down to a half: 5½."""
+from bot.media.prepared_frame import MAX_INPUT_BYTES, PictureChanges
 
 _TEXTS: Mapping[PictureProblem, str] = {
     PictureProblem.NOT_A_PICTURE: (
@@ -29,12 +26,12 @@ _TEXTS: Mapping[PictureProblem, str] = {
         "Please send a smaller copy."
     ),
     PictureProblem.TOO_THIN: (
-        f"This picture{{size}} is too long and thin. It can be at most about {_RATIO} times as long as it's wide, "
-        f"such as {MAX_SIDE}×{MIN_SIDE}. Please crop it and send it again."
+        "This picture{size} is too long and thin. It can be at most about {ratio} times as long as it's wide, "
+        "such as {limits.side_max_px}×{limits.side_min_px}. Please crop it and send it again."
     ),
     PictureProblem.TOO_SMALL: (
-        f"This picture{{size}} is too small. It needs to be {{enough}}, and looks sharp from {MIN_SIDE} pixels on "
-        "its shorter side. Please send a larger one."
+        "This picture{size} is too small. It needs to be {enough}, and looks sharp from {limits.side_min_px} "
+        "pixels on its shorter side. Please send a larger one."
     ),
     PictureProblem.TOO_MUCH_MEMORY: (
         "This picture needs more memory to open than I can spare. "
@@ -83,6 +80,8 @@ def _(picture: UnusablePicture) -> str:
         enough="larger" if picture.minimum_size is None else f"at least {_size(picture.minimum_size)}",
         found_mb="too large" if picture.size_bytes is None else f"{_millions(picture.size_bytes)} MB",
         found_pixels=_megapixels(picture.size),
+        limits=picture.limits,
+        ratio=_ratio(picture.limits),
     )
     return f"{why} {FREE}"
 
@@ -104,6 +103,12 @@ def picture_changes(changes: PictureChanges) -> str:
     if changes.is_flattened_on_dark:
         parts.append("transparent parts filled with dark gray, because the picture is white")
     return f"I adjusted your picture for the model: {', '.join(parts)}." if parts else ""
+
+
+def _ratio(limits: PictureLimits) -> str:
+    """How many times as long as wide a picture may be, rounded down to a half, such as 5½."""
+    halves = 2 * limits.side_max_px // limits.side_min_px
+    return f"{halves // 2}{'½' if halves % 2 else ''}"
 
 
 def _size(size: Size) -> str:

@@ -10,6 +10,8 @@ from bot.chat.messages.audit_texts import NO_REASON, answer, ban_reason, shown_t
 from bot.chat.messages.markdown import choice_name, escaped, exact, fitting, mention, one_line, several
 from bot.domain.audit_log import AuditEntry
 from bot.domain.guilds import Ban, BlockedTerm, GuildSettings, PolicyEntry, PolicyEntryKind
+from bot.domain.jobs import Resolution
+from bot.domain.models import Model
 from bot.services.admin.bans import Banned
 from bot.services.admin.policy import TermsBlocked
 
@@ -38,6 +40,20 @@ def approval(entry: AuditEntry, *, needed: bool) -> str:
     if entry.change.is_change:
         text += "\nVideos that are already waiting for a moderator still need an answer."
     return text
+
+
+def resolutions(some: Sequence[Resolution]) -> str:
+    """Resolutions as a choice."""
+    return _and(some)
+
+
+def models(some: Sequence[Model]) -> str:
+    """Models as a choice."""
+    return choice_name(_and([model.title for model in some]))
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def policy_entries(kind: PolicyEntryKind, said: Sequence[PolicyEntry], name_of: Names) -> str:

@@ -11,9 +11,8 @@ from bot.chat.messages.markdown import escaped, mention, relative
 from bot.domain.approvals import AlreadyDecided, ApprovalProblem
 from bot.domain.durations import DURATION_MAX
 from bot.domain.errors import Problem, Reason, Remedy
-from bot.domain.jobs import Resolution
 from bot.domain.money import USD_MAX, show_usd
-from bot.domain.orders import SEED_MAX, TextTooLong
+from bot.domain.orders import SEED_MAX, DurationNotMade, ModelNotOffered, ResolutionNotMade, TextTooLong
 from bot.domain.terms import PATTERN_CHARS_MAX, WORD_CHARS_MAX, TermProblem, UnusableTerm
 from bot.domain.variations import VARIATIONS_MAX
 
@@ -25,7 +24,6 @@ _QUOTE_MAX = 300
 
 _PROBLEMS: Mapping[Problem, str] = {
     Problem.PROMPT_EMPTY: "Your prompt is empty. Describe in a few words what should happen in the video.",
-    Problem.UNKNOWN_RESOLUTION: f"The resolution has to be {' or '.join(Resolution)}.",
     Problem.SEED_OUT_OF_RANGE: f"The seed has to be a whole number from 0 to {SEED_MAX}.",
     Problem.VARIATIONS_OUT_OF_RANGE: f"You can ask for up to {VARIATIONS_MAX} variations at once.",
     Problem.DURATION_UNREADABLE: (
@@ -131,6 +129,27 @@ def _(reason: TextTooLong) -> str:
         f"Your {option} is {reason.length} characters long, but the model reads at most {reason.maximum}. "
         "Please shorten it and try again."
     )
+
+
+@text_of.register
+def _(reason: ModelNotOffered) -> str:
+    return (
+        f"{escaped(reason.title, _TERM_MAX)}, the model that this needs, isn't offered any more. "
+        f"`/animate` makes a new video with {' or '.join(reason.offered)}."
+    )
+
+
+@text_of.register
+def _(reason: ResolutionNotMade) -> str:
+    return (
+        f"{reason.title} makes videos in {' or '.join(reason.possible)}. Please choose that as the `resolution`."
+    )
+
+
+@text_of.register
+def _(reason: DurationNotMade) -> str:
+    possible = " or ".join(str(duration_s) for duration_s in reason.possible)
+    return f"{reason.title} makes videos of {possible} seconds. Please choose that as the `duration`."
 
 
 @text_of.register

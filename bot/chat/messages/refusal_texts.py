@@ -93,6 +93,11 @@ def _(violation: policy.PolicyViolation) -> str:
             channels = _listed(violation.allowed_ids, "<#{}>")
             where = f"Use {channels} instead." if channels else "Please use another channel."
             return f"You can't make videos in this channel. {where} {remedy}"
+        case policy.ModelNotAllowed(allowed=()):
+            return f"This server allows no model that can be used right now. {remedy}"
+        case policy.ModelNotAllowed():
+            models = " or ".join(violation.allowed)
+            return f"This server only allows videos by {models}. Please choose that as the `model`. {remedy}"
         case policy.ResolutionNotAllowed():
             allowed = " or ".join(violation.allowed)
             return f"This server only allows {allowed} videos. Please choose that as the `resolution`. {remedy}"

@@ -5,11 +5,13 @@ from decimal import Decimal
 
 import discord
 
-from bot.chat.messages.markdown import escaped, exact, mention
+from bot.chat.messages import model_texts
+from bot.chat.messages.markdown import discord_length, escaped, exact, mention
 from bot.chat.messages.quote_texts import about
 from bot.domain.durations import show_duration
 from bot.domain.jobs import Job, JobState
 from bot.domain.ledger import expected_balances, is_plausible_cost
+from bot.domain.models import DEFAULT_CATALOG, Catalog
 from bot.domain.money import show_usd
 
 FORM_TITLE = "Edit and make again"
@@ -20,15 +22,17 @@ _EMBED_MAX = 4096
 """Characters in an embed's description (Discord's documentation of Embed Limits)."""
 
 
-def details(job: Job, *, is_own: bool = False, with_cost: bool) -> discord.Embed:
+def details(
+    job: Job, *, is_own: bool = False, with_cost: bool, catalog: Catalog = DEFAULT_CATALOG
+) -> discord.Embed:
     """All about a video. is_own: whether its member reads it. with_cost: also what it cost, for who may see that.
 
     What it took of the member's limits is between them and these.
     """
     order = job.order
-    lines = [f"> {escaped(order.prompt)}"]
-    if order.negative_prompt:
-        lines.append(f"**Without:** {escaped(order.negative_prompt)}")
+    lines = []
+    if model_texts.is_special(order, catalog):
+        lines.append(f"**Model:** {escaped(model_texts.model_of(order))} · **Length:** {order.duration_s} s")
     seed = "random" if order.seed is None else f"`{order.seed}`"
     lines += [
         f"**Resolution:** {order.resolution}",
@@ -44,7 +48,10 @@ def details(job: Job, *, is_own: bool = False, with_cost: bool) -> discord.Embed
     if with_cost:
         lines.append(f"**Cost:** {_cost(job)} (only shown to those who manage me here)")
     lines.append(f"-# Job `{job.id}`")
-    return discord.Embed(title="How this video was made", description="\n".join(lines)[:_EMBED_MAX])
+    unwanted = f"**Without:** {escaped(order.negative_prompt)}" if order.negative_prompt else ""
+    rest = "\n".join(filter(None, [unwanted, *lines]))
+    prompt = escaped(order.prompt, _EMBED_MAX - discord_length(rest) - len("> \n"))
+    return discord.Embed(title="How this video was made", description=f"> {prompt}\n{rest}"[:_EMBED_MAX])
 
 
 def _yes_or_no(value: bool) -> str:  # noqa: FBT001 - it is all that the function takes

@@ -70,9 +70,8 @@ def _videos(stats: UsageStats) -> list[str]:
             "❌ Failed: " + ", ".join(f"{count:,}× {REASONS[reason]}" for reason, count in by_count) + "."
         )
     if videos.rejected:
-        lines.append(
-            f"🛡️ The video service's moderation rejected {several(videos.rejected, 'video')} for the content."
-        )
+        rejected, whose = several(videos.rejected, "video"), "its" if videos.rejected == 1 else "their"
+        lines.append(f"🛡️ The video service's moderation rejected {rejected} for {whose} content.")
     return lines
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from bot.chat.messages import model_texts
 from bot.chat.messages.cancellation_texts import counts_in_short, what_became
 from bot.chat.messages.failure_texts import QUOTE_MAX, failure_detail
 from bot.chat.messages.markdown import choice_name, discord_length, escaped, exact, link, relative
@@ -158,7 +159,7 @@ def _options(job: Job) -> str:
     order = job.order
     return " · ".join(
         (
-            order.resolution.value,
+            *model_texts.options(order),
             "random seed" if order.seed is None else f"seed {order.seed}",
             "prompt extended" if order.prompt_extend else "prompt not extended",
             "watermark" if order.watermark else "no watermark",

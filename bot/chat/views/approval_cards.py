@@ -11,7 +11,7 @@ import discord
 
 from bot.chat.authorization import admin_of
 from bot.chat.context import Interaction, services_of
-from bot.chat.messages import alt_texts
+from bot.chat.messages import alt_texts, model_texts
 from bot.chat.messages.markdown import CONTENT_MAX, discord_length, escaped, mention, relative
 from bot.chat.posting import DISCORD_FAILED, NO_PINGS, find_by_button, translated, unless_deleted
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
@@ -28,6 +28,8 @@ _ANSWERS = {
     Verdict.APPROVED: "You approved it. It starts as soon as there's a free slot.",
     Verdict.DECLINED: "You declined it. I'll tell the member, and it doesn't count against their limits.",
 }
+_PROMPT_MAX = 1600
+"""800 characters, all escaped. Some models read longer prompts."""
 _LONGEST_OUTCOME = 200
 """Room for the line that shows the decision."""
 
@@ -35,7 +37,7 @@ _LONGEST_OUTCOME = 200
 def question(job: Job, count: int = 1) -> str:
     """What the moderators are asked: who wants what, and how long they have. count: of how many variations."""
     order = job.order
-    numbers = [order.resolution.value]
+    numbers = model_texts.options(order)
     if order.seed is not None and count == 1:
         numbers.append(f"seed {order.seed}")
     if not order.prompt_extend:
@@ -45,7 +47,8 @@ def question(job: Job, count: int = 1) -> str:
     if job.estimated_cost_usd is not None:
         numbers.append(f"about {show_usd(job.estimated_cost_usd * count)}")
     wish = "a video" if count == 1 else f"{count} variations of a video"
-    head = f"🔍 {mention(job.user_id)} would like {wish} in <#{job.channel_id}>.\n> {escaped(order.prompt)}"
+    prompt = escaped(order.prompt, _PROMPT_MAX)
+    head = f"🔍 {mention(job.user_id)} would like {wish} in <#{job.channel_id}>.\n> {prompt}"
     foot = f"\n-# {' · '.join(numbers)}"
     if order.negative_prompt:
         unwanted = "\n> -# without: "

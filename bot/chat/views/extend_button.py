@@ -15,7 +15,8 @@ from bot.chat.quotes import quote_for_form, saying_quote
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id
 from bot.chat.views.persistent_form import FORM_TIMEOUT_S, PersistentForm, show_form
 from bot.domain.errors import StoreError
-from bot.domain.orders import PROMPT_MAX
+from bot.domain.jobs import DEFAULT_DURATION_S
+from bot.domain.models import WAN22_FLASH, Model
 
 _PROMPT = "prompt"
 
@@ -31,26 +32,33 @@ class ExtendButton(PersistentButton, template=r"zoetrope:extend:(?P<job>[A-Za-z0
 
     async def act(self, interaction: Interaction) -> None:
         """Asks for the prompt. What can't be extended is refused here, or else once the form comes back."""
-        who, prompt, quote = requester(interaction), "", None
+        who, prompt, quote, catalog = requester(interaction), "", None, interaction.client.catalog
+        model, duration_s = catalog.default, catalog.default.durations_s[0]
         until_s = asyncio.get_running_loop().time() + FORM_TIMEOUT_S
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout_at(until_s):
                 extensions = services_of(interaction).extensions
                 parent, _ = await extensions.extendable(self.job_id, who, message_id=_message_id(interaction))
-            prompt, buying = parent.order.prompt, buyer(interaction, self.job_id)
+            prompt, duration_s = parent.order.prompt, parent.order.duration_s
+            model, buying = catalog.model(parent.order.model) or model, buyer(interaction, self.job_id)
             quote = await quote_for_form(interaction, buying, parent.order, until_s=until_s)
-        await show_form(interaction, extend_form(self.job_id, prompt, interaction.id), quote)
+        await show_form(interaction, extend_form(self.job_id, prompt, interaction.id, model, duration_s), quote)
 
 
-def extend_form(job_id: str, prompt: str, click_id: int) -> discord.ui.Modal:
-    """Asks what happens next. click_id: of the click that shows it, as each form needs its own custom id."""
+def extend_form(
+    job_id: str, prompt: str, click_id: int, model: Model = WAN22_FLASH, duration_s: int = DEFAULT_DURATION_S
+) -> discord.ui.Modal:
+    """Asks what happens next. click_id: of the click that shows it, as each form needs its own custom id.
+
+    model, duration_s: of the video and of what is added to it.
+    """
     form = discord.ui.Modal(title="Extend this video", custom_id=f"{job_custom_id('extend', job_id)}:{click_id}")
     # Discord may count an emoji as two characters, and would refuse a form whose own text is too long.
-    longest = max(PROMPT_MAX, discord_length(prompt))
+    longest = max(model.prompt_max, discord_length(prompt))
     entry = discord.ui.TextInput[discord.ui.Modal](
         custom_id=_PROMPT, style=discord.TextStyle.paragraph, max_length=longest, default=prompt or None
     )
-    hint = "Another 5 seconds, from the last picture on. They count like a new video."
+    hint = f"Another {duration_s} seconds, from the last picture on. They count like a new video."
     form.add_item(discord.ui.Label(text="What happens next?", description=hint, component=entry))
     return form
 

@@ -13,6 +13,7 @@ from discord import ui
 
 from bot.chat.authorization import manages, refuse_where_disabled, requester
 from bot.chat.context import Interaction, services_of
+from bot.chat.messages import model_texts
 from bot.chat.messages import picture_choice_texts as texts
 from bot.chat.messages.markdown import fitting, one_line
 from bot.chat.ordering import order
@@ -20,11 +21,11 @@ from bot.chat.pictures import Picture
 from bot.chat.quotes import quote_for_form
 from bot.chat.views.persistent_button import answered
 from bot.chat.views.persistent_form import PersistentForm, show_form
-from bot.domain.jobs import SPOILER, Resolution
-from bot.domain.orders import PROMPT_MAX
+from bot.domain.jobs import SPOILER
+from bot.domain.models import DEFAULT_CATALOG, Catalog
 from bot.domain.policy import Requester
 
-_PROMPT, _RESOLUTION = "prompt", "resolution"
+_PROMPT, _RESOLUTION, _MODEL, _DURATION = "prompt", "resolution", "model", "duration"
 _TITLE_MAX = 45
 _NAME_MAX = 100
 _ALT_TEXT_MAX = 256
@@ -83,33 +84,45 @@ def picture_choice(key: str, pictures: Sequence[Picture]) -> ui.LayoutView:
 async def show_picture_form(interaction: Interaction, key: str, place: int, picture: Picture) -> None:
     """Shows the form for the rest of an order, with what it takes if that is found out in time."""
     quote = await quote_for_form(interaction, _buyer(interaction), order=None)
-    await show_form(interaction, picture_form(key, place, picture), quote)
+    await show_form(interaction, picture_form(key, place, picture, interaction.client.catalog), quote)
 
 
 async def _buyer(interaction: Interaction) -> Requester:
     return requester(interaction, admin=await manages(interaction))
 
 
-def picture_form(key: str, place: int, picture: Picture) -> ui.Modal:
+def picture_form(key: str, place: int, picture: Picture, catalog: Catalog = DEFAULT_CATALOG) -> ui.Modal:
     """The form for the rest of an order. What it is answered with comes to `PictureForm`."""
     title = fitting(texts.form_title(_name(picture, place, _NAME_MAX)), _TITLE_MAX, str)
     form = ui.Modal(title=title, custom_id=f"zoetrope:animate:{key}:{place}")
     prompt = ui.TextInput[ui.Modal](
         custom_id=_PROMPT,
         style=discord.TextStyle.paragraph,
-        max_length=PROMPT_MAX,
+        max_length=catalog.prompt_max,
         placeholder=texts.PROMPT_EXAMPLE,
     )
-    resolution = ui.Select[ui.Modal](
-        custom_id=_RESOLUTION,
+    form.add_item(ui.Label(text=texts.PROMPT_LABEL, component=prompt))
+    if catalog.has_choice:
+        models = {model.name: model_texts.choice(model) for model in catalog.models}
+        form.add_item(_select(_MODEL, model_texts.MODEL_LABEL, model_texts.MODEL_DEFAULT, models))
+    resolutions = {one.value: one.value for one in reversed(catalog.resolutions)}
+    form.add_item(_select(_RESOLUTION, texts.RESOLUTION_LABEL, texts.RESOLUTION_DEFAULT, resolutions))
+    if catalog.has_durations:
+        durations = {str(each): model_texts.seconds(each) for each in catalog.durations_s}
+        form.add_item(_select(_DURATION, model_texts.DURATION_LABEL, model_texts.DURATION_DEFAULT, durations))
+    return form
+
+
+def _select(custom_id: str, label: str, if_none: str, names: Mapping[str, str]) -> ui.Label[ui.Modal]:
+    """A choice that may be left open. names: what each value is called."""
+    select = ui.Select[ui.Modal](
+        custom_id=custom_id,
         required=False,
         min_values=0,
-        placeholder=texts.RESOLUTION_DEFAULT,
-        options=[discord.SelectOption(label=one, value=one) for one in reversed(Resolution)],
+        placeholder=if_none,
+        options=[discord.SelectOption(label=name, value=value) for value, name in names.items()],
     )
-    form.add_item(ui.Label(text=texts.PROMPT_LABEL, component=prompt))
-    form.add_item(ui.Label(text=texts.RESOLUTION_LABEL, component=resolution))
-    return form
+    return ui.Label(text=label, component=select)
 
 
 class PictureForm(PersistentForm):
@@ -126,7 +139,15 @@ class PictureForm(PersistentForm):
         picture = services_of(interaction).pictures.find(self._key, self._place, interaction.user.id)
         await interaction.response.defer(ephemeral=True, thinking=True)
         await refuse_where_disabled(interaction, requester(interaction))
-        await order(interaction, picture, prompt=fields.get(_PROMPT, ""), resolution=fields.get(_RESOLUTION))
+        duration = fields.get(_DURATION, "")
+        await order(
+            interaction,
+            picture,
+            prompt=fields.get(_PROMPT, ""),
+            resolution=fields.get(_RESOLUTION),
+            model=fields.get(_MODEL),
+            duration_s=int(duration) if duration.isascii() and duration.isdecimal() else None,
+        )
 
 
 def _is_spoiler(picture: Picture) -> bool:

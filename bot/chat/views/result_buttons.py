@@ -25,8 +25,9 @@ from bot.chat.views.persistent_button import PersistentButton, job_custom_id, ro
 from bot.chat.views.persistent_form import FORM_TIMEOUT_S, PersistentForm, show_form
 from bot.chat.views.variations_button import VariationsButton
 from bot.domain.errors import NotPossible, OrderRefused, Problem, StoreError
-from bot.domain.jobs import Job, Resolution
-from bot.domain.orders import NEGATIVE_PROMPT_MAX, PROMPT_MAX, SEED_MAX
+from bot.domain.jobs import Job
+from bot.domain.models import WAN22_FLASH, Model
+from bot.domain.orders import SEED_MAX, model_of
 from bot.domain.repeats import OrderChanges, is_worth_another_try
 
 _SEED_LENGTH = len(str(SEED_MAX))
@@ -88,12 +89,18 @@ class ResultButton(
                 job = await _repeatable_in_time(interaction, self.job_id, until_s)
                 buying = buyer(interaction, self.job_id)
                 quote = await quote_for_form(interaction, buying, job.order, until_s=until_s)
-                await show_form(interaction, edit_form(job, interaction.id), quote)
+                model = model_of(interaction.client.catalog, job.order.model)
+                await show_form(interaction, edit_form(job, interaction.id, model), quote)
             case ResultKind.INFO:
                 await interaction.response.defer(ephemeral=True, thinking=True)
                 job = await _seen_job(interaction, self.job_id)
                 is_own = job.user_id == interaction.user.id
-                embed = result_texts.details(job, is_own=is_own, with_cost=await may_see_cost(interaction))
+                embed = result_texts.details(
+                    job,
+                    is_own=is_own,
+                    with_cost=await may_see_cost(interaction),
+                    catalog=interaction.client.catalog,
+                )
                 await interaction.edit_original_response(embed=embed)
 
 
@@ -121,20 +128,22 @@ async def _seen_job(interaction: Interaction, job_id: str) -> Job:
     return job
 
 
-def edit_form(job: Job, click_id: int) -> discord.ui.Modal:
-    """The form with what the video was made from."""
+def edit_form(job: Job, click_id: int, model: Model = WAN22_FLASH) -> discord.ui.Modal:
+    """The form with what the video was made from, by the same model."""
     order = job.order
     form = discord.ui.Modal(title=result_texts.FORM_TITLE, custom_id=f"zoetrope:edit:{job.id}:{click_id}")
     long = discord.TextStyle.paragraph
-    prompt = _text("prompt", order.prompt, PROMPT_MAX, style=long)
+    prompt = _text("prompt", order.prompt, model.prompt_max, style=long)
     unwanted = _text(
-        "negative_prompt", order.negative_prompt or "", NEGATIVE_PROMPT_MAX, style=long, required=False
+        "negative_prompt", order.negative_prompt or "", model.negative_prompt_max, style=long, required=False
     )
     seed_text = "" if order.seed is None else str(order.seed)
     seed = _text("seed", seed_text, _SEED_LENGTH, style=discord.TextStyle.short, required=False)
     resolution: discord.ui.Select[discord.ui.Modal] = discord.ui.Select(
         custom_id="resolution",
-        options=[discord.SelectOption(label=it, value=it, default=it is order.resolution) for it in Resolution],
+        options=[
+            discord.SelectOption(label=it, value=it, default=it is order.resolution) for it in model.resolutions
+        ],
     )
     form.add_item(discord.ui.Label(text="Prompt", component=prompt))
     form.add_item(discord.ui.Label(text="What shouldn't be in it", component=unwanted))

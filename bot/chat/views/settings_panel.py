@@ -1,5 +1,7 @@
 """A member's settings: a private panel with a button for each switch and a menu for the resolution."""
 
+from collections.abc import Sequence
+
 import discord
 from discord import ui
 
@@ -10,6 +12,7 @@ from bot.chat.views.persistent_button import PersistentButton, PersistentSelect,
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import Resolution
 from bot.domain.member_settings import MemberSettings
+from bot.domain.models import WAN22_FLASH
 from bot.services.member_settings import SettingChanges
 
 _BEST = "best"
@@ -44,11 +47,16 @@ class ResolutionSelect(PersistentSelect, template=r"zoetrope:set:resolution:(?P<
 
     works_in_direct_messages = True
 
-    def __init__(self, user: str | int, current: Resolution | None = None) -> None:
-        options = [discord.SelectOption(label=texts.BEST, value=_BEST, default=current is None)]
+    def __init__(
+        self,
+        user: str | int,
+        current: Resolution | None = None,
+        possible: Sequence[Resolution] = tuple(Resolution),
+    ) -> None:
+        is_best = current not in possible
+        options = [discord.SelectOption(label=texts.BEST, value=_BEST, default=is_best)]
         options += [
-            discord.SelectOption(label=each.value, value=each.value, default=current is each)
-            for each in Resolution
+            discord.SelectOption(label=each.value, value=each.value, default=current is each) for each in possible
         ]
         self.user_id = int(user)
         super().__init__(f"zoetrope:set:resolution:{user}", options)
@@ -65,17 +73,22 @@ async def _change(interaction: Interaction, user_id: int, changes: SettingChange
     if interaction.user.id != user_id:
         raise NotPossible(Said(texts.NOT_YOURS))
     settings = await services_of(interaction).settings.change(user_id, **changes)
-    await interaction.edit_original_response(view=panel(settings, user_id))
+    await interaction.edit_original_response(view=panel(settings, user_id, interaction.client.catalog.resolutions))
 
 
-def panel(settings: MemberSettings, user_id: int) -> ui.LayoutView:
-    """All settings as they are. It holds nothing in memory: a click is routed by the custom id."""
+def panel(
+    settings: MemberSettings, user_id: int, resolutions: Sequence[Resolution] = WAN22_FLASH.resolutions
+) -> ui.LayoutView:
+    """All settings as they are. resolutions: those to choose from.
+
+    It holds nothing in memory: a click is routed by the custom id.
+    """
     container = ui.Container[ui.LayoutView](ui.TextDisplay(texts.HEADING), accent_color=discord.Color.blurple())
     for name, text in texts.SWITCHES.items():
         value = "off" if getattr(settings, name) else "on"
         container.add_item(ui.Section(ui.TextDisplay(text), accessory=SettingButton(name, value, user_id)))
     container.add_item(ui.TextDisplay(texts.RESOLUTION))
-    container.add_item(ui.ActionRow(ResolutionSelect(user_id, settings.resolution)))
+    container.add_item(ui.ActionRow(ResolutionSelect(user_id, settings.resolution, resolutions)))
     view = ui.LayoutView(timeout=None)
     view.add_item(container)
     return view

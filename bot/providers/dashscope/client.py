@@ -10,9 +10,8 @@ the caller's. What its servers make of an `X-Request-Id` that comes twice, after
 import asyncio
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -21,11 +20,11 @@ from aiolimiter import AsyncLimiter
 from yarl import URL
 
 from bot.domain.errors import OutcomeUnknown, UpstreamError, UpstreamIll, UpstreamRefused
-from bot.domain.jobs import Frame, Order, ProviderName, Resolution, StopResult
+from bot.domain.jobs import Frame, Order, ProviderName, StopResult
 from bot.domain.models import DECLARED, DEFAULT_USD_PER, Model
 from bot.providers.base import Task, TaskRef, TaskStatus, Timeouts
 from bot.providers.content_refusals import is_content_refusal
-from bot.providers.dashscope.prices import cost_usd, usd_per_second
+from bot.providers.dashscope.prices import Prices, cost_usd, usd_per_second
 from bot.providers.dashscope.requests import create_body
 from bot.providers.dashscope.responses import TaskResponse, parse_error, parse_response
 from bot.providers.gateway_session import GatewaySession
@@ -52,8 +51,8 @@ class DashScope:
     """A `Provider`: `async with DashScope(…) as provider`. One instance serves the whole process.
 
     base_url: `http` or `https`, of the key's region, with its path (`/api/v1`). models: those that can be ordered;
-    what they are called and whether they take a duration is declared with them. prices: of a second of video in
-    USD, by resolution; None for those of `models`. polls_per_second: polls beyond it wait for their turn.
+    what they are called and whether they take a duration is declared with them. prices: None for those
+    that are declared with `models`. polls_per_second: polls beyond it wait for their turn.
     max_result_bytes: larger videos are not downloaded.
     Raises: ValueError for an unusable URL or key; its text contains neither.
     """
@@ -64,7 +63,7 @@ class DashScope:
         api_key: str,
         *,
         models: Sequence[Model] = DECLARED,
-        prices: Mapping[Resolution, Decimal] | None = None,
+        prices: Prices | None = None,
         polls_per_second: float = PUBLISHED_POLLS_PER_SECOND,
         timeouts: Timeouts = Timeouts(),
         max_result_bytes: int = 200_000_000,
@@ -113,7 +112,7 @@ class DashScope:
             if parsed.id is None:  # a refusal comes with a 4xx; this may be anything
                 said = self._session.excerpt(json.dumps(parsed.raw(), ensure_ascii=False).encode())
                 raise OutcomeUnknown(f"DashScope's response to a create names no task: {said}.")
-        task = self._task(parsed.id, parsed)
+        task = self._task(parsed.id, parsed, order.model)
         if task.status is TaskStatus.GONE:  # it was just created: its status isn't known yet
             return replace(task, status=TaskStatus.IN_PROGRESS, may_be_billed=False)
         return task
@@ -129,7 +128,7 @@ class DashScope:
         if parsed.id is not None and parsed.id != task.id:
             # Another task's response is another member's video.
             raise UpstreamIll(f"Polled task {task.id}, but DashScope answered about another: {parsed.id}.")
-        return self._task(task.id, parsed)
+        return self._task(task.id, parsed, task.model)
 
     async def stop(self, task: TaskRef) -> StopResult:
         """As `Provider.stop`. DashScope stops what is queued, at no cost, and nothing that runs."""
@@ -186,7 +185,7 @@ class DashScope:
     def _parse_error(self, body: bytes) -> ErrorDetails:
         return parse_error(body, secret=self._key)
 
-    def _task(self, task_id: str, parsed: TaskResponse) -> Task:
+    def _task(self, task_id: str, parsed: TaskResponse, model: str) -> Task:
         status = parsed.status or TaskStatus.IN_PROGRESS
         self._log_unknown_status(parsed.unknown_status)
         error = parsed.error if status is TaskStatus.FAILED else None
@@ -195,13 +194,14 @@ class DashScope:
             id=task_id,
             status=status,
             video_url=parsed.video_url if completed else None,
-            cost_usd=cost_usd(parsed.usage, self._prices) if completed and parsed.usage else None,
+            cost_usd=cost_usd(parsed.usage, model, self._prices) if completed and parsed.usage else None,
             error_code=error.code if error else None,
             error_message=error.message if error else None,
             is_content_refused=error is not None and is_content_refusal(error.code, error.message),
             can_be_stopped=parsed.is_pending or parsed.status is None,
             # What failed or was cancelled is free; what became of a task that is gone, nobody knows.
             may_be_billed=status in {TaskStatus.COMPLETED, TaskStatus.GONE},
+            is_unclear=parsed.unknown_status is not None,
             raw=parsed.raw,
         )
 

@@ -35,20 +35,22 @@ def repriced(model: Model, video_prices: Mapping[Resolution, Decimal]) -> Model:
     )
 
 
-def usd_per_second(models: Iterable[Model], usd_per: Mapping[Currency, Decimal]) -> Mapping[Resolution, Decimal]:
-    """The price of a second of video in USD. usd_per: how many USD one unit of a currency is.
-
-    DashScope doesn't say which model made a video, so a resolution at which two models differ is left out.
-    """
-    prices: dict[Resolution, set[Decimal]] = {}
-    for model in models:
-        if (offering := model.offering(ProviderName.DASHSCOPE)) is not None:
-            for resolution in offering.per_second:
-                prices.setdefault(resolution, set()).add(offering.price(resolution, 1, usd_per))
-    return {resolution: found.pop() for resolution, found in prices.items() if len(found) == 1}
+Prices = Mapping[tuple[str, Resolution], Decimal]
+"""The price of a second of video in USD, by the model's name and the resolution."""
 
 
-def cost_usd(usage: Usage, prices: Mapping[Resolution, Decimal]) -> Decimal | None:
-    """What a task cost in USD; None if it isn't known. prices: as from `usd_per_second`."""
-    price = prices.get(usage.resolution)
+def usd_per_second(models: Iterable[Model], usd_per: Mapping[Currency, Decimal]) -> Prices:
+    """The prices of these models. usd_per: how many USD one unit of a currency is."""
+    offerings = ((model.name, model.offering(ProviderName.DASHSCOPE)) for model in models)
+    return {
+        (name, resolution): offering.price(resolution, 1, usd_per)
+        for name, offering in offerings
+        if offering is not None
+        for resolution in offering.per_second
+    }
+
+
+def cost_usd(usage: Usage, model: str, prices: Prices) -> Decimal | None:
+    """What a model's task cost in USD; None if it isn't known."""
+    price = prices.get((model, usage.resolution))
     return None if price is None else rounded_up(price * usage.video_seconds * usage.videos)

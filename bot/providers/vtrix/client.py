@@ -92,7 +92,7 @@ class Vtrix:
         self._forms = FormChoice(body, self._addresses)
         self._models = dict(upstream_names() if models is None else models)
         self._look: int | None = None
-        self._looks: OrderedDict[str, int] = OrderedDict()
+        self._known_tasks: OrderedDict[str, int | None] = OrderedDict()  # and where each was found
         self._unknown_statuses: set[str] = set()
         self._foreign_is_logged = False
         self._lost_answers = LostAnswers(self.check)
@@ -120,12 +120,12 @@ class Vtrix:
         if parsed.dialect is not Dialect.QUEUE:
             if self._look is None and parsed.dialect is Dialect.WRAPPED:
                 self._look = Look.WRAPPED
-            self._remember(task.id, self._first_look())
+            self._remember(task.id, None)
             return task
         if task.status is TaskStatus.COMPLETED and task.video_url is None:
             # The queue gives the result at an address of its own, at the next poll.
             task = replace(task, status=TaskStatus.IN_PROGRESS)
-        self._remember(task.id, Look.QUEUE)
+        self._remember(task.id, None)
         self._log_foreign(parsed.urls)
         queue = attempt if attempt.form is BodyForm.QUEUE else self._forms.documented_queue(model)
         urls = self._addresses.queue_urls(queue.url, task.id, parsed.urls, secret=self._key)
@@ -135,19 +135,20 @@ class Vtrix:
         """As `Provider.status`."""
         self._log_foreign(task.urls)
         url = self._addresses.own(task.urls.get("status_url", ""))
+        found: int | None = None
         if url is None:
-            number, url, parsed = await self._find(task.id)
+            found, url, parsed = await self._find(task.id)
         else:
-            number, parsed = Look.QUEUE, await self._poll(url, is_queue=True)
-        if number >= Look.QUEUE and _lacks_result(parsed):
+            parsed = await self._poll(url, is_queue=True)
+        if (found is None or found >= Look.QUEUE) and _lacks_result(parsed):
             parsed = await self._result(self._addresses.result(url, *_response_urls(task, parsed)), parsed)
         others = [task_id for task_id in parsed.ids if task_id != task.id]
         if others and len(others) == len(parsed.ids):
             # Some gateways know a task under a second id. But another task's response is another member's video.
-            if not self._looks.keys().isdisjoint(others):
+            if not self._known_tasks.keys().isdisjoint(others):
                 raise UpstreamIll(f"Polled task {task.id}, but the gateway answered about another: {others[0]}.")
             _log.warning("polled task %s, but the gateway answered about %s", task.id, others[0])
-        self._remember(task.id, number)
+        self._remember(task.id, found)
         return self._task(task.id, parsed)
 
     async def stop(self, task: TaskRef) -> StopResult:
@@ -226,9 +227,15 @@ class Vtrix:
         raise OutcomeUnknown(f"The gateway's response to a create has neither a task nor an error: {said}.")
 
     async def _find(self, task_id: str) -> tuple[int, URL, GatewayResponse]:
-        """Asks for a task whose URLs aren't known, at one address after the other while it isn't known there."""
+        """Asks for a task whose URLs aren't known: where it was found before, else at one address after the other.
+
+        Once it was found, only that address can say that it isn't known any more.
+        """
         urls = self._addresses.looks(task_id, self._queue_models())
-        likely = min(self._looks.get(task_id, self._first_look()), len(urls) - 1)
+        known = self._known_tasks.get(task_id)
+        if known is not None:
+            return known, urls[known], await self._poll(urls[known], is_queue=known >= Look.QUEUE)
+        likely = self._first_look()
         refusals: list[UpstreamRefused] = []
         for number in sorted(range(len(urls)), key=lambda one: one != likely):
             try:
@@ -313,13 +320,13 @@ class Vtrix:
 
     def _queue_models(self) -> Collection[str]:
         """The models of which the queue may have tasks."""
-        return self._models.values() if self._forms.is_queue else ()
+        return self._models.values() if self._forms.has_queue else ()
 
-    def _remember(self, task_id: str, look: int) -> None:
-        self._looks[task_id] = look
-        self._looks.move_to_end(task_id)
-        if len(self._looks) > _MAX_KNOWN_TASKS:
-            self._looks.popitem(last=False)
+    def _remember(self, task_id: str, look: int | None) -> None:
+        self._known_tasks[task_id] = look
+        self._known_tasks.move_to_end(task_id)
+        if len(self._known_tasks) > _MAX_KNOWN_TASKS:
+            self._known_tasks.popitem(last=False)
 
     def _parse_error(self, body: bytes) -> ErrorDetails:
         return parse_error(body, secret=self._key)
@@ -338,6 +345,7 @@ class Vtrix:
             error_message=error.message if error else None,
             is_content_refused=error is not None and is_content_refusal(error.code, error.message),
             may_be_billed=parsed.may_be_billed,
+            is_unclear=parsed.unknown_status is not None,
             raw=parsed.raw,
         )
 

@@ -21,6 +21,7 @@ from bot.providers.json_responses import parse_task_id
 URL_FIELDS = ("status_url", "response_url", "cancel_url")
 """Where the queue says that a task is asked about: how it is, for its result, and to cancel it."""
 
+_URL_FIELDS = frozenset(URL_FIELDS)
 _QUEUE_FIELDS = frozenset({*URL_FIELDS, "queue_position"})
 _OF_WRAPPER = frozenset({"data", "status", "code", "message"})
 _DESCRIBING = frozenset({"message", "error_message", "code", "error_code"})
@@ -77,12 +78,14 @@ def flatten(response: Mapping[str, Any], *, is_queue: bool = False) -> FlatAnswe
         error = _with_code(code_in)
     if http_status is None:
         http_status = _status_of_name(error)
-    marked = not _QUEUE_FIELDS.isdisjoint(fields)
-    takes_request_id = marked or (is_queue and error is None)
+    # Elsewhere `request_id` is that of the request.
+    takes_request_id = not _QUEUE_FIELDS.isdisjoint(fields) or (is_queue and error is None)
     named = (fields.get("id"), fields.get("request_id") if takes_request_id else None)
+    usual_id, request_id = map(parse_task_id, named)
+    is_queue = is_queue or not _URL_FIELDS.isdisjoint(fields) or (usual_id is None and request_id is not None)
     return FlatAnswer(
-        dialect=Dialect.QUEUE if marked or is_queue else Dialect.BARE if code_in is None else Dialect.WRAPPED,
-        ids=tuple(task_id for value in named if (task_id := parse_task_id(value)) is not None),
+        dialect=Dialect.QUEUE if is_queue else Dialect.BARE if code_in is None else Dialect.WRAPPED,
+        ids=tuple(task_id for task_id in (usual_id, request_id) if task_id is not None),
         fields=fields,
         error=error,
         http_status=http_status,

@@ -30,18 +30,19 @@ class FormChoice:
     """What is known about the forms that the gateway accepts.
 
     form: AUTO, or the only form to use. accepted: in which form a task was created, and at which of its addresses.
+    has_queue: whether the queue is or was in use.
     """
 
     def __init__(self, form: BodyForm, addresses: Addresses) -> None:
         self._form = form
         self._addresses = addresses
         self.accepted: tuple[BodyForm, int] | None = None
+        self.has_queue = form is BodyForm.QUEUE
 
-    @property
-    def is_queue(self) -> bool:
-        """Whether the queue is in use."""
-        form = self._form if self.accepted is None else self.accepted[0]
-        return form is BodyForm.QUEUE
+    def accept(self, way: Attempt) -> None:
+        """A create that was sent in this way made a task."""
+        self.accepted = way.form, way.number
+        self.has_queue = self.has_queue or way.form is BodyForm.QUEUE
 
     def documented_queue(self, model: str) -> Attempt:
         """Where the queue of this model is, as the vendor documents it."""
@@ -76,7 +77,7 @@ class Attempts:
 
     def accepted(self, way: Attempt) -> None:
         """The create made a task."""
-        self._choice.accepted = way.form, way.number
+        self._choice.accept(way)
 
     def refused(self, way: Attempt, exc: UpstreamRefused | UpstreamClosed) -> None:
         """Nothing was made. Raises: `exc`, if another form or address would not help."""

@@ -38,6 +38,7 @@ class AdminProblem(StrEnum):
     NOT_BANNED = auto()
     NO_CREDITS = auto()
     NO_LOG_CHANNEL = auto()
+    NO_SUCH_MODEL = auto()
     NO_RESOLUTION_LEFT = auto()
     PATTERNS_TOO_SLOW = auto()
     PAUSE_TOO_LONG = auto()
@@ -69,6 +70,7 @@ _LOGGED_AS = {
     "paused": "paused",
     "log_channel_id": "channel_id",
     "allowed_resolutions": "resolutions",
+    "allowed_models": "models",
     "age_restricted_only": "only",
     "approval_required": "needed",
     "violation_limit": "strikes",

@@ -33,7 +33,7 @@ class TermsBlocked:
 
 
 class PolicyService(AuditedService):
-    """Channels, roles, blocked terms, resolutions, age-restricted channels, approval and violations."""
+    """Channels, roles, blocked terms, models, resolutions, age-restricted channels, approval and violations."""
 
     async def entries(self, admin: Admin, kind: PolicyEntryKind) -> list[PolicyEntry]:
         """The channels or roles that are allowed or denied."""
@@ -114,6 +114,19 @@ class PolicyService(AuditedService):
             raise NotPossible(AdminRefused(AdminProblem.NO_RESOLUTION_LEFT))
         async with self._transaction(admin) as tx:
             return await tx.change(Action.RESOLUTIONS_SET, allowed_resolutions=allowed)
+
+    async def set_models(self, admin: Admin, allowed: frozenset[str] | None) -> AuditEntry:
+        """Allows only the models of these names; None allows all.
+
+        Raises: NotPossible if there are none, or one isn't offered.
+        """
+        if allowed is not None and not 0 < len(allowed) == sum(map(self._is_offered, allowed)):
+            raise NotPossible(AdminRefused(AdminProblem.NO_SUCH_MODEL))
+        async with self._transaction(admin) as tx:
+            return await tx.change(Action.MODELS_SET, allowed_models=allowed)
+
+    def _is_offered(self, name: str) -> bool:
+        return self._defaults.catalog.model(name) is not None
 
     async def set_age_restricted_only(self, admin: Admin, *, only: bool) -> AuditEntry:
         """Sets whether videos are limited to age-restricted channels."""

@@ -35,6 +35,9 @@ COLUMNS = (
     "usd",
 )
 
+PROVIDER_COLUMN = "provider"
+"""A further column, where more than one provider ever made anything."""
+
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 """A cell that starts with one of these is a formula to a spreadsheet (OWASP, "CSV Injection")."""
 
@@ -62,13 +65,14 @@ class Report:
 
 
 class JobCsv:
-    """A CSV file that grows row by row and never exceeds `limit_bytes`."""
+    """A CSV file that grows row by row and never exceeds `limit_bytes`. with_provider: has `PROVIDER_COLUMN`."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, *, with_provider: bool = False) -> None:
         self._limit_bytes = limit_bytes
         self._file = io.StringIO(newline="")
         self._writer = csv.writer(self._file)
-        self._writer.writerow(COLUMNS)
+        self._further = (PROVIDER_COLUMN,) if with_provider else ()
+        self._writer.writerow([*COLUMNS, *self._further])
         self._amounts = _AmountTexts()
         self._is_full = False
         self.lines = 0
@@ -89,7 +93,10 @@ class JobCsv:
 
     def _rows(self, lines: Iterable[JobLine]) -> Iterator[tuple[object, ...]]:
         amounts = self._amounts
-        for name, at, user_id, state, failure, resolution, in_queue_s, to_video_s, reserved, amount, _ in lines:
+        for line in lines:
+            name, at, user_id, state, failure, resolution, in_queue_s, to_video_s, reserved, amount, _, made_by = (
+                line
+            )
             yield (
                 safe_cell(name),
                 at,
@@ -101,6 +108,7 @@ class JobCsv:
                 None if to_video_s is None else f"{to_video_s:.1f}",
                 None if reserved is None else amounts[reserved],
                 amounts[amount or 0],
+                *((made_by,) if self._further else ()),
             )
 
 
@@ -122,8 +130,8 @@ class UsageService(AuditedService):
     async def report(self, admin: Admin, period: Period, *, limit_bytes: int) -> Report:
         """The server's usage over a period. limit_bytes: how large the CSV file may be."""
         now = self._clock()
-        file = JobCsv(limit_bytes)
         async with self._database.read() as connection:
+            file = JobCsv(limit_bytes, with_provider=await ledger.are_several_providers_used(connection))
             guild = await guild_settings.get(connection, admin.guild_id)
             spent = await ledger.spent(connection, admin.guild_id, now)
             granted = guild.budget.over(self._defaults.guild_budget)

@@ -47,7 +47,7 @@ class KindPrice:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What videos cost. prices: of each kind of task. spent: by provider.
+    """What videos cost. prices: of each kind of task. spent, budgets: by provider.
 
     reserved: for jobs that have not ended. held: for ended jobs whose cost is unknown. released_after: how long
     after its submission a job's cost is held. unanswered: submissions without a response that are no longer held.
@@ -55,6 +55,7 @@ class Costs:
 
     prices: Sequence[KindPrice]
     spent: Mapping[ProviderName, Spent]
+    budgets: Mapping[ProviderName, Budget]
     kinds: Mapping[EntryKind, KindTotal]
     reserved: Decimal
     held: JobTotal
@@ -67,12 +68,13 @@ class ProviderGate:
     """Whether jobs are submitted to a provider.
 
     closed_until: None while they are. reason: what the provider said last, if it failed. failures: how many
-    submissions in a row.
+    submissions in a row. is_out_of_budget: none are, because the operator's budget for it has no room.
     """
 
     closed_until: datetime | None
     reason: str | None
     failures: int
+    is_out_of_budget: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from bot.store import operator_reports
 from bot.store.engine import Connection, Database
 from bot.store.guilds import audit_log as audit_log_store
 from bot.store.guilds import guild_settings
-from bot.store.jobs import recovery, submission_gate, transitions
+from bot.store.jobs import recovery, submission_gate, submissions, transitions
 from bot.store.money import ledger
 from bot.store.operator_reports import GuildUsage, JobLedger
 from bot.store.outbox import notifications
@@ -211,11 +211,13 @@ class OperatorService:
     async def gate(self) -> GateReport:
         """Whether jobs are submitted to each provider, and why not."""
         async with self._database.read() as connection:
-            gates = await submission_gate.get_gates(connection, self.rules.catalog.providers)
+            now = self._clock()
+            gates = await submissions.gates(connection, self.rules, now)
             active = await operator_reports.active_by_state(connection)
-        now = self._clock()
         reports = {
-            provider: ProviderGate(gate.opens_at if gate.is_closed(now) else None, gate.reason, gate.failures)
+            provider: ProviderGate(
+                gate.opens_at if gate.is_closed(now) else None, gate.reason, gate.failures, gate.is_out_of_budget
+            )
             for provider, gate in gates.items()
         }
         return GateReport(reports, active.get(JobState.QUEUED, 0))
@@ -290,6 +292,7 @@ class OperatorService:
                     provider: await ledger.spent_at(connection, provider, self._clock())
                     for provider in await operator_reports.providers(connection, self.rules.catalog)
                 },
+                budgets=self.rules.provider_budgets,
                 kinds=await operator_reports.totals_by_kind(connection, self._clock()),
                 reserved=await operator_reports.reserved(connection),
                 held=await operator_reports.held(connection),

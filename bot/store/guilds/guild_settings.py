@@ -14,7 +14,7 @@ from bot.domain.jobs import Resolution
 from bot.store.engine import Connection, insert_of
 from bot.store.schema import OPERATOR_STATE_ID, guilds, operator_state
 
-_NESTED = {"limits", "budget", "allowed_resolutions"}
+_NESTED = {"limits", "budget", "allowed_resolutions", "allowed_models"}
 _PLAIN_SETTINGS = [field.name for field in fields(GuildSettings) if field.name not in _NESTED]
 """The settings that one column each holds as they are."""
 
@@ -57,6 +57,7 @@ def guild_of(row: Row[Any]) -> Guild:
             limits=overrides_of(row),
             budget=Budget(row.usd_per_day, row.usd_per_month),
             allowed_resolutions=frozenset(map(Resolution, row.allowed_resolutions)),
+            allowed_models=None if row.allowed_models is None else frozenset(row.allowed_models),
             **{name: getattr(row, name) for name in _PLAIN_SETTINGS},
         ),
         access=Access(row.access),
@@ -70,6 +71,8 @@ def settings_columns(settings: GuildSettings) -> dict[str, Any]:
     """The columns that hold admins' settings."""
     columns = {name: getattr(settings, name) for name in _PLAIN_SETTINGS}
     columns["allowed_resolutions"] = sorted(settings.allowed_resolutions)
+    models = settings.allowed_models
+    columns["allowed_models"] = None if models is None else sorted(models)
     return columns | asdict(settings.limits) | asdict(settings.budget)
 
 

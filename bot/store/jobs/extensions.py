@@ -1,10 +1,11 @@
 """Which jobs go on from another one's video."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 
-from sqlalchemy import delete, exists, insert, select, update
+from sqlalchemy import delete, exists, insert, select, tuple_, update
 
-from bot.domain.extensions import Extension, ParentMessage
+from bot.domain.extensions import Clip, Extension, ParentMessage
 from bot.domain.jobs import Job
 from bot.store.bulk import IDS, is_among
 from bot.store.engine import Connection, Database
@@ -19,23 +20,26 @@ class ExtensionStore:
 
     async def of(self, job_id: str) -> Extension | None:
         """What the job goes on from; None for a video that begins with a picture."""
-        query = select(extensions.c.parent_id, extensions.c.pieces).where(extensions.c.job_id == job_id)
+        query = select(extensions.c.parent_id, extensions.c.pieces, extensions.c.seconds).where(
+            extensions.c.job_id == job_id
+        )
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
-        return None if row is None else Extension(row.parent_id, row.pieces)
+        return None if row is None else Extension(row.parent_id, row.pieces, row.seconds)
 
-    async def record_pieces(self, job: Job, pieces: int) -> None:
-        """Records how many pieces the clip that is about to be posted has, unless the job's lease was lost."""
+    async def record_clip(self, job: Job, clip: Clip) -> None:
+        """Records what the clip that is about to be posted consists of, unless the job's lease was lost."""
         is_held = exists().where(jobs.c.id == job.id, jobs.c.lease_token == job.lease_token)
-        changed = update(extensions).where(extensions.c.job_id == job.id, extensions.c.pieces != pieces, is_held)
+        columns = extensions.c.pieces, extensions.c.seconds
+        is_other = tuple_(*columns) != tuple_(clip.pieces, clip.seconds)
+        changed = update(extensions).where(extensions.c.job_id == job.id, is_other, is_held)
         async with self._database.write() as connection:
-            await connection.execute(changed.values(pieces=pieces))
+            await connection.execute(changed.values(pieces=clip.pieces, seconds=clip.seconds))
 
 
 async def add(connection: Connection, job_id: str, extension: Extension) -> None:
     """Writes what a new job goes on from, inside the caller's transaction."""
-    row = {"job_id": job_id, "parent_id": extension.parent_id, "pieces": extension.pieces}
-    await connection.execute(insert(extensions).values(row))
+    await connection.execute(insert(extensions).values(asdict(extension) | {"job_id": job_id}))
 
 
 async def parent_messages(connection: Connection, parent_ids: Collection[str]) -> Mapping[str, ParentMessage]:

@@ -9,32 +9,26 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from bot.domain.errors import CommitUnknown, QuotaRefused, RuleRefused, StoreError
 from bot.domain.extensions import Extension
-from bot.domain.guilds import OperatorDefaults
+from bot.domain.guilds import GuildSettings, OperatorDefaults
 from bot.domain.jobs import (
     ENDED,
     CancelResult,
-    Fail,
-    FailureCause,
     Frame,
     Job,
     JobState,
-    MoveTo,
     NewJob,
     Order,
-    Outcome,
-    PauseSubmissions,
     ProviderName,
-    Reschedule,
-    Resolution,
     may_become,
 )
 from bot.domain.limits import Allowance
 from bot.domain.notifications import AnswerLost
-from bot.domain.policy import Consequence, Requester, best_resolution
+from bot.domain.outcomes import Fail, MoveTo, Outcome, PauseSubmissions, Reschedule
+from bot.domain.policy import Consequence, Requester
 from bot.domain.provider_limits import ProviderLimits
 from bot.domain.quotes import Quote
 from bot.domain.repeats import KeptFrame
@@ -50,6 +44,7 @@ from bot.store.jobs import (
     refusals,
     rescheduling,
     submission_gate,
+    submissions,
     transitions,
     variations,
 )
@@ -58,7 +53,7 @@ from bot.store.jobs.history import MemberHistory
 from bot.store.jobs.rows import fetch_job
 from bot.store.jobs.submission_gate import Gate
 from bot.store.outbox import notifications
-from bot.store.schema import IS_ACTIVE, first_frames, jobs
+from bot.store.schema import first_frames, jobs
 
 COMMIT_CHECK_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Delays between checks whether a commit without a reply was written; a member waits meanwhile."""
@@ -187,11 +182,10 @@ class JobStore:
         """Notifies the server's moderators of a refusal; see `bot.store.jobs.refusals`."""
         return await refusals.report(self._db, requester, refused, now, prompt=prompt)
 
-    async def best_resolution(self, guild_id: int, wanted: Resolution | None = None) -> Resolution:
-        """For orders that name no resolution: the wanted one or, unless the server allows it, the best allowed."""
+    async def settings_of_guild(self, guild_id: int) -> GuildSettings:
+        """What the server's admins have set."""
         async with self._db.read() as connection:
-            allowed = (await guild_settings.get(connection, guild_id)).settings.allowed_resolutions
-        return wanted if wanted is not None and wanted in (allowed or Resolution) else best_resolution(allowed)
+            return (await guild_settings.get(connection, guild_id)).settings
 
     async def allowance(self, requester: Requester, now: datetime) -> Allowance:
         """The member's limits and usage in the server."""
@@ -255,33 +249,33 @@ class JobStore:
         """
         if self._uncertain_claims:
             return await self._claimed_before(now, lease)
-        waiting: frozenset[str] = frozenset()
+        waiting = submissions.NOBODY_WAITS
         for limits in providers:
-            job, models = await self._claim_queued_for(limits, now, lease, waiting)
+            job, ids = await self._claim_queued_for(limits, now, lease, waiting)
             if job is not None:
                 return job
-            waiting |= models
+            waiting |= ids
         return None
 
     async def _claim_queued_for(
         self, limits: ProviderLimits, now: datetime, lease: timedelta, others: frozenset[str]
     ) -> tuple[Job | None, frozenset[str]]:
-        """Claims the next job for a provider, and tells which models wait for it. others: models that don't."""
+        """Claims the next job for a provider, or tells which jobs wait for it. others: jobs that wait already."""
         job: Job | None = None
         try:
             async with self._db.write() as connection:
-                if not await leasing.is_any_waiting(connection):
-                    return None, frozenset()
-                lease_now, catalog = await self._db.lease_time(connection, now), self._operator_defaults.catalog
-                job = await leasing.claim_queued(connection, now, lease_now, limits, catalog, lease, others)
+                if not await submissions.is_any_waiting(connection):
+                    return None, submissions.NOBODY_WAITS
+                lease_now = await self._db.lease_time(connection, now)
+                job = await submissions.claim_queued(connection, now, lease_now, limits, lease, others)
                 if job is None:
-                    return None, await leasing.models_that_wait(connection, limits, now)
+                    return None, await submissions.waiting_for(connection, limits, now, others)
         except CommitUnknown:
             if job is not None:
                 # Nothing was sent yet, but once its lease ran out it would count as submitted.
                 self._uncertain_claims.append(job)
             raise
-        return job, frozenset()
+        return job, submissions.NOBODY_WAITS
 
     async def _claimed_before(self, now: datetime, lease: timedelta) -> Job | None:
         """The job of a claim without a reply, under a new lease; None if it was not claimed."""
@@ -296,8 +290,7 @@ class JobStore:
         """The earliest time at which a claim would find a job; None if none waits."""
         async with self._db.read() as connection:
             times = Times(now, await self._db.lease_time(connection, now))
-            catalog = self._operator_defaults.catalog
-            return await leasing.next_due_at(connection, times, providers, catalog, kinds)
+            return await leasing.next_due_at(connection, times, providers, kinds)
 
     async def renew(
         self, jobs: Sequence[Job], now: datetime, leases: Mapping[JobState, timedelta]
@@ -370,21 +363,6 @@ class JobStore:
         async with self._db.write() as connection:
             return await transitions.cancel(connection, job_id, now, even_if_paid=even_if_paid)
 
-    async def cancel_where_left_or_blocked(self, now: datetime) -> int:
-        """Cancels waiting jobs in servers that removed the bot, where their videos could not be posted.
-
-        Also in blocked servers, in case the process died while it cancelled them. Returns how many jobs.
-        """
-        return sum(
-            [
-                await transitions.cancel_waiting(self._db, which, now, actor_id=None, why=why)
-                for which, why in (
-                    (leasing.BOT_REMOVED, FailureCause.BOT_REMOVED),
-                    (leasing.BLOCKED, FailureCause.SERVER_BLOCKED),
-                )
-            ]
-        )
-
     async def recheck_queued(self, now: datetime) -> None:
         """Makes the status cards of all queued jobs due: each is submitted only after Discord took it again."""
         async with self._db.write() as connection:
@@ -406,7 +384,7 @@ class JobStore:
     async def first_gate(self, now: datetime) -> Gate:
         """The gate that decides whether orders wait at all: an open one or, if none is, the first to open."""
         async with self._db.read() as connection:
-            gates = await submission_gate.get_gates(connection, self._operator_defaults.catalog.providers)
+            gates = await submissions.gates(connection, self._operator_defaults, now)
         return submission_gate.first_to_open(gates.values(), now)
 
     async def open_gate(self, provider: ProviderName, now: datetime) -> None:
@@ -418,15 +396,3 @@ class JobStore:
             return
         async with self._db.write() as connection:
             await submission_gate.reopen(connection, provider, now)
-
-    async def offer_again(self, now: datetime) -> int:
-        """Lets all providers have the queued jobs again, as at a start, when there may be others than before.
-
-        Cancels those whose model isn't offered any more, uncharged; returns how many.
-        """
-        names = [model.name for model in self._operator_defaults.catalog.models]
-        refused = (IS_ACTIVE, jobs.c.state == JobState.QUEUED, jobs.c.refused_by.is_not(None))
-        async with self._db.write() as connection:
-            await connection.execute(update(jobs).where(*refused).values(refused_by=None))
-        gone, why = jobs.c.model.not_in(names), FailureCause.MODEL_GONE
-        return await transitions.cancel_waiting(self._db, gone, now, actor_id=None, why=why)

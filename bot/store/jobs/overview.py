@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, TextClause, and_, select, update
 
 from bot.domain.jobs import CancelResult, FailureCause, FailureReason, Job
 from bot.store.engine import Connection
-from bot.store.jobs import leasing, transitions
+from bot.store.jobs import submissions, transitions
 from bot.store.jobs.rows import count_jobs, fetch_job, job_of, select_jobs
 from bot.store.money import ledger
 from bot.store.schema import IS_ACTIVE, IS_FAILED, jobs
@@ -28,7 +28,7 @@ class ActiveJob:
 async def active(connection: Connection, guild_id: int, limit: int) -> list[ActiveJob]:
     """The server's active jobs, oldest first."""
     # Of all waiting jobs, at this moment.
-    line = await connection.scalars(leasing.next_in_line().with_only_columns(jobs.c.id).limit(None))
+    line = await connection.scalars(submissions.next_in_line().with_only_columns(jobs.c.id).limit(None))
     places = {job_id: place for place, job_id in enumerate(line, start=1)}
     # Apart, or SQLite would rather read the server's whole history in order than sort these few.
     theirs = select(jobs.c.id).where(IS_ACTIVE, jobs.c.guild_id == guild_id)

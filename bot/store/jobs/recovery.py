@@ -1,9 +1,8 @@
 """Resumes failed jobs whose task can still be polled, and closes those whose task was never found.
 
 A resumed job stays uncharged, since its failure refunded it; its expected cost is reserved again, if it was not
-still held. A cancelled job is only polled until its cost is known, and stays cancelled.
-Functions work inside the caller's transaction and lock the job's row first: the caller must not have locked the
-operator state.
+still held. A cancelled job is only polled until its cost is known, and stays cancelled. Functions work inside the
+caller's transaction and lock the job's row first: the caller must not have locked the operator state.
 """
 
 from dataclasses import replace
@@ -12,8 +11,9 @@ from typing import Any
 
 from sqlalchemy import and_, func, or_, select, update
 
-from bot.domain.jobs import ENDED, FailureReason, Job, JobState, MoveTo, RecoveryProblem
+from bot.domain.jobs import ENDED, FailureReason, Job, JobState, RecoveryProblem
 from bot.domain.ledger import EntryKind
+from bot.domain.outcomes import MoveTo
 from bot.store.engine import Connection
 from bot.store.jobs.rows import fetch_job, job_of, read_job, select_jobs, state_columns
 from bot.store.money import ledger
@@ -94,7 +94,11 @@ async def accept_late_response(connection: Connection, job: Job, outcome: MoveTo
     found = await resume_failed_job(
         connection, job.id, now, task_lifetime=timedelta(0), actor_id=None, upstream_id=task
     )
-    return isinstance(found, Job)
+    if not isinstance(found, Job):
+        return False
+    where = {"upstream_urls": outcome.update.upstream_urls, "can_be_stopped": bool(outcome.update.can_be_stopped)}
+    await connection.execute(update(jobs).where(jobs.c.id == job.id).values(where))
+    return True
 
 
 async def mark_lost(
@@ -128,9 +132,8 @@ async def release_held_costs(connection: Connection, before: datetime, now: date
     found = [job_of(row) for row in await connection.execute(query.with_for_update(skip_locked=True))]
     released = update(jobs).where(jobs.c.id.in_([job.id for job in found])).values(cost_unknown_since=None)
     await connection.execute(released)
-    for job in found:
-        free = replace(job, cost_unknown_since=None)
-        await ledger.settle(connection, free, now, reason="cost never reported")
+    free = [replace(job, cost_unknown_since=None) for job in found]
+    await ledger.settle_all(connection, free, now, reason="cost never reported")
     return len(found)
 
 

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from datetime import datetime
 
-from bot.domain.jobs import Fail, FailureDetail, FailureReason, Job
+from bot.domain.jobs import FailureDetail, FailureReason, Job
+from bot.domain.outcomes import Fail
 from bot.store.engine import Connection
 from bot.store.guilds import guild_settings, violations
 from bot.store.jobs import variations

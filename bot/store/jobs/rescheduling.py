@@ -10,11 +10,13 @@ from typing import Any
 
 from sqlalchemy import Boolean, Double, Text, Update, and_, bindparam, case, func, not_, select, update
 
-from bot.domain.jobs import Job, Reschedule
+from bot.domain.jobs import Job
+from bot.domain.outcomes import Reschedule
 from bot.store.bulk import ROWS, rows_of
 from bot.store.engine import Connection
-from bot.store.jobs.rows import RELEASED, update_columns
-from bot.store.jobs.transitions import limited, lock_held, settle
+from bot.store.jobs.rows import RELEASED, read_job, update_columns
+from bot.store.jobs.transitions import limited, lock_held
+from bot.store.money import ledger
 from bot.store.schema import jobs
 from bot.store.types import UtcDateTime, utc_text
 
@@ -119,7 +121,9 @@ async def _write_each(connection: Connection, held_batch: Batch, held: Mapping[s
     for parameters in groups.values():
         await connection.execute(change, parameters)
     # In order of days, so that two batches can't deadlock over the daily totals.
-    for job, outcome in sorted(held_batch, key=lambda pair: (pair[0].created_at, pair[0].id)):
-        if outcome.update.cost_usd is not None:
-            await settle(connection, job.id, now)
+    learned = [job for job, outcome in held_batch if outcome.update.cost_usd is not None]
+    settled = [
+        await read_job(connection, job.id) for job in sorted(learned, key=lambda job: (job.created_at, job.id))
+    ]
+    await ledger.settle_all(connection, settled, now)
     return len(held_batch)

@@ -16,13 +16,13 @@ from bot.domain.jobs import (
     FailureReason,
     Job,
     JobState,
-    JobUpdate,
     Order,
     ProviderName,
     Resolution,
     StopResult,
 )
 from bot.domain.ledger import Amounts, Entry, EntryKind, is_plausible_cost
+from bot.domain.outcomes import JobUpdate
 from bot.store.engine import Connection
 from bot.store.schema import jobs
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 from sqlalchemy import Row, delete, exists, insert, select, update
 
 from bot.domain.extensions import ParentMessage
+from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import ENDED, Job, JobState, ProviderName, Resolution
 from bot.domain.models import TaskKind
 from bot.domain.status_cards import ShownCard, StatusCard
 from bot.domain.waiting import InProgress, Wait
 from bot.operations.clock import Clock, utc_now
 from bot.store.engine import Connection, Database
-from bot.store.jobs import extensions, submission_gate, variations
+from bot.store.jobs import extensions, submission_gate, submissions, variations
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.jobs.submission_gate import Gate
 from bot.store.schema import IS_ACTIVE, first_frames, jobs, status_cards
@@ -51,18 +52,18 @@ class JobsInProgress:
 class StatusCardStore:
     """The cards in a database. Every method raises StoreError where the database fails.
 
-    providers: where new jobs are made, in the order in which they are asked.
+    rules: where new jobs are made, and for how much.
     """
 
     def __init__(
         self,
         database: Database,
-        providers: Sequence[ProviderName] = (ProviderName.VTRIX,),
+        rules: OperatorDefaults | None = None,
         *,
         clock: Clock = utc_now,
     ) -> None:
         self._database = database
-        self._providers = providers
+        self._rules = rules or OperatorDefaults()
         self._clock = clock
 
     async def in_progress(self) -> JobsInProgress:
@@ -83,11 +84,11 @@ class StatusCardStore:
             rows = (await connection.execute(variations.with_place(query))).all()
             shared = any(row.group_id is not None for row in rows)
             also = (await connection.execute(variations.with_place(ended))).all() if shared else []
-            gates = await submission_gate.get_gates(connection, self._providers)
+            gates = await submissions.gates(connection, self._rules, self._clock())
             parent_ids = {row.id: row.parent_id for row in rows if row.parent_id is not None}
             messages = await extensions.parent_messages(connection, parent_ids.values()) if parent_ids else {}
         return JobsInProgress(
-            [_in_progress(row, self._providers[0]) for row in rows],
+            [_in_progress(row, self._rules.catalog.providers[0]) for row in rows],
             frozenset(row.id for row in rows if row.cancel_requested),
             {
                 row.id: ShownCard(row.id, row.channel_id, _card(row), row.edited_at)

@@ -40,24 +40,28 @@ class Gate:
     """Whether jobs may be submitted to a provider.
 
     opens_at: closed until then; None: open. reason: why it was closed. failures: how often in a row it closed.
-    next_submit_at: the earliest next submission, by the configured rate.
+    next_submit_at: the earliest next submission, by the configured rate. is_out_of_budget: whether the operator's
+    budget for the provider has no room for any video, which the gate's row doesn't tell.
     """
 
     opens_at: datetime | None
     reason: str | None
     failures: int
     next_submit_at: datetime | None
+    is_out_of_budget: bool = False
 
     def is_closed(self, now: datetime) -> bool:
         """Whether nothing may be submitted at `now`."""
         return self.opens_at is not None and now < self.opens_at <= now + LONGEST_CLOSURE
 
     def keeps_orders_waiting(self, now: datetime) -> bool:
-        """Whether an order has to wait for the upstream: closed, or closed again each time it opened."""
-        return self.is_closed(now) or self.failures >= ALERT_AFTER
+        """Whether an order has to wait: closed, closed again each time it opened, or nothing left to spend."""
+        return self.is_out_of_budget or self.is_closed(now) or self.failures >= ALERT_AFTER
 
     def is_worth_telling(self, now: datetime, *, told: bool) -> bool:
         """Whether to tell those who wait that they wait for the upstream. told: whether they have been told."""
+        if self.is_out_of_budget:
+            return True
         closed_long = self.opens_at is not None and self.is_closed(now) and self.opens_at - now > TOLD_OVER
         return closed_long or (self.keeps_orders_waiting(now) and (told or self.failures >= ALERT_AFTER))
 
@@ -93,11 +97,13 @@ async def get_gates(connection: Connection, providers: Sequence[ProviderName]) -
 
 def first_to_open(gates: Iterable[Gate], now: datetime) -> Gate:
     """The gate that decides whether orders wait at all: one that is open or, if none is, the first to open."""
-    return min(
-        gates,
-        key=lambda gate: (gate.opens_at if gate.is_closed(now) and gate.opens_at else now, gate.failures),
-        default=OPEN,
-    )
+    return min(gates, key=lambda gate: _opens(gate, now), default=OPEN)
+
+
+def _opens(gate: Gate, now: datetime) -> tuple[bool, datetime, int]:
+    """Sorts gates by when an order passes: a budget has room on another day, later than anything opens."""
+    opens_at = gate.opens_at if gate.is_closed(now) and gate.opens_at else now
+    return gate.is_out_of_budget, opens_at, gate.failures
 
 
 async def close(

@@ -5,6 +5,7 @@ Every write is guarded by the job's state and, for outcomes, by the lease token.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import ColumnElement, select, update
@@ -16,16 +17,14 @@ from bot.domain.jobs import (
     LINK_REMOVED,
     REMOVED,
     CancelResult,
-    Fail,
     FailureCause,
     FailureDetail,
     FailureReason,
     Job,
     JobState,
-    MoveTo,
-    PauseSubmissions,
 )
 from bot.domain.models import kind_of
+from bot.domain.outcomes import Fail, MoveTo, PauseSubmissions
 from bot.store.bulk import IDS, is_among
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
@@ -75,12 +74,14 @@ async def move(connection: Connection, job: Job, outcome: MoveTo | Fail | PauseS
         # Before the ledger is settled: locks are taken in one order.
         outcome = await refused_content.count(connection, job, outcome, now)
     columns = _columns_of_move(job, outcome, now, cancel_requested=held[job.id])
+    reserved = Decimal(0)
     if target_state(outcome) is JobState.QUEUED:
-        await ledger.move_to_provider(connection, job, None)
-        columns["provider"] = None
+        reserved = (await ledger.balance(connection, job.id)).usd
+        columns |= {"provider": None, "provider_since": None}
     if columns["state"] == JobState.QUEUED and (why := await _no_longer_made(connection, job)) is not None:
         columns |= _columns_of_cancel(now) | _detail(why)
     await write_state(connection, job.id, columns, now)
+    await ledger.take_from_provider(connection, job, reserved)
     if not isinstance(outcome, PauseSubmissions) and outcome.update.task_duration is not None:
         await task_durations.record(connection, kind_of(job), outcome.update.task_duration)
     return True

@@ -3,6 +3,8 @@
 Entries are never changed or deleted: another entry corrects a mistake. Known costs update the expected price.
 """
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -56,19 +58,31 @@ async def write_of_job(connection: Connection, job: Job, entry: Entry) -> None:
     """Adds an entry about a job, also to the sum of the provider that makes it."""
     await write(connection, entry)
     if job.provider is not None and entry.amounts.usd:
-        await _add_to_provider(connection, job.provider, utc_day(entry.effective_at), entry.amounts.usd)
+        await _add_to_provider(connection, job.provider, _provider_day(job), entry.amounts.usd)
 
 
-async def move_to_provider(connection: Connection, job: Job, provider: ProviderName | None) -> None:
-    """Moves what a job reserved from the sum of its provider to that of another one; None: to nobody's.
-
-    The caller has locked the job's row, and writes the provider into it.
-    """
-    usd, day = (await balance(connection, job.id)).usd, utc_day(job.created_at)
+async def give_to_provider(connection: Connection, job: Job) -> None:
+    """Adds what a job has reserved to the sum of the provider that it was just given to."""
+    usd = (await balance(connection, job.id)).usd
     if usd and job.provider is not None:
-        await _add_to_provider(connection, job.provider, day, -usd)
-    if usd and provider is not None:
-        await _add_to_provider(connection, provider, day, usd)
+        await _add_to_provider(connection, job.provider, _provider_day(job), usd)
+
+
+async def take_from_provider(connection: Connection, job: Job, usd: Decimal) -> None:
+    """Takes off the sum of the provider that a job had what was reserved there for it.
+
+    Last in a transaction that also writes entries: `daily_totals` are locked before `provider_totals`.
+    """
+    if usd and job.provider is not None:
+        await _add_to_provider(connection, job.provider, _provider_day(job), -usd)
+
+
+def _provider_day(job: Job) -> date:
+    """The day on whose budget of the provider a job counts: when the provider got it, not when it was ordered.
+
+    Otherwise the jobs that waited for a new day, because the budget was used up, would count on the day before.
+    """
+    return utc_day(job.provider_since or job.created_at)
 
 
 async def _add_to_provider(connection: Connection, provider: ProviderName, day: date, usd: Decimal) -> None:
@@ -96,9 +110,30 @@ async def settle(
 
     reason: the text in the entries; None for the job's state.
     """
-    for kind, amounts in entries_for(job, await outstanding(connection, job)):
-        entry = job_entry(job, kind, amounts, reason or entry_reason(job, kind), now, actor_id)
-        await write_of_job(connection, job, entry)
+    await settle_all(connection, [job], now, actor_id=actor_id, reason=reason)
+
+
+async def settle_all(
+    connection: Connection,
+    settled: Iterable[Job],
+    now: datetime,
+    *,
+    actor_id: int | None = None,
+    reason: str | None = None,
+) -> None:
+    """Like `settle`, for jobs in the order of the days on which they were accepted."""
+    of_providers: defaultdict[tuple[ProviderName, date], Decimal] = defaultdict(Decimal)
+    for job in settled:
+        for kind, amounts in entries_for(job, await outstanding(connection, job)):
+            await write(
+                connection, job_entry(job, kind, amounts, reason or entry_reason(job, kind), now, actor_id)
+            )
+            if job.provider is not None:
+                of_providers[job.provider, _provider_day(job)] += amounts.usd
+    # After all daily totals and in one order, so that two transactions can't deadlock.
+    for (provider, day), usd in sorted(of_providers.items()):
+        if usd:
+            await _add_to_provider(connection, provider, day, usd)
 
 
 async def outstanding(connection: Connection, job: Job) -> Amounts:
@@ -169,6 +204,17 @@ async def spent_at(connection: Connection, provider: ProviderName, now: datetime
     rows = await connection.execute(columns.where(provider_totals.c.provider == provider, this_month))
     by_day = {row.day: row.usd for row in rows}
     return Spent(usd_today=by_day.get(today, Decimal(0)), usd_month=sum(by_day.values(), Decimal(0)))
+
+
+async def providers_used(connection: Connection) -> frozenset[ProviderName]:
+    """The providers that ever had a job."""
+    used = await connection.scalars(select(provider_totals.c.provider).distinct())
+    return frozenset(map(ProviderName, used))
+
+
+async def are_several_providers_used(connection: Connection) -> bool:
+    """Whether more than one provider ever had a job, so that reports tell them apart."""
+    return len(await providers_used(connection)) > 1
 
 
 def _month_of(day: date) -> tuple[date, date]:

@@ -58,6 +58,7 @@ async def lines(connection: Connection, guild_id: int, span: Span) -> AsyncGener
             type_coerce(jobs.c.estimated_cost_usd, BigInteger),
             usd.correlate(jobs).scalar_subquery(),
             and_(or_(IS_ACTIVE, COST_IS_HELD), jobs.c.cost_usd.is_(None)),
+            jobs.c.provider,
         )
         .where(_of_jobs(guild_id, span))
         .order_by(jobs.c.created_at.desc())

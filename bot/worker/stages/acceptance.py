@@ -7,18 +7,8 @@ from datetime import timedelta
 
 from bot.domain.approvals import APPROVAL_TIMEOUT
 from bot.domain.errors import DeliveryDelayed, DeliveryError, DeliveryForbidden, Undeliverable
-from bot.domain.jobs import (
-    ENDED,
-    Fail,
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    Job,
-    JobState,
-    JobUpdate,
-    Outcome,
-    Reschedule,
-)
+from bot.domain.jobs import ENDED, FailureCause, FailureDetail, FailureReason, Job, JobState
+from bot.domain.outcomes import Fail, JobUpdate, Outcome, Reschedule
 from bot.worker.stages.context import StageContext, tried_before
 
 log = logging.getLogger(__name__)

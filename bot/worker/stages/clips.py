@@ -8,15 +8,15 @@ import errno
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bot.domain.errors import DeliveryDelayed, ResultIncomplete, TooLargeToPost
-from bot.domain.extensions import Clip, Extension, NotJoined, VideoGone, VideoUnreached
+from bot.domain.extensions import Clip, Extension, NotJoined, VideoGone, VideoUnreached, extended
 from bot.domain.jobs import Job
 from bot.media import joining, transcode
 from bot.media.video_layout import VideoIncomplete, plays_inline
+from bot.store.jobs.extensions import ExtensionStore
 from bot.worker.stages.context import StageContext
 
 log = logging.getLogger(__name__)
@@ -46,11 +46,7 @@ class DownloadedVideo:
             return
         extension = await self._context.extensions.of(self._job.id)
         if extension is not None:
-            # Not as recorded: an earlier attempt may have meant to post this part alone.
-            before = await self._context.extensions.of(extension.parent_id)
-            extension = replace(extension, pieces=1 + (1 if before is None else before.pieces))
-            why = await self._fetch_parent(extension)
-            self.clip = Clip(extension.pieces) if why is None else Clip(1, why)
+            self.clip = await self._with_parent(extension.parent_id, self._context.extensions)
 
     async def fit(self, limit_bytes: int) -> Path:
         """The file as the channel can show it.
@@ -60,19 +56,31 @@ class DownloadedVideo:
         fitted = None
         if self.clip is not None and self.clip.not_joined is None:
             fitted = await self._join(limit_bytes)
-            self.clip = self.clip if fitted else Clip(1, NotJoined.NOT_JOINABLE)
+            self.clip = self.clip if fitted else self._alone(NotJoined.NOT_JOINABLE)
         if self.clip is not None and self._context.extensions is not None:
-            await self._context.extensions.record_pieces(self._job, self.clip.pieces)
+            await self._context.extensions.record_clip(self._job, self.clip)
         return fitted or await self._fit_piece(limit_bytes)
 
-    async def _fetch_parent(self, extension: Extension) -> NotJoined | None:
+    def _alone(self, why: NotJoined) -> Clip:
+        return Clip(1, self._job.order.duration_s, why)
+
+    async def _with_parent(self, parent_id: str, extensions: ExtensionStore) -> Clip:
+        """Fetches the video before; what it makes with this one."""
+        parent = await self._context.store.get(parent_id)
+        if parent is None:
+            return self._alone(NotJoined.PARENT_GONE)
+        # Not as recorded: an earlier attempt may have meant to post this part alone.
+        whole = extended(parent, await extensions.of(parent_id), self._job.order.duration_s)
+        why = await self._fetch_parent(parent, whole)
+        return Clip(whole.pieces, whole.seconds) if why is None else self._alone(why)
+
+    async def _fetch_parent(self, parent: Job, whole: Extension) -> NotJoined | None:
         """Fetches the video before; why that is impossible, if it is."""
         delivered = self._context.delivered
-        parent = await self._context.store.get(extension.parent_id)
-        if parent is None or delivered is None:
+        if delivered is None:
             return NotJoined.PARENT_GONE
         try:
-            await delivered.fetch(parent, self._parent, pieces=extension.pieces - 1)
+            await delivered.fetch(parent, self._parent, pieces=whole.pieces - 1)
         except VideoGone as error:
             log.info("job %s: the video that it extends is gone: %s", self._job.id, error)
             return NotJoined.PARENT_GONE

@@ -11,8 +11,9 @@ from typing import Protocol
 from bot.domain.approvals import Decision
 from bot.domain.errors import UpstreamBusy, UpstreamUnreached
 from bot.domain.extensions import Clip
-from bot.domain.jobs import Frame, Job, Outcome, ProviderName, Reschedule
+from bot.domain.jobs import Frame, Job, ProviderName
 from bot.domain.member_settings import SettingsOf, settings_of_nobody
+from bot.domain.outcomes import Outcome, Reschedule
 from bot.domain.schedule import Backoff, PollSchedule
 from bot.operations.clock import Clock
 from bot.providers.base import Provider
@@ -125,13 +126,13 @@ class StageContext:
     """What a stage works with.
 
     providers: all that jobs may have tasks at, also those that get no new ones. asked: those that get new ones, in
-    their order, with the models that each makes. workdir: holds downloads until they are posted. jitter: random, in
-    [0, 1). store_timeout_s: how long reading what a submission needs may take; then the job waits, so that a slow
-    store is not mistaken for a lost response. status_timeout_s: how long the first status card may take.
+    their order, with the models that each makes. workdir: holds downloads until they are posted. jitter: random,
+    in [0, 1). store_timeout_s: how long reading what a submission needs may take; then the job waits, so that a
+    slow store is not mistaken for a lost response. status_timeout_s: how long the first status card may take.
     started_at: when this process started; before, nobody watched the jobs, and the clock may have been changed.
     encoder_slots: limits concurrent encoding. no_result_since: by job id, when the first of the downloads in a row
-    was refused or ended early. settings_of: reads a member's settings. extensions, delivered: what jobs go on from,
-    and how to fetch that; None where no job extends another.
+    was refused or ended early. settings_of: reads a member's settings. extensions, delivered: what jobs go on
+    from, and how to fetch that; None where no job extends another.
     """
 
     providers: Mapping[ProviderName, Provider]
@@ -155,10 +156,10 @@ class StageContext:
     delivered: DeliveredVideos | None = None
 
     def provider_of(self, job: Job) -> Provider:
-        """Who makes this job's video. Raises: UpstreamUnreached if the bot has no key for that provider any more."""
+        """Who makes this job's video. Raises: UpstreamUnreached if the bot has no key for it any more."""
         provider = None if job.provider is None else self.providers.get(job.provider)
         if provider is None:
-            raise UpstreamUnreached(f"The bot has no key for {job.provider} any more.")
+            raise UpstreamUnreached(f"no key for {job.provider}")
         return provider
 
     def observed_for(self, since: datetime) -> timedelta:

@@ -26,23 +26,10 @@ from bot.domain.errors import (
     UpstreamUnreached,
 )
 from bot.domain.extensions import Clip
-from bot.domain.jobs import (
-    ENDED,
-    NOTHING_NEW,
-    REMOVED,
-    Fail,
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    Job,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    Outcome,
-    Reschedule,
-)
+from bot.domain.jobs import ENDED, REMOVED, FailureCause, FailureDetail, FailureReason, Job, JobState
+from bot.domain.outcomes import NOTHING_NEW, Fail, JobUpdate, MoveTo, Outcome, Reschedule
 from bot.media import transcode
-from bot.providers.base import TaskRef
+from bot.providers.base import task_of
 from bot.worker.stages.acceptance import close_approval_request
 from bot.worker.stages.clips import DownloadedVideo, download_folder
 from bot.worker.stages.context import DirectMessage, StageContext, tried_before
@@ -110,7 +97,7 @@ async def _fresh_result(job: Job, context: StageContext) -> JobUpdate:
     """The task's result as the upstream reports it now, perhaps under another link."""
     assert job.upstream_id is not None  # noqa: S101 - a job with a result has a task
     try:
-        task = await context.provider_of(job).status(TaskRef(job.upstream_id, job.upstream_urls or {}))
+        task = await context.provider_of(job).status(task_of(job))
     except UpstreamError as error:
         log.info("job %s: no fresh link: %s", job.id, error)
         return NOTHING_NEW

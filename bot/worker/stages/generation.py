@@ -14,24 +14,11 @@ from bot.domain.errors import (
     UpstreamRefused,
     UpstreamUnreached,
 )
-from bot.domain.jobs import (
-    Fail,
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    Job,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    Outcome,
-    PauseSubmissions,
-    ProviderName,
-    Reschedule,
-    StopResult,
-)
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, ProviderName, StopResult
 from bot.domain.models import kind_of
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Outcome, PauseSubmissions, Reschedule
 from bot.domain.task_durations import TaskDuration
-from bot.providers.base import Task, TaskRef, TaskStatus
+from bot.providers.base import Task, TaskStatus, task_of
 from bot.providers.content_refusals import rejected_part
 from bot.worker.stages.context import NotSubmitted, StageContext
 from bot.worker.stages.stopping import STOPPED, is_to_be_stopped, stop, with_stop_result
@@ -111,17 +98,15 @@ async def poll(job: Job, context: StageContext) -> Outcome:
     """Running: polls the task. If the job was cancelled, first has the task stopped, where the provider can."""
     if not is_to_be_stopped(job):
         return await _poll(job, context)
-    assert job.upstream_id is not None  # noqa: S101 - as below
-    result = await stop(job, TaskRef(job.upstream_id, job.upstream_urls or {}), context)
+    result = await stop(job, task_of(job), context)
     return STOPPED if result is StopResult.STOPPED else with_stop_result(await _poll(job, context), result)
 
 
 async def _poll(job: Job, context: StageContext) -> Outcome:
-    assert job.upstream_id is not None  # noqa: S101 - a running job has one; a CHECK in the schema enforces it
     begun_at = job.state_changed_at  # not the submission: a resumed job has all its time again
     is_late = context.observed_for(begun_at) > context.config.job_timeout
     try:
-        task = await context.provider_of(job).status(TaskRef(job.upstream_id, job.upstream_urls or {}))
+        task = await context.provider_of(job).status(task_of(job))
     except UpstreamRefused as error:
         if is_late and job.attempts + 1 >= context.config.refused_polls_min:
             return _cancelled_or(job, _refused(error, FailureReason.UPSTREAM_FAILED, FailureCause.TASK_UNKNOWN))

@@ -8,7 +8,8 @@ import logging
 from dataclasses import replace
 
 from bot.domain.errors import UpstreamError
-from bot.domain.jobs import Fail, Job, JobState, JobUpdate, MoveTo, Outcome, Reschedule, StopResult
+from bot.domain.jobs import Job, JobState, StopResult
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Outcome, Reschedule
 from bot.providers.base import TaskRef
 from bot.worker.stages.context import StageContext
 

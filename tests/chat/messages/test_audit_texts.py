@@ -37,6 +37,9 @@ PHRASES: dict[str, AuditedChange] = {
     "allowed videos outside age-restricted channels": change(
         Action.AGE_RESTRICTED_ONLY_SET, {"only": True}, {"only": False}
     ),
+    "changed the allowed models: all → Wan 2.2 Flash and retired": change(
+        Action.MODELS_SET, {"models": None}, {"models": ["wan22_i2v_flash", "retired"]}
+    ),
     "turned approval on": change(Action.APPROVAL_SET, {"needed": False}, {"needed": True}),
     "changed the pause for blocked prompts: after 3 in 24 hours, for 24 hours → never": change(
         Action.VIOLATION_LIMIT_SET, {"strikes": 3, "pause_hours": 24}, {"strikes": 0, "pause_hours": 24}

@@ -1,6 +1,7 @@
 """What a cancellation says: the question before, the answer, and what became of the task."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -15,14 +16,15 @@ ANY_RESULT = (None, *StopResult)
 
 
 def cancelled(result: StopResult | None, *, state: JobState = JobState.CANCELLED, **changes: object) -> Job:
-    return job(state, cancel_requested=True, can_be_stopped=True, stop_result=result, **changes)
+    given = job(state, cancel_requested=True, can_be_stopped=True, stop_result=result)
+    return replace(given, **changes)  # type: ignore[arg-type]  # mypy: a dict is any field
 
 
 def test_the_question_says_what_happens_if_the_service_can_stop_it() -> None:
     text = texts.of_member(Cancelled(STOPPABLE, CancelResult.PAID))
     assert text == (
-        "It's already with the video service. I'll ask it to stop: if it hasn't begun, it costs nothing and you get "
-        "it back; if it has, it counts. It won't be posted."
+        "It's already with the video service. I'll ask it to stop: if it hasn't begun, it costs nothing and you "
+        "get it back; if it has, it counts. It won't be posted."
     )
 
 
@@ -73,42 +75,59 @@ def test_every_answer_to_an_admin_fits_a_message(
     assert ("\n> " in text) == (result is CancelResult.PAID)
 
 
+ONE_PAID = "is already being made and paid for, so it can't be stopped. If you cancel it, it still counts"
+TWO_PAID = "are already being made and paid for, so they can't be stopped. If you cancel them, they still count"
+ONE_OPEN = "if it hasn't begun, it costs nothing and you get it back; if it has, it counts."
+TWO_OPEN = "what hasn't begun costs nothing, and you get it back; what has begun counts."
+MADE = "that was already being made. It won't be posted, but it was paid for, so it counts."
+THEY_ARE_THERE = "are already with the video service. I'll ask it to stop them:"
+ASKING = "which won't be posted. I'm asking the video service to stop"
+LOOK = "`/videos list` tells you which."
+
+
 @pytest.mark.parametrize(
     ("done", "answer"),
     [
-        (CancelledTogether(1), "Cancelled 1 video. It hadn't started, so it's free and doesn't count."),
-        (CancelledTogether(3), "Cancelled 3 videos. They hadn't started, so they're free and don't count."),
+        (CancelledTogether(1), ["Cancelled 1 video. It hadn't started, so it's free and doesn't count."]),
+        (CancelledTogether(3), ["Cancelled 3 videos. They hadn't started, so they're free and don't count."]),
         (
             CancelledTogether(flagged=1),
-            "Cancelled 1 video that was already being made. It won't be posted, but it was paid for, so it counts.",
+            [f"Cancelled 1 video {MADE}"],
         ),
         (
             CancelledTogether(1, paid=2),
-            "Cancelled 1 video. It hadn't started, so it's free and doesn't count.\n"
-            "2 videos are already being made and paid for, so they can't be stopped. If you cancel them, they still "
-            "count, and they won't be posted.",
+            [
+                "Cancelled 1 video. It hadn't started, so it's free and doesn't count.",
+                f"2 videos {TWO_PAID}, and they won't be posted.",
+            ],
         ),
         (
             CancelledTogether(paid=1, stoppable=1),
-            "1 video is already with the video service. I'll ask it to stop: if it hasn't begun, it costs nothing "
-            "and you get it back; if it has, it counts. It won't be posted.",
+            [f"1 video is already with the video service. I'll ask it to stop: {ONE_OPEN} It won't be posted."],
         ),
         (
             CancelledTogether(paid=3, stoppable=2),
-            "1 video is already being made and paid for, so it can't be stopped. If you cancel it, it still counts, "
-            "and it won't be posted.\n"
-            "2 videos are already with the video service. I'll ask it to stop them: what hasn't begun costs "
-            "nothing, and you get it back; what has begun counts. They won't be posted.",
+            [
+                f"1 video {ONE_PAID}, and it won't be posted.",
+                f"2 videos {THEY_ARE_THERE} {TWO_OPEN} They won't be posted.",
+            ],
+        ),
+        (
+            CancelledTogether(flagged=1, stoppable=1),
+            [
+                f"Cancelled 1 video, {ASKING} it: {ONE_OPEN} {LOOK}",
+            ],
         ),
         (
             CancelledTogether(flagged=2, stoppable=2),
-            "Cancelled 2 videos, which won't be posted. I'm asking the video service to stop them: what hasn't "
-            "begun costs nothing, and you get it back; what has begun counts. `/videos list` tells you which.",
+            [
+                f"Cancelled 2 videos, {ASKING} them: {TWO_OPEN} {LOOK}",
+            ],
         ),
     ],
 )
-def test_the_answer_to_who_cancels_all(done: CancelledTogether, answer: str) -> None:
-    assert texts.of_variations(done) == answer
+def test_the_answer_to_who_cancels_all(done: CancelledTogether, answer: list[str]) -> None:
+    assert texts.of_variations(done).splitlines() == answer
 
 
 def test_what_became_of_a_cancelled_video_reads_differently_for_each_result() -> None:

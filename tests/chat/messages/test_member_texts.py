@@ -321,8 +321,8 @@ def test_a_rejection_names_the_part_and_what_to_change(
     detail = FailureDetail(FailureCause.CONTENT_REFUSED, part=part)
     given = job(JobState.FAILED, failure_reason=FailureReason.REJECTED, failure_detail=detail)
     assert member_texts.failure(given).splitlines()[0] == (
-        f"{MENTION}, your video can't be made. The video service's moderation rejected {rejected}. It doesn't count "
-        f"against the quota. {next_step}"
+        f"{MENTION}, your video can't be made. The video service's moderation rejected {rejected}. It doesn't "
+        f"count against the quota. {next_step}"
     )
 
 
@@ -341,9 +341,9 @@ def test_refused_content_is_blamed_on_the_picture_or_the_prompt_and_says_what_fo
     refused = job(JobState.FAILED, failure_reason=FailureReason.REJECTED, failure_detail=detail)
     text = member_texts.failure(refused)
     assert text.splitlines()[0] == (
-        f"{MENTION}, your video can't be made. The video service's moderation rejected its picture or prompt: “Input "
-        "data may contain inappropriate content”. It doesn't count against the quota. Change the prompt or use "
-        "another picture, then try again."
+        f"{MENTION}, your video can't be made. The video service's moderation rejected its picture or "
+        "prompt: “Input data may contain inappropriate content”. It doesn't count against the quota. Change the "
+        "prompt or use another picture, then try again."
     )
     for counted, follows in (
         (replace(detail, violations_left=2), "It counts like a blocked prompt here: 2 more and you'll be paused."),

@@ -100,6 +100,8 @@ def test_each_failure_reason_has_its_text(failure: FailureReason) -> None:
 
 
 def test_a_failure_without_a_detail_gives_only_its_reason() -> None:
+    rejected = text_of_notification(JobFailed(7, FailureReason.REJECTED, None, "a fox"))
+    assert rejected.startswith("🛡️ A video for <@7> was rejected (**rejected by the video service's moderation**)")
     text = text_of_notification(JobFailed(7, FailureReason.TIMED_OUT, None, "a fox"))
     assert text == "❌ A video for <@7> failed (**took too long**)\n> a fox"
 

@@ -23,7 +23,7 @@ from bot.domain.guilds import (
     OperatorDefaults,
     OperatorState,
 )
-from bot.domain.jobs import Job, JobState, Order, ProviderName
+from bot.domain.jobs import Job, JobState, Order, ProviderName, StopResult
 from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.quotas import Spent
 from bot.services.operator.reports import (
@@ -34,8 +34,8 @@ from bot.services.operator.reports import (
     OperatorOverview,
     ProviderGate,
 )
-from bot.store.operator_reports import GuildUsage, JobTotal, KindTotal, Price
-from tests.providers_asked import P480, P720, VTRIX
+from bot.store.operator_reports import GuildUsage, JobLedger, JobTotal, KindTotal, Price
+from tests.providers_asked import DASHSCOPE, P480, P720, VTRIX
 from tests.store.factories import NOW
 
 HUGE = Decimal("1000000000000.000000001")
@@ -58,6 +58,7 @@ REPORT = OperatorOverview(
 COSTS = Costs(
     prices=[KindPrice(kind, HUGE, Price(HUGE, 20), HUGE) for kind in (P480, P720)],
     spent=dict.fromkeys(ProviderName, Spent(0, HUGE, HUGE)),
+    budgets=dict.fromkeys(ProviderName, Budget(HUGE, HUGE)),
     kinds=dict.fromkeys(EntryKind, KindTotal(10**9, -HUGE)),
     reserved=HUGE,
     held=JobTotal(10**6, HUGE),
@@ -92,7 +93,8 @@ TEXTS: dict[str, Callable[[], str]] = {
     ),
     "unreconciled": lambda: texts.unreconciled([JOB] * 200, NAMES),
     "costs": lambda: cost_texts.costs(COSTS),
-    "ledger": lambda: cost_texts.ledger(JOB, [ENTRY] * 100, NAMES),
+    "ledger": lambda: cost_texts.job_ledger(JobLedger(JOB, (ENTRY,) * 100, {HOSTILE: [HOSTILE * 20]}), NAMES),
+    "ledger without entries": lambda: cost_texts.job_ledger(JobLedger(JOB, (), {"error": HOSTILE * 20}), NAMES),
     "audit log": lambda: texts.audit_log_lines([entry(OLD), entry(ANNOUNCED)] * 25),
     "announced": lambda: texts.announced(AnnouncementReach(10**6, tuple(IDS)), NAMES),
     "ask": lambda: texts.ask_announce(10**6, 10**6),
@@ -186,3 +188,60 @@ def test_a_lost_job_says_before_when_it_was_submitted() -> None:
     text = texts.unreconciled([Job("id", JobState.FAILED, 1, 2, 3, Order("secret"), NOW, later)], {})
     assert f"submitted before <t:{int(later.timestamp())}:f>" in text
     assert "secret" not in text
+
+
+def test_the_ledger_shows_the_task_what_became_of_it_and_the_last_response() -> None:
+    job = replace(JOB, provider=ProviderName.VTRIX, upstream_id="task1", stop_result=StopResult.ASKED)
+    text = cost_texts.job_ledger(JobLedger(job, (ENTRY,), {"last_error": "502 <html>secret source</html>"}), NAMES)
+    assert "at the Vtrix gateway · task task1 · asked to stop; the bill isn't known" in text
+    assert "last\\_error" in text
+    assert "secret source" not in text
+
+
+def test_a_cancelled_job_to_reconcile_says_that_its_task_was_to_be_stopped() -> None:
+    job = replace(JOB, state=JobState.CANCELLED, upstream_id="task1", stop_result=StopResult.ASKED)
+    text = texts.unreconciled([job], NAMES)
+    assert "task task1, cancelled (asked to stop; the bill isn't known), so only `lost` can close it" in text
+
+
+def test_a_provider_whose_budget_is_used_up_gets_no_videos_and_the_operator_reads_why() -> None:
+    gates = {VTRIX: ProviderGate(None, None, 0, is_out_of_budget=True), DASHSCOPE: ProviderGate(None, None, 0)}
+    first, second, queued = texts.gate(GateReport(gates, 3)).splitlines()
+    assert first == (
+        "I'm **not submitting** videos to the Vtrix gateway: its budget in the bot's settings is used up for this "
+        "day or month (UTC). `/operator costs` shows how much it is."
+    )
+    assert second == "I'm submitting videos to Alibaba Model Studio."
+    assert queued == "3 videos queued."
+
+
+def test_costs_are_told_by_provider_with_their_budgets() -> None:
+    spent = {
+        VTRIX: Spent(0, Decimal("0.5"), Decimal(3)),
+        DASHSCOPE: Spent(0, Decimal(0), Decimal("1.25")),
+    }
+    budgets = {VTRIX: Budget(Decimal(1), None), DASHSCOPE: Budget(None, Decimal(20))}
+    text = cost_texts.costs(replace(COSTS, prices=[], spent=spent, budgets=budgets))
+    assert "The Vtrix gateway: $0.50 of $1.00 today, $3.00 this month\n" in text
+    assert "Alibaba Model Studio: $0.00 today, $1.25 of $20.00 this month\n" in text
+
+
+@pytest.mark.parametrize(("budget", "is_told"), [(Budget(), False), (Budget(Decimal(1)), True)])
+def test_the_only_provider_is_told_apart_only_if_it_has_a_budget_of_its_own(budget: Budget, is_told: bool) -> None:  # noqa: FBT001
+    only = {VTRIX: Spent(0, Decimal("0.5"), Decimal(3))}
+    text = cost_texts.costs(replace(COSTS, prices=[], spent=only, budgets={VTRIX: budget}))
+    assert ("The Vtrix gateway:" in text) == is_told
+
+
+def test_servers_are_told_by_provider_where_more_than_one_was_used() -> None:
+    usd = {VTRIX: Decimal("0.25"), DASHSCOPE: Decimal("0.5")}
+    use = GuildUsage(Guild(7), usd_month=Decimal("0.75"), usd_by_provider=usd)
+    other = GuildUsage(Guild(8))
+    assert "$0.50 at Alibaba Model Studio · $0.25 at the Vtrix gateway" in texts.servers([use], {}, REPORT)[0]
+    rows = list(csv.DictReader(io.StringIO(texts.servers_csv([use, other], {}).decode("utf-8-sig"))))
+    assert [(row["usd_month_vtrix"], row["usd_month_dashscope"]) for row in rows] == [("0.25", "0.5"), ("0", "0")]
+    assert not any(
+        "vtrix" in name
+        for name in csv.DictReader(io.StringIO(texts.servers_csv([other], {}).decode("utf-8-sig"))).fieldnames
+        or []
+    )

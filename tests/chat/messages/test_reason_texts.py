@@ -17,11 +17,13 @@ from bot.domain.errors import Problem, Reason, Remedy
 from bot.domain.extensions import ClipTooLong, ExtensionProblem
 from bot.domain.guilds import BLOCKED_PROMPTS, Ban
 from bot.domain.jobs import FailureCause, FailureDetail, Resolution
-from bot.domain.orders import TextTooLong
+from bot.domain.models import PictureLimits
+from bot.domain.orders import DurationNotMade, ModelNotOffered, ResolutionNotMade, TextTooLong
 from bot.domain.policy import (
     ChannelNotAllowed,
     Consequence,
     MemberBanned,
+    ModelNotAllowed,
     PolicyViolation,
     PromptBlocked,
     ResolutionNotAllowed,
@@ -95,6 +97,8 @@ POLICY: list[PolicyViolation] = [
     ChannelNotAllowed(RuleName.CHANNEL, ()),
     ChannelNotAllowed(RuleName.CHANNEL, MANY),
     ResolutionNotAllowed(RuleName.RESOLUTION, (Resolution.P480,)),
+    ModelNotAllowed(RuleName.MODEL, ("Wan 2.5 Preview",)),
+    ModelNotAllowed(RuleName.MODEL, ()),
     *(
         PromptBlocked(RuleName.BLOCKED_TERM, "🔥" * 100, follows)
         for follows in (Consequence(), Consequence(remaining=1), Consequence(remaining=2), Consequence(ban=PAUSED))
@@ -110,6 +114,10 @@ OTHERS: list[Reason] = [
     *ExtensionProblem,
     ClipTooLong(30, 30),
     TextTooLong("negative_prompt", 501, 500),
+    ModelNotOffered("x" * 300, ("Wan 2.2 Flash", "Wan 2.5 Preview")),
+    ResolutionNotMade("Wan 2.2 Flash", tuple(Resolution)),
+    DurationNotMade("Wan 2.5 Preview", (5, 10)),
+    UnusablePicture(PictureProblem.TOO_SMALL, (9, 9), limits=PictureLimits(side_min_px=500)),
     Said("It's closed."),
 ]
 OUTSIDE = [OutsideServers(reason) for reason in (*LIMITS, PolicyViolation(RuleName.ACCESS))]

@@ -53,6 +53,13 @@ def test_videos_are_counted_by_outcome() -> None:
     assert "**12 videos** by 3 members: 8 delivered, 2 failed, 1 cancelled, 1 in progress." in usage()
 
 
+def test_what_moderation_rejected_has_its_own_number() -> None:
+    text = usage(videos=VideoCounts(delivered=1, failed=2, rejected=3))
+    assert "1 delivered, 2 failed, 3 rejected." in text
+    assert "🛡️ The video service's moderation rejected 3 videos for their content." in text
+    assert "moderation" not in usage()
+
+
 def test_the_success_rate_counts_only_finished_attempts() -> None:
     assert "80% of finished attempts succeeded" in usage()
 
@@ -113,7 +120,7 @@ def test_the_largest_numbers_fit_a_message() -> None:
     budget = Budget(amount, amount)
 
     text = usage(
-        videos=VideoCounts(HUGE, HUGE, HUGE, HUGE),
+        videos=VideoCounts(HUGE, HUGE, HUGE, HUGE, HUGE),
         failures=dict.fromkeys(FailureReason, HUGE),
         members=HUGE,
         top=(MemberUse(2**63 - 1, HUGE, HUGE, amount),) * 5,

@@ -114,11 +114,13 @@ async def test_an_answer_about_another_task_is_rejected(server: ScriptedServer) 
             await dashscope.status(TaskRef("t-1"))
 
 
-async def test_an_unknown_status_is_logged_once(server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unknown_status_is_logged_once_and_its_answer_is_worth_keeping(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
     server.answers({"output": {"task_id": "t-1", "task_status": "WARMING"}})
     async with DashScope(server.url, KEY, polls_per_second=AT_ONCE) as dashscope:
         found = [await dashscope.status(TaskRef("t-1")) for _ in range(3)]
-    assert {one.status for one in found} == {TaskStatus.IN_PROGRESS}
+    assert {(one.status, one.is_unclear) for one in found} == {(TaskStatus.IN_PROGRESS, True)}
     assert [record.levelno for record in caplog.records if "WARMING" in record.getMessage()] == [logging.WARNING]
 
 

@@ -85,12 +85,12 @@ async def test_a_poll_keeps_the_requested_task_id(
     assert "t-2" in caplog.text
 
 
-async def test_an_unknown_status_is_logged_once(
+async def test_an_unknown_status_is_logged_once_and_its_answer_is_worth_keeping(
     server: ScriptedServer, vtrix: Vtrix, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.answers({"id": "t-1", "status": "warming"})
     tasks = [await vtrix.status(TaskRef("t-1")) for _ in range(3)]
-    assert {task.status for task in tasks} == {TaskStatus.IN_PROGRESS}
+    assert {(task.status, task.is_unclear) for task in tasks} == {(TaskStatus.IN_PROGRESS, True)}
     assert [record.levelno for record in caplog.records if "warming" in record.getMessage()] == [logging.WARNING]
 
 

@@ -8,7 +8,12 @@ import pytest
 from bot.providers.base import TaskStatus
 from bot.providers.http_client import retry_after_s
 from bot.providers.json_responses import ErrorDetails, InvalidResponse, sanitize
-from bot.providers.vtrix.responses import GatewayResponse, parse_error, parse_response
+from bot.providers.vtrix.dialects import Dialect
+from bot.providers.vtrix.responses import (
+    GatewayResponse,
+    parse_error,
+    parse_response,
+)
 
 KEY = "vtx-secret"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -23,10 +28,15 @@ def read(**answer: Any) -> GatewayResponse:
     [
         *(
             (said, TaskStatus.IN_PROGRESS)
-            for said in ("in_progress", "pending", "processing", "in_queue", "queued")
+            for said in ("in_progress", "pending", "processing", "in_queue", "queued", "running", "IN_QUEUE")
         ),
-        *((said, TaskStatus.COMPLETED) for said in ("completed", "done", "COMPLETED")),
-        ("failed", TaskStatus.FAILED),
+        *(
+            (said, TaskStatus.COMPLETED)
+            for said in ("completed", "done", "success", "succeeded", "COMPLETED", " Success ")
+        ),
+        *((said, TaskStatus.FAILED) for said in ("failed", "error", "failure", "expired", "FAILED")),
+        *((said, TaskStatus.CANCELLED) for said in ("cancelled", "canceled", "CANCELED")),
+        *((said, TaskStatus.GONE) for said in ("UNKNOWN", "unknown")),
     ],
 )
 def test_every_known_status_is_recognised(said: str, means: TaskStatus) -> None:
@@ -251,3 +261,147 @@ def test_a_deeply_nested_response_is_parsed_and_its_raw_form_is_truncated() -> N
 def test_a_cost_of_negative_zero_is_zero() -> None:
     response = parse_response(b'{"id": "t-1", "usage": {"cost": "-0.00"}}', secret=KEY)
     assert str(response.cost_usd) == "0.00"
+
+
+def test_a_number_that_no_decimal_can_hold_is_no_number() -> None:
+    response = parse_response(
+        b'{"id": "t-1", "progress": 1e9999999999999999999, "usage": {"cost": 1e9}}', secret=KEY
+    )
+    assert (response.id, response.progress, response.cost_usd) == ("t-1", None, None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "dialect", "ids"),
+    [
+        ({"id": "t"}, Dialect.BARE, ("t",)),
+        ({"id": "t", "request_id": "r"}, Dialect.BARE, ("t",)),
+        ({"id": "t", "data": {"id": "other"}}, Dialect.BARE, ("t",)),
+        ({"id": "t", "queue_position": 2, "request_id": "r"}, Dialect.BARE, ("t", "r")),
+        ({"id": "t", "status": {"code": 200}}, Dialect.WRAPPED, ("t",)),
+        ({"data": {"id": 7}, "status": {"code": 200}}, Dialect.WRAPPED, ("7",)),
+        ({"data": {"id": "t"}, "code": 0}, Dialect.WRAPPED, ("t",)),
+        ({"data": {"id": "t"}, "status": "success"}, Dialect.WRAPPED, ("t",)),
+        ({"request_id": "r", "status_url": "/x"}, Dialect.QUEUE, ("r",)),
+        ({"data": {"request_id": "r", "cancel_url": "/x"}}, Dialect.QUEUE, ("r",)),
+        ({"request_id": "r", "queue_position": 0}, Dialect.QUEUE, ("r",)),
+        ({"request_id": "r"}, Dialect.BARE, ()),
+        ({"request_id": "r", "error": {"code": "RATE_LIMIT_EXCEEDED"}}, Dialect.BARE, ()),
+    ],
+)
+def test_the_dialect_is_told_by_the_answer(answer: dict[str, Any], dialect: Dialect, ids: tuple[str, ...]) -> None:
+    response = read(**answer)
+    assert (response.dialect, response.ids, response.id) == (dialect, ids, ids[0] if ids else None)
+
+
+def test_a_wrapped_answer_has_the_fields_of_its_task() -> None:
+    response = read(
+        data={"id": "t", "status": "success", "output": [{"type": "video", "url": "u"}], "usage": {"cost": "0.2"}},
+        status={"code": 200, "message": "success"},
+    )
+    assert (response.status, response.video_url, response.cost_usd) == (TaskStatus.COMPLETED, "u", Decimal("0.2"))
+    assert (response.error, response.http_status) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "http_status"),
+    [
+        ({"code": 200}, None),
+        ({"code": "200"}, None),
+        ({"code": 0}, None),
+        ({"code": 201}, None),
+        ({"message": "success"}, None),
+        ({"code": 404}, 404),
+        ({"code": "402"}, 402),
+        ({"code": 40203}, 402),
+        ({"code": 400, "error_code": 40203}, 402),
+        ({"code": 400, "error_code": "X"}, 400),
+        ({"code": 302}, 500),
+        ({"code": 1001}, 500),
+        ({"code": True}, None),
+        ({"code": [1]}, None),
+        ({"code": "9" * 400}, None),
+    ],
+)
+def test_a_wrapped_answer_may_have_an_http_status_of_its_own(
+    status: dict[str, Any], http_status: int | None
+) -> None:
+    assert read(data={}, status=status).http_status == http_status
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "error"),
+    [
+        ({"error": "broken"}, TaskStatus.FAILED, ErrorDetails(None, "broken")),
+        ({"error": "broken", "error_type": "X"}, TaskStatus.FAILED, ErrorDetails("X", "broken")),
+        ({"error": None, "error_type": "X"}, TaskStatus.FAILED, ErrorDetails("X", None)),
+        ({"error": {"message": "broken"}, "error_type": "X"}, TaskStatus.FAILED, ErrorDetails("X", "broken")),
+        (
+            {"error": "stopped", "error_type": "CANCELED"},
+            TaskStatus.CANCELLED,
+            ErrorDetails("CANCELED", "stopped"),
+        ),
+        ({"error": None}, TaskStatus.COMPLETED, None),
+        ({"error": ""}, TaskStatus.COMPLETED, None),
+        ({"error": {}}, TaskStatus.COMPLETED, None),
+        ({"error": {"code": 0, "message": ""}}, TaskStatus.COMPLETED, None),
+    ],
+)
+def test_a_completed_task_with_an_error_failed(
+    answer: dict[str, Any], status: TaskStatus, error: ErrorDetails | None
+) -> None:
+    response = read(status="COMPLETED", request_id="r", queue_position=0, **answer)
+    assert (response.status, response.error) == (status, error)
+
+
+def test_a_video_counts_more_than_an_error() -> None:
+    response = read(id="1", status="completed", output=[{"type": "video", "url": "u"}], error="a warning")
+    assert (response.status, response.video_url) == (TaskStatus.COMPLETED, "u")
+
+
+@pytest.mark.parametrize("word", ["success", "error", "failure"])
+def test_a_word_that_says_nothing_about_a_task_is_no_task(word: str) -> None:
+    assert read(status=word).status is None
+    assert read(data={"status": word}, status={"code": 200}).status is not None
+
+
+def test_an_expired_task_says_so_and_may_be_billed() -> None:
+    response = read(id="1", status="expired")
+    assert (response.error, response.may_be_billed) == (ErrorDetails("expired", None), True)
+    assert not read(id="1", status="expired", usage={"cost": 0}).may_be_billed
+
+
+@pytest.mark.parametrize(
+    ("sent", "url"),
+    [
+        ({"outputs": [{"type": "video", "url": "https://v"}]}, "https://v"),
+        ({"output": {"type": "video", "url": "https://v"}}, "https://v"),
+        ({"outputs": [{"content_type": "video/mp4", "url": "https://v"}]}, "https://v"),
+        ({"outputs": [{"type": "image", "url": "https://i"}, {"type": "VIDEO", "url": "https://v"}]}, "https://v"),
+        ({"output": [], "outputs": [{"type": "video", "url": "https://v"}]}, "https://v"),
+        ({"output": [{"type": "video", "url": "https://\ud800"}]}, None),
+        ({"output": [{"type": "video", "url": "https://v\0"}]}, None),
+    ],
+)
+def test_a_video_is_found_without_content_and_is_text_that_can_be_stored(sent: Any, url: str | None) -> None:
+    assert read(id="1", **sent).video_url == url
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ({"detail": "App not found"}, ErrorDetails(None, "App not found")),
+        ({"detail": {"code": "X", "message": "no"}}, ErrorDetails("X", "no")),
+        (
+            {"detail": [{"loc": ["body", "seed"], "msg": "no number"}, {"msg": "no"}, 7]},
+            ErrorDetails(None, "body.seed: no number; no"),
+        ),
+        ({"detail": []}, ErrorDetails()),
+        ({"status": {"code": 402, "message": "no", "error_code": 40203}}, ErrorDetails("40203", "no")),
+        ({"data": None, "status": {"code": 404, "message": "no"}}, ErrorDetails("404", "no")),
+        ({"error": {"code": "X", "message": "no"}, "request_id": "r"}, ErrorDetails("X", "no")),
+        ({"error": "no", "error_type": "X"}, ErrorDetails("X", "no")),
+        ({"code": "X", "message": "no"}, ErrorDetails("X", "no")),
+    ],
+)
+def test_errors_are_read_in_every_dialect(body: dict[str, Any], error: ErrorDetails) -> None:
+    assert parse_error(json.dumps(body).encode(), secret=KEY) == error

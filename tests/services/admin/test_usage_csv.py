@@ -24,6 +24,7 @@ def a_line(**changes: Any) -> JobLine:
         "reserved_nano_usd": 200_000_000,
         "nano_usd": 1,
         "is_reserved": False,
+        "provider": "dashscope",
     }
     return JobLine(**values | changes)
 
@@ -101,3 +102,10 @@ def test_lines_are_added_chunk_by_chunk() -> None:
 
     assert [row["id"] for row in read(export)] == ["a", "b", "c"]
     assert export.lines == 3
+
+
+def test_where_there_are_several_providers_each_line_says_whose_it_is() -> None:
+    export = JobCsv(LIMIT, with_provider=True)
+    export.add([a_line(), a_line(provider=None)])
+
+    assert [row["provider"] for row in read(export)] == ["dashscope", ""]

@@ -7,13 +7,8 @@ import pytest
 from PIL import Image
 
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
-from bot.domain.jobs import (
-    Job,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    Reschedule,
-)
+from bot.domain.jobs import Job, JobState
+from bot.domain.outcomes import JobUpdate, MoveTo, Reschedule
 from bot.domain.policy import Requester
 from bot.services.videos import VideoService
 from bot.store.engine import Database

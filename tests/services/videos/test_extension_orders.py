@@ -20,7 +20,7 @@ async def test_videos_that_are_slow_to_fetch_keep_no_picture_waiting(service: Vi
     extensions = [
         asyncio.create_task(
             service.accept(
-                replace(MEMBER, user_id=user_id), last_frame, extends=Extension("parent", 2), prompt="a ship"
+                replace(MEMBER, user_id=user_id), last_frame, extends=Extension("parent", 2, 10), prompt="a ship"
             )
         )
         for user_id in range(10, 10 + MAX_PICTURES)

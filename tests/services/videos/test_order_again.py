@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.errors import NotPossible, OrderRefused, Problem, QuotaRefused, RuleRefused
-from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, PictureLabels, Reschedule, Resolution
+from bot.domain.jobs import Job, JobState, PictureLabels, Resolution
+from bot.domain.outcomes import JobUpdate, MoveTo, Reschedule
 from bot.domain.policy import Requester
 from bot.domain.repeats import OrderChanges
 from bot.services.videos import VideoService

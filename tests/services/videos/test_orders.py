@@ -19,6 +19,7 @@ from bot.domain.jobs import (
     Order,
     Resolution,
 )
+from bot.domain.models import PictureLimits
 from bot.domain.quotas import FewerFit, LimitName
 from bot.media.first_frame import prepare_first_frame
 from bot.media.prepared_frame import PictureChanges, PreparedFrame
@@ -148,12 +149,12 @@ class BlockedDecoders:
         self.entered = asyncio.Event()
         self.inside = 0
 
-    async def prepare_first_frame(self, data: bytes) -> PreparedFrame:
+    async def prepare_first_frame(self, data: bytes, limits: PictureLimits) -> PreparedFrame:
         self.inside += 1
         self.entered.set()
         await self.release.wait()
         self.inside -= 1
-        return prepare_first_frame(data)
+        return prepare_first_frame(data, limits)
 
 
 async def test_the_number_of_concurrent_decoders_is_limited(

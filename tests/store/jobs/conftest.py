@@ -7,15 +7,8 @@ import pytest
 from sqlalchemy import select
 
 from bot.chat.messages.audit_texts import phrase
-from bot.domain.jobs import (
-    Fail,
-    FailureReason,
-    Job,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    Reschedule,
-)
+from bot.domain.jobs import FailureReason, Job, JobState
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Reschedule
 from bot.services.admin.audited import Admin
 from bot.services.admin.jobs import JobService
 from bot.store.engine import Database

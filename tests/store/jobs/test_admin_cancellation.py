@@ -5,14 +5,8 @@ from decimal import Decimal
 import pytest
 
 from bot.domain.errors import NotPossible
-from bot.domain.jobs import (
-    CancelResult,
-    FailureCause,
-    FailureDetail,
-    JobState,
-    JobUpdate,
-    MoveTo,
-)
+from bot.domain.jobs import CancelResult, FailureCause, FailureDetail, JobState
+from bot.domain.outcomes import JobUpdate, MoveTo
 from bot.services.admin.jobs import JobService
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore

@@ -3,11 +3,8 @@
 import pytest
 
 from bot.domain.errors import NotPossible
-from bot.domain.jobs import (
-    Fail,
-    FailureReason,
-    JobState,
-)
+from bot.domain.jobs import FailureReason, JobState
+from bot.domain.outcomes import Fail
 from bot.services.admin.jobs import JobService
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore

@@ -6,8 +6,9 @@ import pytest
 from bot.domain.approvals import APPROVAL_TIMEOUT, AlreadyDecided, ApprovalProblem, Decision, Verdict
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind
 from bot.domain.errors import NotPossible
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, Reschedule
+from bot.domain.jobs import FailureReason, Job, JobState
 from bot.domain.ledger import ZERO
+from bot.domain.outcomes import Fail, JobUpdate, Reschedule
 from bot.store.engine import Database
 from bot.store.guilds import audit_log, guild_settings
 from bot.store.jobs import approvals

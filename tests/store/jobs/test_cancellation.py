@@ -5,21 +5,11 @@ from typing import Any
 import pytest
 
 from bot.domain.guilds import Access
-from bot.domain.jobs import (
-    ACTIVE,
-    CancelResult,
-    Fail,
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    JobState,
-    MoveTo,
-    Outcome,
-    PauseSubmissions,
-    Reschedule,
-)
+from bot.domain.jobs import ACTIVE, CancelResult, FailureCause, FailureDetail, FailureReason, JobState
+from bot.domain.outcomes import Fail, MoveTo, Outcome, PauseSubmissions, Reschedule
 from bot.store.jobs import transitions
 from bot.store.jobs.job_store import JobStore
+from bot.store.jobs.waiting_jobs import WaitingJobs
 from tests.store.factories import (
     DETAIL,
     LEASES,
@@ -183,6 +173,6 @@ async def test_nothing_is_submitted_for_a_server_that_is_not_served_any_more_and
     queued = await add_waiting(store)
     await set_guild(store, **guild)
     assert await next_job(store) is None
-    assert await store.cancel_where_left_or_blocked(SOON) == 1
+    assert await WaitingJobs(store._db).cancel_where_left_or_blocked(SOON) == 1
     job = await read(store, queued)
     assert (job.state, job.charged, job.failure_detail) == (JobState.CANCELLED, False, FailureDetail(why))

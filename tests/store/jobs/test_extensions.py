@@ -3,11 +3,12 @@
 import pytest
 
 from bot.domain.errors import QuotaRefused
-from bot.domain.extensions import Extension, ParentMessage
+from bot.domain.extensions import Clip, Extension, ParentMessage
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
-from bot.domain.jobs import REMOVED, Job, JobUpdate, MoveTo, NewJob, Order, Reschedule
+from bot.domain.jobs import REMOVED, Job, NewJob, Order
 from bot.domain.jobs import JobState as State
 from bot.domain.member_data import export_document
+from bot.domain.outcomes import JobUpdate, MoveTo, Reschedule
 from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.extensions import ExtensionStore
@@ -31,17 +32,17 @@ async def delivered(store: JobStore, message_id: int = 77) -> Job:
 
 async def extended(store: JobStore, parent: Job, job_id: str = "more") -> Job:
     new = NewJob(job_id, *HERE, Order("it goes on"))
-    return await store.add(new, FRAME, MEMBER, NOW, extends=Extension(parent.id, 2))
+    return await store.add(new, FRAME, MEMBER, NOW, extends=Extension(parent.id, 2, 15))
 
 
 async def test_what_a_job_extends_is_kept_with_it(store: JobStore, database: Database) -> None:
     parent = await delivered(store)
     job = await extended(store, parent)
     extensions = ExtensionStore(database)
-    assert await extensions.of(job.id) == Extension(parent.id, 2)
+    assert await extensions.of(job.id) == Extension(parent.id, 2, 15)
     assert await extensions.of(parent.id) is None
-    await extensions.record_pieces(await claim(store, job.id), 1)
-    assert await extensions.of(job.id) == Extension(parent.id, 1)
+    await extensions.record_clip(await claim(store, job.id), Clip(1, 10))
+    assert await extensions.of(job.id) == Extension(parent.id, 1, 10)
 
 
 async def test_a_worker_that_lost_its_lease_does_not_change_how_long_a_clip_is(
@@ -52,7 +53,7 @@ async def test_a_worker_that_lost_its_lease_does_not_change_how_long_a_clip_is(
     await store.release([late])
     await claim(store, job.id)
 
-    await ExtensionStore(database).record_pieces(late, 1)
+    await ExtensionStore(database).record_clip(late, Clip(1, 5))
 
     found = await ExtensionStore(database).of(job.id)
     assert found is not None
@@ -63,7 +64,7 @@ async def test_an_order_that_is_refused_leaves_nothing(database: Database) -> No
     none = JobStore(database, OperatorDefaults(catalog=CATALOG, limits=LimitOverrides(0, 1, 0)))
     new = NewJob("more", *HERE, Order("it goes on"))
     with pytest.raises(QuotaRefused):
-        await none.add(new, FRAME, MEMBER, NOW, extends=Extension("parent", 2))
+        await none.add(new, FRAME, MEMBER, NOW, extends=Extension("parent", 2, 10))
     assert await ExtensionStore(database).of("more") is None
 
 

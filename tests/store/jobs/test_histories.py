@@ -13,22 +13,8 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import QuotaRefused
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
-from bot.domain.jobs import (
-    ACTIVE,
-    ENDED,
-    TRANSITIONS,
-    CancelResult,
-    Fail,
-    FailureReason,
-    Job,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    Outcome,
-    PauseSubmissions,
-    Reschedule,
-    may_become,
-)
+from bot.domain.jobs import ACTIVE, ENDED, TRANSITIONS, CancelResult, FailureReason, Job, JobState, may_become
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Outcome, PauseSubmissions, Reschedule
 from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore

@@ -7,7 +7,8 @@ from sqlalchemy.exc import StatementError
 
 from bot.domain.errors import QuotaRefused
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
-from bot.domain.jobs import Fail, FailureReason, JobState, MoveTo, Order, Reschedule, Resolution
+from bot.domain.jobs import FailureReason, JobState, Order, Resolution
+from bot.domain.outcomes import Fail, MoveTo, Reschedule
 from bot.domain.policy import Requester
 from bot.domain.quotas import LimitName, VideoLimitReached
 from bot.store.engine import Database

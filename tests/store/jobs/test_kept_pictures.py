@@ -11,21 +11,9 @@ from sqlalchemy import Row, Table, select
 
 from bot.domain.errors import NotPossible, Problem, QuotaRefused
 from bot.domain.guilds import LimitOverrides
-from bot.domain.jobs import (
-    LINK_REMOVED,
-    Fail,
-    FailureReason,
-    Job,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    NewJob,
-    Order,
-    Outcome,
-    Reschedule,
-    new_job_id,
-)
+from bot.domain.jobs import LINK_REMOVED, FailureReason, Job, JobState, NewJob, Order, new_job_id
 from bot.domain.member_data import RetentionPolicy
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Outcome, Reschedule
 from bot.domain.repeats import KeptFrame
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore

@@ -6,8 +6,9 @@ import pytest
 
 from bot.chat.messages.notification_texts import render
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
-from bot.domain.jobs import JobState, JobUpdate, MoveTo, PauseSubmissions, Reschedule
+from bot.domain.jobs import JobState
 from bot.domain.notifications import Announcement
+from bot.domain.outcomes import JobUpdate, MoveTo, PauseSubmissions, Reschedule
 from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore

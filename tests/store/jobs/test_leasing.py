@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from bot.domain.jobs import ENDED, Job, JobState, JobUpdate, MoveTo, Reschedule
+from bot.domain.jobs import ENDED, Job, JobState
+from bot.domain.outcomes import JobUpdate, MoveTo, Reschedule
 from bot.store.engine import Database
 from bot.store.jobs.due import GUILD_MAX_IN_PROGRESS, SUSPECT_CLAIMS, DueFor
 from bot.store.jobs.job_store import JobStore

@@ -13,13 +13,15 @@ import pytest
 from sqlalchemy import event
 
 from bot.chat.messages.notification_texts import render
-from bot.domain.jobs import JobUpdate, Order, Reschedule
+from bot.domain.jobs import Order
+from bot.domain.outcomes import JobUpdate, Reschedule
 from bot.domain.policy import Requester
 from bot.domain.repeats import KeptFrame
 from bot.store.engine import Database
 from bot.store.jobs import pictures
 from bot.store.jobs.due import DueFor
 from bot.store.jobs.job_store import JobStore
+from bot.store.jobs.waiting_jobs import WaitingJobs
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.schema import HAS_FAILED_CLAIMS
 from tests.providers_asked import VTRIX, vtrix
@@ -113,7 +115,7 @@ async def begin(store: JobStore, database: Database) -> None:
     """What a start does."""
     if database.file is not None:  # processes that share a server leave each other's leases alone
         await store.free_leases()
-    await store.cancel_where_left_or_blocked(NOW)
+    await WaitingJobs(store._db).cancel_where_left_or_blocked(NOW)
 
 
 async def look(store: JobStore, _database: Database) -> None:

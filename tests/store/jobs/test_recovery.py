@@ -4,18 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from bot.domain.jobs import (
-    ENDED,
-    Fail,
-    FailureReason,
-    Job,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    RecoveryProblem,
-    Reschedule,
-    StopResult,
-)
+from bot.domain.jobs import ENDED, FailureReason, Job, JobState, RecoveryProblem, StopResult
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Reschedule
 from bot.domain.policy import Requester
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import EVERYWHERE, jobs

@@ -9,17 +9,8 @@ import pytest
 from sqlalchemy import update
 
 from bot.domain.guilds import BLOCKED_PROMPTS, Guild, GuildSettings
-from bot.domain.jobs import (
-    Fail,
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    Job,
-    JobState,
-    Order,
-    RecoveryProblem,
-    Reschedule,
-)
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, Order, RecoveryProblem
+from bot.domain.outcomes import Fail, Reschedule
 from bot.domain.variations import variations_of
 from bot.store.engine import Database
 from bot.store.guilds import bans, guild_settings, violations

@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from bot.domain.jobs import REMOVED, Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Outcome, Reschedule
+from bot.domain.jobs import REMOVED, FailureReason, Job, JobState
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Outcome, Reschedule
 from bot.store.jobs.job_store import JobStore
 from tests.store.factories import (
     DETAIL,

@@ -3,7 +3,8 @@
 import pytest
 from sqlalchemy import func, select
 
-from bot.domain.jobs import Fail, FailureReason, Frame, JobState, MoveTo
+from bot.domain.jobs import FailureReason, Frame, JobState
+from bot.domain.outcomes import Fail, MoveTo
 from bot.domain.status_cards import StatusCard
 from bot.domain.waiting import Wait
 from bot.store.engine import Database

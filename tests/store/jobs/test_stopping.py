@@ -4,19 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from bot.domain.jobs import (
-    CancelResult,
-    Fail,
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    Job,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    Reschedule,
-    StopResult,
-)
+from bot.domain.jobs import CancelResult, FailureCause, FailureDetail, FailureReason, Job, JobState, StopResult
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Reschedule
 from bot.services.admin.jobs import JobService
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore

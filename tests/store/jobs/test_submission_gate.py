@@ -1,6 +1,7 @@
 from datetime import timedelta
 
-from bot.domain.jobs import Fail, FailureReason, JobState, JobUpdate, MoveTo, PauseSubmissions
+from bot.domain.jobs import FailureReason, JobState
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, PauseSubmissions
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.jobs.submission_gate import Gate

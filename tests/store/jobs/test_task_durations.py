@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import insert
 
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Reschedule
+from bot.domain.jobs import FailureReason, Job, JobState
 from bot.domain.models import TaskKind
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Reschedule
 from bot.domain.task_durations import SAMPLES, TaskDuration
 from bot.store.engine import Database
 from bot.store.jobs import task_durations

@@ -7,20 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bot.domain.jobs import (
-    ENDED,
-    Fail,
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    Job,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    Outcome,
-    Reschedule,
-    may_become,
-)
+from bot.domain.jobs import ENDED, FailureCause, FailureDetail, FailureReason, Job, JobState, may_become
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Outcome, Reschedule
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.schema import jobs

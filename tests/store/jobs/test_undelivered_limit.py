@@ -8,7 +8,8 @@ import pytest
 
 from bot.domain.errors import QuotaRefused
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo
+from bot.domain.jobs import FailureReason, Job, JobState
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo
 from bot.domain.policy import Requester
 from bot.domain.quotas import LimitName
 from bot.store.engine import Database

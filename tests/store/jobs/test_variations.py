@@ -10,7 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from bot.domain.errors import QuotaRefused
 from bot.domain.extensions import Extension
-from bot.domain.jobs import Job, JobState, NewJob, Order, Reschedule
+from bot.domain.jobs import Job, JobState, NewJob, Order
+from bot.domain.outcomes import Reschedule
 from bot.domain.quotas import FewerFit, LimitName
 from bot.domain.repeats import KeptFrame
 from bot.domain.variations import Variation, variations_of
@@ -157,7 +158,7 @@ async def test_variations_repeats_and_extensions_at_once_never_pass_a_limit(
             case 1:
                 return await store.add_together(news(2), KeptFrame(source.id), by, NOW)
             case _:
-                return await store.add_together(news(1), FRAME, by, NOW, extends=Extension(source.id, 2))
+                return await store.add_together(news(1), FRAME, by, NOW, extends=Extension(source.id, 2, 10))
 
     results = await asyncio.gather(*(once(number) for number in range(24)), return_exceptions=True)
 

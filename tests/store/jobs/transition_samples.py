@@ -1,6 +1,6 @@
 """What the tests of transitions and of cancelling share."""
 
-from bot.domain.jobs import JobUpdate
+from bot.domain.outcomes import JobUpdate
 from tests.store.factories import NOW, SECOND
 
 SOON = NOW + 10 * SECOND

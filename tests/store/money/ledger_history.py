@@ -16,21 +16,18 @@ from bot.domain.jobs import (
     ACTIVE,
     ENDED,
     TRANSITIONS,
-    Fail,
     FailureReason,
     Job,
     JobState,
-    JobUpdate,
-    MoveTo,
     Order,
-    Outcome,
     RecoveryProblem,
-    Reschedule,
     Resolution,
 )
 from bot.domain.ledger import ZERO, Amounts, expected_balances
 from bot.domain.models import Catalog
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Outcome, Reschedule
 from bot.domain.policy import Requester
+from bot.domain.provider_limits import ProviderLimits
 from bot.domain.quotas import UNDELIVERED_MIN, LimitName
 from bot.store import money_tables
 from bot.store.engine import Database
@@ -41,7 +38,7 @@ from bot.store.money import credit_grants, ledger
 from bot.store.money.credit_grants import Attribution
 from bot.store.privacy.retention import RetentionStore
 from bot.store.schema import EVERYWHERE
-from tests.providers_asked import P480, P720, vtrix
+from tests.providers_asked import DASHSCOPE, P480, P720, VTRIX, takes
 from tests.store.factories import (
     DETAIL,
     FRAME,
@@ -53,6 +50,7 @@ from tests.store.factories import (
     requester_of,
     resume_failed_job,
 )
+from tests.store.money.sums import wrong_sums
 
 GUILDS, MEMBERS = (10, 11), (1, 2)
 PRICE = Decimal("0.20")
@@ -149,7 +147,7 @@ class LedgerHistory:
         await self.check()
 
     async def add(self) -> None:
-        order = Order("a fox", resolution=self.rng.choice(list(Resolution)))
+        order = Order("a fox", resolution=self.rng.choice((Resolution.P480, Resolution.P720)))
         new = new_job(user_id=self.rng.choice(MEMBERS), guild_id=self.rng.choice(GUILDS), order=order)
         requester = requester_of(new, admin=self.rng.random() < 0.2)
         before = await self.read()
@@ -164,11 +162,16 @@ class LedgerHistory:
 
     async def work(self) -> None:
         self.held += await self.store.claim_due(self.now, 3, LEASES)
-        if (queued := await self.store.claim_queued(self.now, vtrix(99), LEASES[JobState.QUEUED])) is not None:
+        queued = await self.store.claim_queued(self.now, self.providers(), LEASES[JobState.QUEUED])
+        if queued is not None:
             self.held.append(queued)
         while self.held and self.rng.random() < 0.8:
             job = self.held.pop(self.rng.randrange(len(self.held)))
             await self.store.apply(job, self.outcome_of(job), self.now)
+
+    def providers(self) -> list[ProviderLimits]:
+        """Both, in any order."""
+        return self.rng.sample((takes(VTRIX, 99), takes(DASHSCOPE, 99)), 2)
 
     def outcome_of(self, job: Job) -> Outcome:
         facts = JobUpdate(
@@ -261,6 +264,8 @@ class LedgerHistory:
         self.written = snapshot.entries
         self._check_jobs(snapshot)
         self._check_totals(snapshot)
+        async with self.store._db.read() as connection:
+            assert await wrong_sums(connection) == []
         for grant in snapshot.grants:
             recorded = snapshot.sums(lambda row, grant_id=grant.id: row.credit_grant_id == grant_id)  # type: ignore[misc]
             assert grant.credits_left == recorded.credits >= 0

@@ -3,8 +3,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
-from bot.domain.jobs import Fail, FailureReason, Job
+from bot.domain.jobs import FailureReason, Job
 from bot.domain.ledger import EntryKind
+from bot.domain.outcomes import Fail
 from bot.store.engine import Connection, Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import credit_grants

@@ -4,8 +4,9 @@ from decimal import Decimal
 import pytest
 
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo, Reschedule
+from bot.domain.jobs import FailureReason, Job, JobState
 from bot.domain.models import TaskKind
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Reschedule
 from bot.domain.policy import Requester
 from bot.domain.quotas import Spent
 from bot.store.engine import Database

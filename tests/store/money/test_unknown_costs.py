@@ -7,18 +7,8 @@ import pytest
 
 from bot.domain.errors import QuotaRefused
 from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
-from bot.domain.jobs import (
-    Fail,
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    Job,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    Outcome,
-    PauseSubmissions,
-)
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Outcome, PauseSubmissions
 from bot.domain.policy import Requester
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore

@@ -5,8 +5,9 @@ from decimal import Decimal
 import pytest
 
 from bot.domain.guilds import Budget
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo
+from bot.domain.jobs import FailureReason, Job, JobState
 from bot.domain.money import usd_of
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo
 from bot.domain.usage_stats import BudgetUse, JobLine, Span, UsageStats, UsageTally, VideoCounts
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
@@ -118,6 +119,17 @@ async def test_declined_and_expired_jobs_do_not_count_in_the_success_rate(
     await add_failed_job(store, reason=reason)
 
     assert (await gather_stats(database)).success == 1
+
+
+async def test_what_moderation_rejected_is_counted_apart_from_failures(
+    store: JobStore, database: Database
+) -> None:
+    await add_delivered_job(store)
+    await add_failed_job(store, reason=FailureReason.REJECTED)
+
+    found = await gather_stats(database)
+
+    assert (found.videos, found.failures, found.success) == (VideoCounts(delivered=1, rejected=1), {}, 1)
 
 
 async def test_a_video_is_counted_on_the_utc_day_of_its_order(store: JobStore, database: Database) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from bot.domain.audit_log import AuditEntry
 from bot.domain.guilds import Budget, LimitOverrides, OperatorDefaults
-from bot.domain.jobs import Fail, FailureReason, Job, JobState, JobUpdate, MoveTo
+from bot.domain.jobs import FailureReason, Job, JobState
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo
 from bot.services.operator.service import Operator, OperatorService
 from bot.store.engine import Database
 from bot.store.guilds import audit_log

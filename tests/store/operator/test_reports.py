@@ -1,19 +1,24 @@
 """The operator's reports, on both databases."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from bot.domain.errors import NotPossible
-from bot.domain.guilds import Guild
-from bot.domain.jobs import Fail, FailureReason, JobUpdate, Reschedule
+from bot.domain.guilds import Budget, Guild
+from bot.domain.jobs import FailureReason
 from bot.domain.ledger import EntryKind
+from bot.domain.outcomes import Fail, JobUpdate, Reschedule
+from bot.services.operator.service import OperatorService
+from bot.store.engine import Database
+from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger as ledger_store
 from bot.store.operator_reports import GuildUsage, JobTotal
-from tests.providers_asked import P480, P720
-from tests.store.factories import DETAIL, MINUTE, NOW, add
-from tests.store.operator.conftest import OperatorHarness
+from tests.providers_asked import BOTH, DASHSCOPE, P480, P720, TWO_PROVIDERS, VTRIX
+from tests.store.factories import DETAIL, MINUTE, NOW, add, add_waiting
+from tests.store.operator.conftest import DEFAULTS, OperatorHarness
 
 
 async def test_servers_are_listed_with_their_usage_most_expensive_first(harness: OperatorHarness) -> None:
@@ -86,7 +91,7 @@ async def test_what_moderation_rejected_is_no_failure(harness: OperatorHarness) 
 
     [use] = await harness.service.servers()
 
-    assert (use.asked, use.failed, use.usd_today) == (1, 0, 0)
+    assert (use.asked, use.failed, use.usd_today) == (1, 0, Decimal(0))
 
 
 async def test_the_ledger_of_a_job_contains_what_its_provider_said_last(harness: OperatorHarness) -> None:
@@ -132,3 +137,43 @@ async def test_a_single_servers_usage_is_that_of_the_report(harness: OperatorHar
     for use in await harness.service.servers():
         assert await harness.service.server(use.guild.id) == use
     assert (await harness.service.server(99)).asked == 0
+
+
+async def test_what_a_server_spent_at_each_provider_is_told_once_there_was_more_than_one(
+    harness: OperatorHarness,
+) -> None:
+    await add_waiting(harness.store, guild_id=10)
+    assert await harness.store.claim_queued(NOW, BOTH, MINUTE)
+    [before] = await harness.service.servers()
+    assert before.usd_by_provider == {}
+    await add_waiting(harness.store, guild_id=10)
+    await add_waiting(harness.store, guild_id=20)
+    for _ in range(2):
+        assert await harness.store.claim_queued(NOW, BOTH[1:], MINUTE)
+    [ten, twenty] = await harness.service.servers()
+    assert ten.usd_by_provider == {VTRIX: Decimal("0.2"), DASHSCOPE: Decimal("0.2")}
+    assert twenty.usd_by_provider == {DASHSCOPE: Decimal("0.2")}
+    assert (await harness.service.server(20)).usd_by_provider == twenty.usd_by_provider
+
+
+async def test_a_provider_whose_budget_is_used_up_is_told_apart_from_one_that_is_closed(
+    database: Database,
+) -> None:
+    """Used up for any video; until then, a dearer one may have to wait while a cheaper one doesn't."""
+    budgets = {VTRIX: Budget(Decimal("0.29"), None), DASHSCOPE: Budget(None, Decimal(1))}
+    rules = replace(DEFAULTS, catalog=TWO_PROVIDERS, provider_budgets=budgets)
+    store = JobStore(database, rules)
+    service = OperatorService(database, rules, guild_id=1, user_ids=(), wake=lambda: None, clock=lambda: NOW)
+    assert not (await store.first_gate(NOW)).is_out_of_budget
+    await add_waiting(store)
+    assert await store.claim_queued(NOW, BOTH, MINUTE)
+    gates = (await service.gate()).gates
+    assert {provider: gate.is_out_of_budget for provider, gate in gates.items()} == {VTRIX: True, DASHSCOPE: False}
+    assert not (await store.first_gate(NOW)).keeps_orders_waiting(NOW), "the other one works"
+    costs = await service.costs()
+    assert (costs.budgets[VTRIX].usd_per_day, costs.spent[VTRIX].usd_today) == (Decimal("0.29"), Decimal("0.2"))
+    only = JobStore(database, replace(rules, catalog=replace(TWO_PROVIDERS, providers=(VTRIX,))))
+    gate = await only.first_gate(NOW)
+    assert gate.keeps_orders_waiting(NOW)
+    assert gate.is_worth_telling(NOW, told=False)
+    assert not (await only.first_gate(NOW + timedelta(days=1))).is_out_of_budget

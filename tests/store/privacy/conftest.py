@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import Row, Table, func, insert, select
 
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
-from bot.domain.jobs import Job, JobState, Reschedule
+from bot.domain.jobs import Job, JobState
 from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.member_data import ErasureResult
+from bot.domain.outcomes import Reschedule
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger

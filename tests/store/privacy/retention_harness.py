@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import Row, Table, func, insert, select
 
 from bot.domain.guilds import LimitOverrides, OperatorDefaults
-from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, NewJob, Order, Reschedule, new_job_id
+from bot.domain.jobs import Job, JobState, NewJob, Order, new_job_id
 from bot.domain.ledger import Amounts, Entry, EntryKind
 from bot.domain.member_data import RetentionPolicy
+from bot.domain.outcomes import JobUpdate, MoveTo, Reschedule
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bot.domain.jobs import JobState, JobUpdate, MoveTo
+from bot.domain.jobs import JobState
 from bot.domain.ledger import Amounts, Entry, EntryKind
+from bot.domain.outcomes import JobUpdate, MoveTo
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.money import ledger

@@ -7,8 +7,9 @@ import pytest
 
 from bot.domain.errors import QuotaRefused
 from bot.domain.guilds import Access
-from bot.domain.jobs import JobState, MoveTo, Reschedule
+from bot.domain.jobs import JobState
 from bot.domain.member_data import RetentionPolicy
+from bot.domain.outcomes import MoveTo, Reschedule
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.money_tables import ledger as entries

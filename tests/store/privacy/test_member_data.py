@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 
 from bot.domain.errors import QuotaRefused
-from bot.domain.jobs import Job, JobState, JobUpdate, MoveTo, NewJob, Order, new_job_id
+from bot.domain.jobs import Job, JobState, NewJob, Order, new_job_id
 from bot.domain.member_data import ErasureResult
+from bot.domain.outcomes import JobUpdate, MoveTo
 from bot.store.guilds import guild_settings
 from bot.store.money_tables import credit_grants
 from bot.store.money_tables import ledger as entries

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import update
 
 from bot.domain.errors import QuotaRefused
-from bot.domain.jobs import JobState, MoveTo, Reschedule
+from bot.domain.jobs import JobState
 from bot.domain.member_data import RetentionPolicy
+from bot.domain.outcomes import MoveTo, Reschedule
 from bot.store.engine import Database
 from bot.store.money_tables import credit_grants
 from bot.store.money_tables import ledger as entries

@@ -6,7 +6,8 @@ import pytest
 
 from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, Verdict
 from bot.domain.errors import DeliveryForbidden
-from bot.domain.jobs import Fail, FailureCause, FailureDetail, FailureReason, Job, JobState, JobUpdate, Reschedule
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState
+from bot.domain.outcomes import Fail, JobUpdate, Reschedule
 from bot.worker.stages.acceptance import MAX_STATUS_ATTEMPTS, post_status, request_approval
 from bot.worker.stages.delivery import finalise_status
 from tests.fakes import FRAME, LOG_CHANNEL, NOW

@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, Undeliverable
-from bot.domain.jobs import Fail, Job, JobState, JobUpdate, MoveTo, Reschedule
+from bot.domain.jobs import Job, JobState
 from bot.domain.member_settings import UNCHANGED, MemberSettings
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Reschedule
 from bot.worker.stages.delivery import deliver
 from tests.fake_messengers import DIRECT_CHANNEL
 from tests.fakes import NOW

@@ -16,7 +16,8 @@ from bot.domain.errors import (
     UpstreamUnreached,
 )
 from bot.domain.extensions import Clip, Extension, NotJoined
-from bot.domain.jobs import Job, JobState, MoveTo
+from bot.domain.jobs import Job, JobState
+from bot.domain.outcomes import MoveTo
 from bot.providers.delivered_videos import DeliveredVideos
 from bot.store.jobs.extensions import ExtensionStore
 from bot.worker.stages.context import StageContext
@@ -45,15 +46,15 @@ class FakeExtensions(ExtensionStore):
     """Says what the jobs extend, without a database."""
 
     def __init__(self) -> None:
-        self.known = {"job-1": Extension("parent", 2)}
+        self.known = {"job-1": Extension("parent", 2, 10)}
         self.recorded: list[int] = []
 
     async def of(self, job_id: str) -> Extension | None:
         return self.known.get(job_id)
 
-    async def record_pieces(self, job: Job, pieces: int) -> None:
-        self.known[job.id] = replace(self.known[job.id], pieces=pieces)
-        self.recorded.append(pieces)
+    async def record_clip(self, job: Job, clip: Clip) -> None:
+        self.known[job.id] = replace(self.known[job.id], pieces=clip.pieces, seconds=clip.seconds)
+        self.recorded.append(clip.pieces)
 
 
 class ClipHarness(StageHarness):
@@ -95,11 +96,20 @@ def frames_in(data: bytes, folder: Path) -> int:
 
 
 async def test_a_clip_of_both_is_posted(clips: ClipHarness, tmp_path: Path) -> None:
-    assert await clips.deliver() == Clip(2)
+    assert await clips.deliver() == Clip(2, 10)
     [message] = clips.messenger.posted("video", clips.job(JobState.DELIVERING))
     assert frames_in(message.content, tmp_path) == 2 * frames_in(VIDEO, tmp_path) - 1
     assert clips.extensions.recorded == [2]
     assert list(clips.workdir.iterdir()) == []
+
+
+async def test_a_clip_is_as_long_as_its_parts_together(clips: ClipHarness) -> None:
+    clips.store.jobs["parent"] = replace(clips.parent, order=replace(clips.parent.order, duration_s=10))
+    assert await clips.deliver() == Clip(2, 15)
+
+    clips.extensions.known |= {"parent": Extension("its parent", 3, 25)}
+    assert await clips.deliver() == Clip(4, 30)
+    assert clips.extensions.known["job-1"] == Extension("parent", 4, 30)
 
 
 async def test_a_clip_is_made_smaller_when_discord_takes_less_than_expected(
@@ -107,7 +117,7 @@ async def test_a_clip_is_made_smaller_when_discord_takes_less_than_expected(
 ) -> None:
     clips.provider.video = clips.posted.data = noisy_video(tmp_path / "noise.mp4")
     clips.messenger.actual_limit_bytes = len(clips.provider.video)
-    assert await clips.deliver() == Clip(2)
+    assert await clips.deliver() == Clip(2, 10)
     [message] = clips.messenger.posted("video", clips.job(JobState.DELIVERING))
     assert frames_in(message.content, tmp_path) == 19
 
@@ -117,7 +127,7 @@ async def test_a_clip_that_is_joined_at_a_later_try_says_how_long_it_is(clips: C
     clips.messenger.fail("post_video", DeliveryDelayed("a hiccup"))
     assert wait_s(await deliver(clips.job(JobState.DELIVERING), clips.context)) > 0
     clips.posted.data = VIDEO
-    assert await clips.deliver(attempts=1) == Clip(2)
+    assert await clips.deliver(attempts=1) == Clip(2, 10)
     assert clips.extensions.recorded == [1, 2]
 
 
@@ -136,7 +146,7 @@ async def test_a_part_is_posted_alone_if_the_video_before_is_gone(
         clips.store.jobs["parent"] = replace(clips.parent, result_message_id=0)
     else:
         clips.posted.fail("fetch", error)
-    assert await clips.deliver() == Clip(1, NotJoined.PARENT_GONE)
+    assert await clips.deliver() == Clip(1, 5, NotJoined.PARENT_GONE)
     assert clips.extensions.recorded == [1]
     assert clips.provider.calls.count("download") == 1  # its link isn't used for what somebody deleted
 
@@ -149,16 +159,16 @@ async def test_the_video_before_comes_from_the_service_where_its_message_cannot_
         clips.posted.data = None
     else:
         clips.posted.fail("fetch", error)
-    assert await clips.deliver() == Clip(2)
+    assert await clips.deliver() == Clip(2, 10)
 
 
 async def test_a_clip_of_several_parts_never_comes_from_the_service(clips: ClipHarness) -> None:
-    clips.extensions.known |= {"parent": Extension("its parent", 2)}  # the service has its last part only
+    clips.extensions.known |= {"parent": Extension("its parent", 2, 10)}  # the service has its last part only
     clips.posted.fail_always("fetch", DeliveryDelayed("a hiccup"))
     job = clips.job(JobState.DELIVERING)
     assert wait_s(await deliver(job, clips.context)) > 0
     clips.clock.move(minutes=11)
-    assert await clips.deliver() == Clip(1, NotJoined.PARENT_UNREACHED)
+    assert await clips.deliver() == Clip(1, 5, NotJoined.PARENT_UNREACHED)
 
 
 async def test_the_video_before_is_awaited_for_ten_minutes(clips: ClipHarness) -> None:
@@ -167,25 +177,25 @@ async def test_the_video_before_is_awaited_for_ten_minutes(clips: ClipHarness) -
     assert wait_s(await deliver(clips.job(JobState.DELIVERING), clips.context)) > 0
     assert clips.messenger.clips == {}
     clips.posted.stop_failing()
-    assert await clips.deliver(attempts=1) == Clip(2)
+    assert await clips.deliver(attempts=1) == Clip(2, 10)
 
 
 async def test_a_part_is_posted_alone_once_the_video_before_was_awaited_for_long(clips: ClipHarness) -> None:
     clips.posted.fail_always("fetch", DeliveryDelayed("a hiccup"))
     clips.store.jobs["parent"] = replace(clips.parent, result_url=None)
     clips.clock.move(minutes=11)
-    assert await clips.deliver() == Clip(1, NotJoined.PARENT_UNREACHED)
+    assert await clips.deliver() == Clip(1, 5, NotJoined.PARENT_UNREACHED)
 
 
 async def test_a_part_is_posted_alone_if_the_two_cannot_be_joined(clips: ClipHarness) -> None:
     clips.posted.data = VIDEO[:40] + b"no video" * 100
-    assert await clips.deliver() == Clip(1, NotJoined.NOT_JOINABLE)
+    assert await clips.deliver() == Clip(1, 5, NotJoined.NOT_JOINABLE)
     [message] = clips.messenger.posted("video", clips.job(JobState.DELIVERING))
     assert message.content == VIDEO
 
 
 async def test_a_part_whose_joining_may_have_killed_workers_is_posted_alone(clips: ClipHarness) -> None:
-    assert await clips.deliver(claim_count=3) == Clip(1, NotJoined.NOT_JOINABLE)
+    assert await clips.deliver(claim_count=3) == Clip(1, 5, NotJoined.NOT_JOINABLE)
 
 
 async def test_a_part_that_ended_early_is_downloaded_again(clips: ClipHarness, tmp_path: Path) -> None:
@@ -205,7 +215,7 @@ async def test_a_clip_that_is_in_the_channel_is_not_posted_again(clips: ClipHarn
 
 async def test_a_member_whose_channel_is_gone_gets_the_clip(clips: ClipHarness) -> None:
     clips.messenger.fail("post_video", GONE)
-    assert await clips.deliver() == Clip(2)
+    assert await clips.deliver() == Clip(2, 10)
     assert len(clips.messenger.posted("sent video", clips.job(JobState.DELIVERING))) == 1
 
 

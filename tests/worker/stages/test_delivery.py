@@ -11,16 +11,8 @@ from bot.domain.errors import (
     TooLargeToPost,
     UpstreamBusy,
 )
-from bot.domain.jobs import (
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    PauseSubmissions,
-    Reschedule,
-)
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, JobState
+from bot.domain.outcomes import JobUpdate, MoveTo, PauseSubmissions, Reschedule
 from bot.worker.stages.acceptance import post_status
 from bot.worker.stages.delivery import abandon, deliver, finalise_status
 from bot.worker.stages.generation import submit

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.jobs import FailureReason, JobState, JobUpdate, MoveTo, Reschedule
+from bot.domain.jobs import FailureReason, JobState
+from bot.domain.outcomes import JobUpdate, MoveTo, Reschedule
 from bot.worker.stages.delivery import deliver
 from tests.fakes import NOW, VIDEO
 from tests.media.videos import look, write_video

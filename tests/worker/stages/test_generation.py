@@ -12,18 +12,8 @@ from bot.domain.errors import (
     UpstreamBusy,
     UpstreamRefused,
 )
-from bot.domain.jobs import (
-    Fail,
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    PauseSubmissions,
-    RejectedPart,
-    Reschedule,
-)
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, JobState, RejectedPart
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, PauseSubmissions, Reschedule
 from bot.providers.base import TaskStatus
 from bot.worker.stages import STAGES
 from bot.worker.stages.acceptance import MAX_STATUS_ATTEMPTS, post_status

@@ -6,19 +6,8 @@ from datetime import timedelta
 import pytest
 
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, ThreadLocked, TooLargeToPost, Undeliverable
-from bot.domain.jobs import (
-    NO_CHANNEL,
-    REMOVED,
-    Fail,
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    Job,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    Reschedule,
-)
+from bot.domain.jobs import NO_CHANNEL, REMOVED, FailureCause, FailureDetail, FailureReason, Job, JobState
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Reschedule
 from bot.worker.stages.delivery import abandon, deliver, finalise_status
 from tests.fake_messengers import DIRECT_CHANNEL
 from tests.fakes import VIDEO

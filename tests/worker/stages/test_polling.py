@@ -8,16 +8,8 @@ from decimal import Decimal
 import pytest
 
 from bot.domain.errors import UpstreamBusy
-from bot.domain.jobs import (
-    Fail,
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    Reschedule,
-)
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, JobState
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Reschedule
 from bot.domain.task_durations import TaskDuration
 from bot.providers.base import TaskStatus
 from bot.worker.stages.generation import LAST_ERROR, poll

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.errors import TooLargeToPost
-from bot.domain.jobs import REMOVED, Job, JobState, JobUpdate, MoveTo, Outcome, Reschedule
+from bot.domain.jobs import REMOVED, Job, JobState
+from bot.domain.outcomes import JobUpdate, MoveTo, Outcome, Reschedule
 from bot.worker.stages.context import Stage
 from bot.worker.stages.delivery import abandon, deliver, finalise_status
 from tests.fakes import NOW

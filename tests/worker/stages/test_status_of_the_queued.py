@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.errors import DeliveryForbidden
-from bot.domain.jobs import JobState, JobUpdate, Reschedule
+from bot.domain.jobs import JobState
+from bot.domain.outcomes import JobUpdate, Reschedule
 from bot.worker.stages.acceptance import MAX_STATUS_ATTEMPTS, post_status
 from tests.stage_harness import FORBIDDEN, GONE, StageHarness, failure
 

@@ -5,18 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from bot.domain.jobs import (
-    Fail,
-    FailureCause,
-    FailureDetail,
-    FailureReason,
-    Job,
-    JobState,
-    JobUpdate,
-    MoveTo,
-    Reschedule,
-    StopResult,
-)
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, StopResult
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Reschedule
 from bot.providers.base import Task, TaskStatus
 from bot.worker.stages.generation import poll, submit
 from tests.stage_harness import BUSY, CLOSED, ILL, UNREACHED, StageHarness, failure

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from bot.domain.jobs import Fail, JobUpdate, MoveTo, Outcome, Reschedule
+from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Outcome, Reschedule
 from bot.domain.task_durations import TaskDuration
 from bot.providers.base import TaskStatus
 from bot.worker.stages.generation import poll

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from bot.domain.approvals import APPROVAL_TIMEOUT, Decision, Verdict
-from bot.domain.jobs import Fail, Job, JobState, JobUpdate, Reschedule
+from bot.domain.jobs import Job, JobState
+from bot.domain.outcomes import Fail, JobUpdate, Reschedule
 from bot.worker.stages.acceptance import post_status, request_approval
 from bot.worker.stages.delivery import finalise_status
 from tests.fakes import FRAME, NOW

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bot.domain.jobs import JobState, MoveTo
+from bot.domain.jobs import JobState
+from bot.domain.outcomes import MoveTo
 from bot.worker.stages.delivery import deliver
 from tests.stage_harness import StageHarness
 

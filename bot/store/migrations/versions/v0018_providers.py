@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("model", StorableText, nullable=False, server_default=sa.text(_MODEL)),
         sa.Column("duration_s", sa.Integer, nullable=False, server_default=sa.text(_DURATION_S)),
         *optional(StorableText, "provider", "refused_by"),
+        *optional(UtcDateTime, "provider_since"),
         *optional(StorableJson, "upstream_urls"),
         sa.Column("can_be_stopped", sa.Boolean, nullable=False, server_default=sa.false()),
         *optional(StorableText, "stop_result"),
