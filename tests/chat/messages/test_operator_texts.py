@@ -214,7 +214,7 @@ def test_the_ledger_shows_the_task_what_became_of_it_and_the_last_response() -> 
 def test_a_cancelled_job_to_reconcile_says_that_its_task_was_to_be_stopped() -> None:
     job = replace(JOB, state=JobState.CANCELLED, upstream_id="task1", stop_result=StopResult.ASKED)
     text = texts.unreconciled([job], NAMES)
-    assert "task task1, cancelled (asked to stop; the bill isn't known), so only `lost` can close it" in text
+    assert "task task1, cancelled (asked to stop; the bill isn't known)" in text
 
 
 def test_a_provider_whose_budget_is_used_up_gets_no_videos_and_the_operator_reads_why() -> None:
