@@ -64,11 +64,7 @@ async def resume_failed_job(
     maker = found.provider or provider
     if maker is None:
         return RecoveryProblem.NO_PROVIDER
-    if connection.dialect.name == "postgresql":
-        # Two jobs that are given the same task at the same time take turns: the second sees the first.
-        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(task, 0))))
-    taken = select(jobs.c.id).where(jobs.c.upstream_id == task, jobs.c.provider == maker, jobs.c.id != job_id)
-    if (await connection.execute(taken.limit(1))).one_or_none() is not None:
+    if await _is_taken(connection, job_id, maker, task):
         return RecoveryProblem.TASK_TAKEN
     columns = state_columns(JobState.RUNNING, now) | {
         # Nobody gets the video of a cancelled one.
@@ -167,6 +163,15 @@ async def _ended(connection: Connection, job_id: str, guild_id: int | None) -> J
     if job is None or (guild_id is not None and job.guild_id != guild_id):
         return RecoveryProblem.UNKNOWN
     return job if job.state in ENDED else RecoveryProblem.NOT_FAILED
+
+
+async def _is_taken(connection: Connection, job_id: str, provider: ProviderName, task: str) -> bool:
+    """Whether another job than this one has the provider's task."""
+    if connection.dialect.name == "postgresql":
+        # Two jobs that are given the same task at the same time take turns: the second sees the first.
+        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(task, 0))))
+    taken = select(jobs.c.id).where(jobs.c.upstream_id == task, jobs.c.provider == provider, jobs.c.id != job_id)
+    return (await connection.execute(taken.limit(1))).one_or_none() is not None
 
 
 def _task_of(job: Job, found: str | None) -> str | None:
