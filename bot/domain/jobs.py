@@ -345,6 +345,7 @@ class RecoveryProblem(StrEnum):
     REJECTED = "rejected"  # the upstream's moderation rejected it, which is final
     NO_TASK = "no_task"  # none is known
     TOO_OLD = "too_old"  # the upstream no longer knows its task
+    NO_PROVIDER = "no_provider"  # nobody knows which provider has its task
     TASK_TAKEN = "task_taken"  # another job has that task
     NOT_UNKNOWN = "not_unknown"  # its outcome is known
     ERASED = "erased"  # its member's data was deleted

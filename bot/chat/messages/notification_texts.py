@@ -149,10 +149,11 @@ def _task_timed_out(event: events.TaskTimedOut) -> str:
 
 @text_of_notification.register
 def _task_unresolved(event: events.TaskUnresolved) -> str:
+    where = "your provider" if event.provider is None else provider_name(event.provider)
     return (
         f"🔎 Job `{event.job_id}` in server `{event.guild_id}` needs reconciling: there may be a task that "
         f"costs money. Ordered <t:{event.asked_at}:f>, answer lost <t:{event.lost_at}:f>. Look for the task in "
-        f"the list of {provider_name(event.provider)}, then use `/operator reconcile`. {_detail(event.detail)}"
+        f"the list of {where}, then use `/operator reconcile`. {_detail(event.detail)}"
     ).rstrip()
 
 

@@ -190,6 +190,19 @@ def test_a_lost_job_says_before_when_it_was_submitted() -> None:
     assert "secret" not in text
 
 
+def test_each_job_to_reconcile_says_at_which_of_several_providers_its_task_may_be() -> None:
+    ended = replace(JOB, user_id=1, provider=VTRIX)
+    first, second, unknown = ended, replace(ended, provider=DASHSCOPE), replace(ended, provider=None)
+
+    text = texts.unreconciled([first, second, unknown], NAMES)
+
+    assert "Look for each task at Alibaba Model Studio or the Vtrix gateway." in text
+    places = [line.rsplit(" · ", 1)[1] for line in text.splitlines() if line.startswith("`")]
+    assert places == ["at the Vtrix gateway", "at Alibaba Model Studio", "at any provider"]
+    assert "at any provider" not in texts.unreconciled([unknown], NAMES)
+    assert "Look for each task in your provider's list." in texts.unreconciled([unknown], NAMES)
+
+
 def test_the_ledger_shows_the_task_what_became_of_it_and_the_last_response() -> None:
     job = replace(JOB, provider=ProviderName.VTRIX, upstream_id="task1", stop_result=StopResult.ASKED)
     text = cost_texts.job_ledger(JobLedger(job, (ENTRY,), {"last_error": "502 <html>secret source</html>"}), NAMES)
