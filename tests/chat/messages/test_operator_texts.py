@@ -196,9 +196,9 @@ def test_each_job_to_reconcile_says_at_which_of_several_providers_its_task_may_b
 
     text = texts.unreconciled([first, second, unknown], NAMES)
 
-    assert "Look for each task at Alibaba Model Studio or the Vtrix gateway." in text
+    assert "Look for each task at DashScope or the Vtrix gateway." in text
     places = [line.rsplit(" · ", 1)[1] for line in text.splitlines() if line.startswith("`")]
-    assert places == ["at the Vtrix gateway", "at Alibaba Model Studio", "at any provider"]
+    assert places == ["at the Vtrix gateway", "at DashScope", "at any provider"]
     assert "at any provider" not in texts.unreconciled([unknown], NAMES)
     assert "Look for each task in your provider's list." in texts.unreconciled([unknown], NAMES)
 
