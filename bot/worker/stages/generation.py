@@ -90,7 +90,7 @@ def _order_refused(job: Job, error: UpstreamRefused, context: StageContext) -> O
 def _others_left(job: Job, context: StageContext) -> str | None:
     """Who has refused the job by now, if another provider may still take it; None if there is none."""
     refusers = job.refusers | {_provider(job)}
-    left = any(job.order.model in models for name, models in context.asked.items() if name not in refusers)
+    left = any(limits.ever_takes(job) for limits in context.asked if limits.provider not in refusers)
     return ",".join(sorted(refusers)) if left else None
 
 
