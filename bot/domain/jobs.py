@@ -72,6 +72,7 @@ class FailureCause(StrEnum):
     SERVER_BLOCKED = "server_blocked"
     BOT_REMOVED = "bot_removed"  # from the job's server
     MODEL_GONE = "model_gone"  # the bot doesn't offer its model any more
+    TOO_DEAR = "too_dear"  # for the budgets that the operator has set since it was ordered
     IN_WORDS = "in_words"  # written as a sentence, by a version of the bot before there were causes
 
 

@@ -389,7 +389,7 @@ class MortalWorker:
         store = WatchedStore(database, campaign.rules, campaign.peaks, campaign.database)
         context = StageContext(
             providers=self._clients,
-            models_by_provider={each.provider: each.models for each in campaign.limits},
+            provider_limits=campaign.limits,
             messenger=campaign.channel,
             status_cards=QuietCards(),
             store=store,

@@ -82,8 +82,8 @@ def _provider(job: Job) -> ProviderName:
 def _order_refused(job: Job, error: UpstreamRefused, context: StageContext) -> Outcome:
     """What follows from a refused create: another provider's turn, unless it is about the content."""
     refusers = job.refusers | {_provider(job)}
-    others = (models for name, models in context.models_by_provider.items() if name not in refusers)
-    if not isinstance(error, ContentRefused) and any(job.order.model in models for models in others):
+    others = [limits for limits in context.provider_limits if limits.provider not in refusers]
+    if not isinstance(error, ContentRefused) and any(limits.ever_takes(job) for limits in others):
         log.warning("job %s goes to another provider: %s refused it: %s", job.id, job.provider, error)
         return MoveTo(JobState.QUEUED, JobUpdate(refused_by=",".join(sorted(refusers))))
     return _refused(error, FailureReason.REFUSED, FailureCause.REFUSED_BY_SERVICE)
