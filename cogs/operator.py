@@ -15,9 +15,11 @@ from bot.chat.authorization import OPERATOR_COMMAND, operator_of
 from bot.chat.autocomplete import matching
 from bot.chat.context import Interaction, ServiceBot
 from bot.chat.messages import cost_texts, operator_texts
+from bot.chat.messages.provider_texts import provider_title
 from bot.chat.messages.server_names import server_choice
 from bot.chat.views import operator_buttons
 from bot.domain.guilds import Access
+from bot.domain.jobs import ProviderName
 from bot.services.operator.operator_input import server_id
 from bot.services.operator.service import Operator, OperatorService
 
@@ -133,11 +135,19 @@ async def open_jobs(interaction: Interaction) -> None:
 
 
 @reconcile.command(description="The task exists: continue with it and deliver the video, free for the member")
-@app_commands.describe(job="Which one", upstream_id="The task's id at the video service")
-async def found(interaction: Interaction, job: str, upstream_id: Range[str, 1, 300]) -> None:
+@app_commands.describe(
+    job="Which one",
+    upstream_id="The task's id at the video service",
+    provider="Where you found it; only needed if the list doesn't say it",
+)
+@app_commands.choices(provider=[Choice(name=provider_title(name), value=name) for name in ProviderName])
+async def found(
+    interaction: Interaction, job: str, upstream_id: Range[str, 1, 300], provider: str | None = None
+) -> None:
     """Resumes a job with its task."""
     service, operator = await _begin(interaction)
-    revived = await service.task_found(operator, job.strip(), upstream_id)
+    where = None if provider is None else ProviderName(provider)
+    revived = await service.task_found(operator, job.strip(), upstream_id, where)
     await interaction.edit_original_response(content=operator_texts.found(revived))
 
 

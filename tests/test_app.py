@@ -18,12 +18,14 @@ from pydantic import SecretStr
 from bot.app import App, open_app
 from bot.chat.transport.client import RestClient, ZoetropeBot, log_in
 from bot.domain.errors import QuotaRefused, StoreError
-from bot.domain.jobs import FailureReason, Job, JobState
+from bot.domain.jobs import DEFAULT_MODEL, FailureReason, Job, JobState, Resolution
+from bot.domain.models import WAN25_PREVIEW
 from bot.domain.policy import Requester
+from bot.domain.provider_limits import ProviderLimits
 from bot.domain.task_durations import TaskDuration
 from bot.operations.clock import utc_now
 from bot.process import log_diagnostics, run
-from bot.provider_setup import SUBMIT_TIMEOUT_S, vtrix
+from bot.provider_setup import SUBMIT_TIMEOUT_S, vtrix_client
 from bot.services.videos import VideoService
 from bot.settings import GivenSettings, Settings
 from bot.store.engine import Database
@@ -38,7 +40,7 @@ from bot.worker.retention import RetentionWorker
 from tests.discord_server import DiscordServer
 from tests.fakes import TASK_LIFETIME, prepare_frame_in_thread
 from tests.faulty_gateway import Ending, Fault, FaultyGateway, Route
-from tests.providers_asked import P480, P720
+from tests.providers_asked import DASHSCOPE, P480, P720, VTRIX, kind
 
 KEY = "key-of-the-tests"
 
@@ -119,12 +121,20 @@ def background_service(app: App, kind: type[Any]) -> Any:
     return service
 
 
+AT_DASHSCOPE = kind(Resolution.P720, DASHSCOPE)
+
+
+def asked(app: App, place: int = 0) -> ProviderLimits:
+    """What is asked of a provider, by its place."""
+    return app.worker._config.providers[place]
+
+
 COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
-    ("upstream_max_running", 3, lambda app: app.worker._config.providers[0].max_running, 3),
+    ("upstream_max_running", 3, lambda app: asked(app).max_running, 3),
     (
         "upstream_submits_per_second",
         0.25,
-        lambda app: app.worker._config.providers[0].submit_interval,
+        lambda app: asked(app).submit_interval,
         timedelta(seconds=4),
     ),
     ("job_timeout_seconds", 77, lambda app: app.worker._context.config.job_timeout, timedelta(seconds=77)),
@@ -195,8 +205,62 @@ COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
     ),
     ("extend_max_seconds", 15, lambda app: app.client.services.extensions._max_seconds, 15),
     ("operator_user_ids", (1, 2), lambda app: app.client.services.operator.user_ids, {1, 2}),
+    ("providers", (DASHSCOPE,), lambda app: asked(app).provider, DASHSCOPE),
+    ("models", (WAN25_PREVIEW.name,), lambda app: app.store._operator_defaults.catalog.default, WAN25_PREVIEW),
+    ("vtrix_budget_usd_per_day", Decimal(1), lambda app: asked(app).budget.usd_per_day, 1),
+    (
+        "vtrix_budget_usd_per_month",
+        Decimal(2),
+        lambda app: asked(app).budget.usd_per_month,
+        2,
+    ),
+    ("dashscope_max_running", 3, lambda app: asked(app, 1).max_running, 3),
+    (
+        "dashscope_submits_per_second",
+        0.5,
+        lambda app: asked(app, 1).submit_interval,
+        timedelta(seconds=2),
+    ),
+    (
+        "dashscope_usd_per_cny",
+        Decimal("0.2"),
+        lambda app: (
+            app.store._operator_defaults.catalog.estimate(AT_DASHSCOPE),
+            app.worker._context.providers[DASHSCOPE]._prices[DEFAULT_MODEL, Resolution.P720],
+        ),
+        (Decimal("0.2"), Decimal("0.04")),
+    ),
+    (
+        "dashscope_price_cny_480p",
+        Decimal(5),
+        lambda app: app.worker._context.providers[DASHSCOPE]._prices[DEFAULT_MODEL, Resolution.P480],
+        Decimal("0.14"),
+    ),
+    (
+        "dashscope_price_cny_720p",
+        Decimal(10),
+        lambda app: app.store._operator_defaults.catalog.estimate(AT_DASHSCOPE),
+        Decimal("1.4"),
+    ),
+    (
+        "dashscope_budget_usd_per_day",
+        Decimal(3),
+        lambda app: asked(app, 1).budget.usd_per_day,
+        3,
+    ),
+    (
+        "dashscope_budget_usd_per_month",
+        Decimal(4),
+        lambda app: asked(app, 1).budget.usd_per_month,
+        4,
+    ),
 ]
-OPERATOR = {"operator_guild_id": 5, "operator_user_ids": (11,)}
+OPERATOR = {
+    "operator_guild_id": 5,
+    "operator_user_ids": (11,),
+    "providers": (VTRIX, DASHSCOPE),
+    "dashscope_api_key": SecretStr("key-for-tests"),
+}
 
 
 @pytest.mark.parametrize(("name", "value", "look", "expected"), COMPOSED, ids=[row[0] for row in COMPOSED])
@@ -227,7 +291,7 @@ async def test_without_an_operator_guild_there_is_no_operator_service(local: Loc
 def test_every_setting_is_tested() -> None:
     # Without these no test here would reach anything.
     addresses = {"discord_token", "discord_api_url", "discord_gateway_url", "database_url"}
-    keys = {"vtrix_api_key", "vtrix_base_url"}
+    keys = {"vtrix_api_key", "vtrix_base_url", "dashscope_api_key", "dashscope_base_url"}
     behaviour = {"upstream_body", "upstream_result_max_bytes", "shutdown_grace_seconds"}
     command_line = {"log_level"}
     composed = {row[0] for row in COMPOSED}
@@ -283,7 +347,7 @@ async def test_every_open_component_is_closed_at_the_end(local: LocalServices) -
 
 
 def test_a_create_can_finish_within_the_default_grace_of_a_stop(local: LocalServices) -> None:
-    timeouts = vtrix(local.settings(), "a-key-of-a-test")._session.timeouts
+    timeouts = vtrix_client(local.settings(), "a-key-of-a-test")._session.timeouts
     grace_s = Settings.model_fields["shutdown_grace_seconds"].default
 
     assert timeouts.submit_s == SUBMIT_TIMEOUT_S

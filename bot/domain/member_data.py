@@ -229,6 +229,7 @@ def _job(stored: StoredJob) -> dict[str, Any]:
         "failure": None if job.failure_reason is None else job.failure_reason.value,
         "failure_cause": None if job.failure_detail is None else job.failure_detail.cause.value,
         "failure_detail": None if job.failure_detail is None else job.failure_detail.quote,
+        "service": None if job.provider is None else job.provider.value,
         "service_id": job.upstream_id,
         "service_result": job.result_url,
         "service_answer": stored.answer,

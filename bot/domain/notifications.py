@@ -61,14 +61,17 @@ class TaskTimedOut(Notification):
 
 @dataclass(frozen=True, slots=True)
 class TaskUnresolved(Notification):
-    """It isn't known whether a job's task exists: the operator has to look it up. provider: a `ProviderName`."""
+    """It isn't known whether a job's task exists: the operator has to look it up.
+
+    provider: a `ProviderName`; None if a restore ended the job before it was given to one.
+    """
 
     job_id: str
     guild_id: int
     asked_at: int
     lost_at: int
     detail: FailureDetail | None
-    provider: str = ProviderName.VTRIX
+    provider: str | None = ProviderName.VTRIX
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,9 +156,9 @@ def _sum_differences(
         day = utc_day(entry.effective_at)
         for guild_id in (EVERYWHERE, entry.guild_id):
             by_day[guild_id, day] += Amounts(entry.videos, 0, entry.usd)
-        provider = None if entry.job_id is None else jobs[entry.job_id].provider
-        if provider is not None:
-            by_provider[provider, day] += entry.usd
+        job = None if entry.job_id is None else jobs[entry.job_id]
+        if job is not None and job.provider is not None:
+            by_provider[job.provider, _provider_day(job)] += entry.usd
     stored = {(row.guild_id, row.day): Amounts(row.videos, 0, row.usd) for row in days}
     for key in stored.keys() | by_day.keys():
         if stored.get(key, Amounts()) != by_day.get(key, Amounts()):
@@ -168,6 +168,11 @@ def _sum_differences(
         has, should = of_providers.get(provider_day, ZERO), by_provider.get(provider_day, ZERO)
         if has != should:
             yield f"the total of {provider_day} is {has}, and its entries come to {should}"
+
+
+def _provider_day(job: Job) -> date:
+    """On which day a job counts at its provider."""
+    return utc_day(job.provider_since or job.created_at)
 
 
 def _credit_differences(campaign: Campaign, entries: list[Row[Any]], grants: list[Row[Any]]) -> Iterator[str]:
@@ -219,7 +224,7 @@ def _budget_differences(
     for job in jobs.values():
         if job.provider is not None:
             more = balances[job.id].usd - (job.estimated_cost_usd or ZERO)
-            over[job.provider, utc_day(job.created_at)] += max(more, ZERO)
+            over[job.provider, _provider_day(job)] += max(more, ZERO)
     per_day = {limits.provider: limits.budget.usd_per_day or ZERO for limits in campaign.limits}
     for key, peak in campaign.peaks.items():
         if peak > per_day[key[0]] + over[key]:

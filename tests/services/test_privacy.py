@@ -77,14 +77,14 @@ def test_the_export_has_these_keys() -> None:
     ]  # fmt: skip
     assert found["version"] == 1
     assert list(found["videos"][0]) == [
-        "id", "state", "server_id", "channel_id", "prompt", "negative_prompt", "resolution", "seed",
-        "prompt_extend", "watermark", "variation_of", "variation", "variations",
+        "id", "state", "server_id", "channel_id", "prompt", "negative_prompt", "model", "resolution",
+        "seconds", "seed", "prompt_extend", "watermark", "variation_of", "variation", "variations",
         "picture_name", "picture_alt_text", "extends",
         "asked_at", "state_since", "submitted_at", "seen_running_at", "progress", "counted",
         "cancelled_by_request", "paid_with_credits", "estimate_usd", "cost_usd", "failure",
         "failure_cause", "failure_detail",
-        "service_id", "service_result", "service_answer", "status_message_id", "video_message_id",
-        "video_channel_id", "review_message_id",
+        "service", "service_id", "service_result", "service_answer", "status_message_id",
+        "video_message_id", "video_channel_id", "review_message_id",
     ]  # fmt: skip
     assert list(found["ledger"][0]) == [
         "kind", "server_id", "video_id", "credits_id", "at", "counts_at", "videos", "credits", "usd", "why",

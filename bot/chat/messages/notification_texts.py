@@ -50,6 +50,7 @@ _REFUSALS: dict[str, str] = {
     LimitName.GRANTED_USD_PER_MONTH: "the operator's budget for this server is used up for this month",
     LimitName.TOTAL_USD_PER_DAY: "the bot's budget for today is used up",
     LimitName.TOTAL_USD_PER_MONTH: "the bot's budget for this month is used up",
+    LimitName.PROVIDER_USD: "it would cost more than the operator's budgets for the video services allow at all",
     LimitName.QUEUE: "the bot's queue is full",
     LimitName.GUILD_QUEUE: "this server has as many videos in the queue as it's allowed",
     LimitName.UNDELIVERED: "too many of their videos couldn't be posted",
@@ -149,10 +150,11 @@ def _task_timed_out(event: events.TaskTimedOut) -> str:
 
 @text_of_notification.register
 def _task_unresolved(event: events.TaskUnresolved) -> str:
+    where = "your provider" if event.provider is None else provider_name(event.provider)
     return (
         f"🔎 Job `{event.job_id}` in server `{event.guild_id}` needs reconciling: there may be a task that "
         f"costs money. Ordered <t:{event.asked_at}:f>, answer lost <t:{event.lost_at}:f>. Look for the task in "
-        f"the list of {provider_name(event.provider)}, then use `/operator reconcile`. {_detail(event.detail)}"
+        f"the list of {where}, then use `/operator reconcile`. {_detail(event.detail)}"
     ).rstrip()
 
 

@@ -76,12 +76,12 @@ def _server_line(use: GuildUsage, names: Mapping[int, str], of_all: Decimal) -> 
     state += " · bot removed" if use.guild.left_at is not None else ""
     share = f" ({show_share(use.usd_month, of_all)} of the total)" if of_all > 0 else ""
     failed = f" · {use.failed} of {use.asked} failed" if use.failed else ""
-    failed += "".join(
+    where = "".join(
         f" · {show_usd(usd)} at {provider_name(provider)}" for provider, usd in sorted(use.usd_by_provider.items())
     )
     return (
         f"{name_of(use.guild.id, names)}{state}\n-# today {use.videos_today} for {show_usd(use.usd_today)} "
-        f"· this month {use.videos_month} for {show_usd(use.usd_month)}{share}{failed}"
+        f"· this month {use.videos_month} for {show_usd(use.usd_month)}{share}{failed}{where}"
     )
 
 
@@ -217,17 +217,23 @@ def unreconciled(jobs: Sequence[Job], names: Mapping[int, str]) -> str:
     """Jobs for which it isn't known whether a task was paid for."""
     if not jobs:
         return "Nothing needs reconciling: the outcome of every submission is known."
-    providers = sorted({job.provider or ProviderName.VTRIX for job in jobs})
     head = (
-        f"I don't know whether **{several(len(jobs), 'video')}** will be on your bill. Look for each task at "
-        f"{' or '.join(map(provider_name, providers))}. If it has a video, use `/operator reconcile found` to "
+        f"I don't know whether **{several(len(jobs), 'video')}** will be on your bill. Look for each task "
+        f"{_where(jobs)}. If it has a video, use `/operator reconcile found` to "
         "continue the job; if there's no task, or one that cost nothing, `/operator reconcile lost` closes it and "
         "frees its budget."
     )
-    return _joined([head, *(_open_line(job, names) for job in jobs)])
+    shows_provider = len({job.provider for job in jobs}) > 1
+    return _joined([head, *(_open_line(job, names, shows_provider=shows_provider) for job in jobs)])
 
 
-def _open_line(job: Job, names: Mapping[int, str]) -> str:
+def _where(jobs: Iterable[Job]) -> str:
+    """Where to look for the tasks of these jobs. A restore ends jobs that any provider may have got since."""
+    known = sorted({job.provider for job in jobs if job.provider is not None})
+    return f"at {' or '.join(map(provider_name, known))}" if known else "in your provider's list"
+
+
+def _open_line(job: Job, names: Mapping[int, str], *, shows_provider: bool) -> str:
     cost = "" if job.estimated_cost_usd is None else f" · about {show_usd(job.estimated_cost_usd)}"
     task = "no answer" if job.upstream_id is None else f"task {escaped(job.upstream_id)}"
     if job.user_id == NOBODY:
@@ -235,6 +241,8 @@ def _open_line(job: Job, names: Mapping[int, str]) -> str:
     elif job.state is JobState.CANCELLED:
         stopped = stop_for_operator(job)
         task += f", cancelled{f' ({stopped})' if stopped else ''}"
+    if shows_provider:
+        task += f" · {'at any provider' if job.provider is None else f'at {provider_name(job.provider)}'}"
     return (
         f"`{job.id}` · submitted before {exact(job.submitted_at or job.state_changed_at)} · {job.order.resolution}"
         f"{cost} · {task}\n"
@@ -321,6 +329,10 @@ _CANNOT_RECONCILE = {
     RecoveryProblem.NO_TASK: "That job already has another task, so there's nothing to find.",
     RecoveryProblem.TOO_OLD: (
         "That job's task is too old to ask about. Close the job with `/operator reconcile lost`."
+    ),
+    RecoveryProblem.NO_PROVIDER: (
+        "A restore ended that job before I knew which provider would get it. Use the command again and choose in "
+        "`provider` where you found its task."
     ),
     RecoveryProblem.TASK_TAKEN: "Another job already has that task id. Nothing was changed; please check the id.",
     RecoveryProblem.REJECTED: (

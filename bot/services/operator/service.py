@@ -9,7 +9,7 @@ from functools import cached_property
 from bot.domain.audit_log import Action, AuditedChange, AuditEntry, TargetKind, Values
 from bot.domain.errors import NotPossible, Reason
 from bot.domain.guilds import Access, Guild, OperatorDefaults
-from bot.domain.jobs import FailureCause, Job, JobState, RecoveryProblem
+from bot.domain.jobs import FailureCause, Job, JobState, ProviderName, RecoveryProblem
 from bot.domain.notifications import ActionLogged, Announcement
 from bot.operations.clock import Clock
 from bot.services.operator import operator_input
@@ -239,15 +239,26 @@ class OperatorService:
         async with self._database.read() as connection:
             return await recovery.unreconciled(connection, OPEN_MAX)
 
-    async def task_found(self, operator: Operator, job_id: str, upstream_id: str) -> Job:
+    async def task_found(
+        self, operator: Operator, job_id: str, upstream_id: str, provider: ProviderName | None = None
+    ) -> Job:
         """Resumes a job whose task was found: the member gets the video for free, and its cost is settled.
 
-        Raises: NotPossible.
+        provider: where it was found, for a job that no provider had yet when a restore ended it; None if there is
+        only one. Raises: NotPossible.
         """
-        task = operator_input.task_id(upstream_id)
+        task, asked = operator_input.task_id(upstream_id), self.rules.catalog.providers
+        if provider is None and len(asked) == 1:
+            [provider] = asked
         async with self._transaction(operator) as tx:
             resumed = await recovery.resume_failed_job(
-                tx.connection, job_id, tx.now, task_lifetime=_NO_TIME, actor_id=operator.user_id, upstream_id=task
+                tx.connection,
+                job_id,
+                tx.now,
+                task_lifetime=_NO_TIME,
+                actor_id=operator.user_id,
+                upstream_id=task,
+                provider=provider,
             )
             return await _reconciled(tx, Action.TASK_FOUND, resumed, {"upstream_id": task})
 
@@ -289,7 +300,7 @@ class OperatorService:
             return Costs(
                 prices=await self._prices(connection),
                 spent={
-                    provider: await ledger.spent_at(connection, provider, self._clock())
+                    provider: await ledger.spent_at_provider(connection, provider, self._clock())
                     for provider in await operator_reports.providers(connection, self.rules.catalog)
                 },
                 budgets=self.rules.provider_budgets,

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import and_, func, or_, select, update
 
-from bot.domain.jobs import ENDED, FailureReason, Job, JobState, RecoveryProblem
+from bot.domain.jobs import ENDED, FailureReason, Job, JobState, ProviderName, RecoveryProblem
 from bot.domain.ledger import EntryKind
 from bot.domain.outcomes import MoveTo
 from bot.store.engine import Connection
@@ -39,11 +39,13 @@ async def resume_failed_job(
     task_lifetime: timedelta,
     actor_id: int | None,
     upstream_id: str | None = None,
+    provider: ProviderName | None = None,
     guild_id: int | None = None,
 ) -> Job | RecoveryProblem:
     """Resumes a failed job, or a cancelled one whose cost is held if `upstream_id` is given: its task is polled.
 
     task_lifetime: how long after submission a task can be polled. upstream_id: the task, if the operator found it.
+    provider: where, which only matters for a job that no provider had yet when a restore ended it.
     guild_id: the only server whose jobs may be resumed; None for any. actor_id: who resumes it.
     """
     found = await _resumable(connection, job_id, guild_id, of_task=upstream_id is not None)
@@ -59,13 +61,10 @@ async def resume_failed_job(
         return RecoveryProblem.NO_TASK
     if upstream_id is None and (found.submitted_at is None or found.submitted_at + task_lifetime <= now):
         return RecoveryProblem.TOO_OLD
-    if connection.dialect.name == "postgresql":
-        # Two jobs that are given the same task at the same time take turns: the second sees the first.
-        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(task, 0))))
-    taken = select(jobs.c.id).where(
-        jobs.c.upstream_id == task, jobs.c.provider.is_not_distinct_from(found.provider), jobs.c.id != job_id
-    )
-    if (await connection.execute(taken.limit(1))).one_or_none() is not None:
+    maker = found.provider or provider
+    if maker is None:
+        return RecoveryProblem.NO_PROVIDER
+    if await _is_taken(connection, job_id, maker, task):
         return RecoveryProblem.TASK_TAKEN
     columns = state_columns(JobState.RUNNING, now) | {
         # Nobody gets the video of a cancelled one.
@@ -83,6 +82,11 @@ async def resume_failed_job(
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
     resumed = await read_job(connection, job_id)
     await ledger.settle(connection, resumed, now, actor_id=actor_id)
+    if found.provider is None:
+        await connection.execute(update(jobs).where(jobs.c.id == job_id).values(provider=maker))
+        resumed = await read_job(connection, job_id)
+        # After the entries: `daily_totals` are locked before `provider_totals`.
+        await ledger.give_to_provider(connection, resumed)
     return resumed
 
 
@@ -159,6 +163,15 @@ async def _ended(connection: Connection, job_id: str, guild_id: int | None) -> J
     if job is None or (guild_id is not None and job.guild_id != guild_id):
         return RecoveryProblem.UNKNOWN
     return job if job.state in ENDED else RecoveryProblem.NOT_FAILED
+
+
+async def _is_taken(connection: Connection, job_id: str, provider: ProviderName, task: str) -> bool:
+    """Whether another job than this one has the provider's task."""
+    if connection.dialect.name == "postgresql":
+        # Two jobs that are given the same task at the same time take turns: the second sees the first.
+        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(task, 0))))
+    taken = select(jobs.c.id).where(jobs.c.upstream_id == task, jobs.c.provider == provider, jobs.c.id != job_id)
+    return (await connection.execute(taken.limit(1))).one_or_none() is not None
 
 
 def _task_of(job: Job, found: str | None) -> str | None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, func, or_, select, update
 
-from bot.domain.jobs import FailureReason, Job, ProviderName
+from bot.domain.jobs import FailureReason, Job
 from bot.domain.notifications import (
     JobFailed,
     Notification,
@@ -113,9 +113,7 @@ async def job_failed(connection: Connection, job: Job, now: datetime) -> None:
         await post_to_operator(connection, late, now)
     if job.failure_reason is FailureReason.OUTCOME_UNKNOWN:
         asked_at, lost_at = int(job.created_at.timestamp()), int(now.timestamp())
-        lost = TaskUnresolved(
-            job.id, job.guild_id, asked_at, lost_at, job.failure_detail, job.provider or ProviderName.VTRIX
-        )
+        lost = TaskUnresolved(job.id, job.guild_id, asked_at, lost_at, job.failure_detail, job.provider)
         await post_to_operator(connection, lost, now)
 
 

@@ -39,6 +39,8 @@ _ANONYMOUS_JOB: dict[str, Any] = {
     "negative_prompt": None,
     "seed": None,
     "upstream_id": None,
+    "upstream_urls": None,  # they contain the id
+    "can_be_stopped": False,
     "result_url": None,
     "upstream_response": None,
     "failure_detail": None,

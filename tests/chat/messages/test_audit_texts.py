@@ -117,9 +117,7 @@ PHRASES: dict[str, AuditedChange] = {
     "changed how many videos may wait in the queue: 1,000 (default) → 50": change(
         Action.QUEUE_MAX_SET, {"videos": {"value": 1000, "default": True}}, {"videos": {"value": 50}}
     ),
-    "resumed submissions to the Vtrix gateway": change(
-        Action.GATE_OPENED, {"open": False, "reason": "HTTP 429"}, {"open": True}
-    ),
+    "resumed submissions": change(Action.GATE_OPENED, {"open": False, "reason": "HTTP 429"}, {"open": True}),
     "turned price quotes off": change(Action.QUOTES_SHOWN_SET, {"shown": True}, {"shown": False}),
     "turned draining on": change(Action.DRAINING_SET, {"draining": False}, {"draining": True}),
     r"found the task of job `job`: task\-7": change(

@@ -120,3 +120,8 @@ def test_an_unreadable_notification_gets_a_placeholder_text(kind: str, payload: 
 
 def test_the_alert_about_a_closed_gate_names_the_command_that_opens_it() -> None:
     assert "`/operator gate state:open`" in text_of_notification(GateClosed(1_769_860_800, "HTTP 429"))
+
+
+def test_a_job_that_no_provider_had_is_looked_for_at_whichever_there_is() -> None:
+    text = text_of_notification(TaskUnresolved("job-1", 10, 1_769_860_800, 1_769_860_860, None, None))
+    assert "Look for the task in the list of your provider, then" in text

@@ -190,6 +190,19 @@ def test_a_lost_job_says_before_when_it_was_submitted() -> None:
     assert "secret" not in text
 
 
+def test_each_job_to_reconcile_says_at_which_of_several_providers_its_task_may_be() -> None:
+    ended = replace(JOB, user_id=1, provider=VTRIX)
+    first, second, unknown = ended, replace(ended, provider=DASHSCOPE), replace(ended, provider=None)
+
+    text = texts.unreconciled([first, second, unknown], NAMES)
+
+    assert "Look for each task at DashScope or the Vtrix gateway." in text
+    places = [line.rsplit(" · ", 1)[1] for line in text.splitlines() if line.startswith("`")]
+    assert places == ["at the Vtrix gateway", "at DashScope", "at any provider"]
+    assert "at any provider" not in texts.unreconciled([unknown], NAMES)
+    assert "Look for each task in your provider's list." in texts.unreconciled([unknown], NAMES)
+
+
 def test_the_ledger_shows_the_task_what_became_of_it_and_the_last_response() -> None:
     job = replace(JOB, provider=ProviderName.VTRIX, upstream_id="task1", stop_result=StopResult.ASKED)
     text = cost_texts.job_ledger(JobLedger(job, (ENTRY,), {"last_error": "502 <html>secret source</html>"}), NAMES)
@@ -201,7 +214,7 @@ def test_the_ledger_shows_the_task_what_became_of_it_and_the_last_response() -> 
 def test_a_cancelled_job_to_reconcile_says_that_its_task_was_to_be_stopped() -> None:
     job = replace(JOB, state=JobState.CANCELLED, upstream_id="task1", stop_result=StopResult.ASKED)
     text = texts.unreconciled([job], NAMES)
-    assert "task task1, cancelled (asked to stop; the bill isn't known), so only `lost` can close it" in text
+    assert "task task1, cancelled (asked to stop; the bill isn't known)" in text
 
 
 def test_a_provider_whose_budget_is_used_up_gets_no_videos_and_the_operator_reads_why() -> None:
@@ -211,7 +224,7 @@ def test_a_provider_whose_budget_is_used_up_gets_no_videos_and_the_operator_read
         "I'm **not submitting** videos to the Vtrix gateway: its budget in the bot's settings is used up for this "
         "day or month (UTC). `/operator costs` shows how much it is."
     )
-    assert second == "I'm submitting videos to Alibaba Model Studio."
+    assert second == "I'm submitting videos to DashScope."
     assert queued == "3 videos queued."
 
 
@@ -223,7 +236,7 @@ def test_costs_are_told_by_provider_with_their_budgets() -> None:
     budgets = {VTRIX: Budget(Decimal(1), None), DASHSCOPE: Budget(None, Decimal(20))}
     text = cost_texts.costs(replace(COSTS, prices=[], spent=spent, budgets=budgets))
     assert "The Vtrix gateway: $0.50 of $1.00 today, $3.00 this month\n" in text
-    assert "Alibaba Model Studio: $0.00 today, $1.25 of $20.00 this month\n" in text
+    assert "DashScope: $0.00 today, $1.25 of $20.00 this month\n" in text
 
 
 @pytest.mark.parametrize(("budget", "is_told"), [(Budget(), False), (Budget(Decimal(1)), True)])
@@ -237,7 +250,7 @@ def test_servers_are_told_by_provider_where_more_than_one_was_used() -> None:
     usd = {VTRIX: Decimal("0.25"), DASHSCOPE: Decimal("0.5")}
     use = GuildUsage(Guild(7), usd_month=Decimal("0.75"), usd_by_provider=usd)
     other = GuildUsage(Guild(8))
-    assert "$0.50 at Alibaba Model Studio · $0.25 at the Vtrix gateway" in texts.servers([use], {}, REPORT)[0]
+    assert "$0.50 at DashScope · $0.25 at the Vtrix gateway" in texts.servers([use], {}, REPORT)[0]
     rows = list(csv.DictReader(io.StringIO(texts.servers_csv([use, other], {}).decode("utf-8-sig"))))
     assert [(row["usd_month_vtrix"], row["usd_month_dashscope"]) for row in rows] == [("0.25", "0.5"), ("0", "0")]
     assert not any(

@@ -1,5 +1,6 @@
 """What the operator says about jobs whose outcome is unknown, on both databases."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -7,9 +8,12 @@ import pytest
 from bot.domain.audit_log import Action, AuditedChange, TargetKind
 from bot.domain.errors import NotPossible
 from bot.domain.jobs import JobState
+from bot.store.maintenance.restore import end_jobs_in_progress
 from bot.store.schema import EVERYWHERE, jobs
-from tests.store.factories import NOW, add, claim, read
-from tests.store.operator.conftest import OPERATOR, OperatorHarness
+from tests.providers_asked import DASHSCOPE, TWO_PROVIDERS, VTRIX
+from tests.store.factories import NOW, add, add_waiting, claim, read
+from tests.store.money.sums import wrong_sums
+from tests.store.operator.conftest import DEFAULTS, OPERATOR, OperatorHarness
 
 
 async def test_a_lost_job_of_an_erased_member_can_only_be_marked_lost(harness: OperatorHarness) -> None:
@@ -91,3 +95,39 @@ async def test_a_job_with_a_known_outcome_cannot_be_reconciled(harness: Operator
             await attempt
     assert (await read(harness.store, job)).state is state
     assert await harness.service.audit_log() == []
+
+
+async def test_the_task_of_a_job_that_a_restore_ended_in_the_queue_is_polled_at_the_only_provider(
+    harness: OperatorHarness,
+) -> None:
+    job = await add_waiting(harness.store)
+    await end_jobs_in_progress(harness.database, NOW)
+
+    resumed = await harness.service.task_found(OPERATOR, job.id, "task-found")
+
+    assert (resumed.provider, (await read(harness.store, job)).provider) == (VTRIX, VTRIX)
+    async with harness.database.read() as connection:
+        assert await wrong_sums(connection) == []
+
+
+async def test_with_several_providers_the_operator_says_where_such_a_task_is(harness: OperatorHarness) -> None:
+    harness.service.rules = replace(DEFAULTS, catalog=TWO_PROVIDERS)
+    job = await add_waiting(harness.store)
+    await end_jobs_in_progress(harness.database, NOW)
+
+    with pytest.raises(NotPossible, match="NO_PROVIDER"):
+        await harness.service.task_found(OPERATOR, job.id, "task-found")
+    resumed = await harness.service.task_found(OPERATOR, job.id, "task-found", DASHSCOPE)
+
+    assert resumed.provider is DASHSCOPE
+    await harness.finish_task(await claim(harness.store, job.id), "0.33")
+    costs = await harness.service.costs()
+    assert (costs.spent[VTRIX].usd_month, costs.spent[DASHSCOPE].usd_month) == (Decimal(0), Decimal("0.33"))
+    async with harness.database.read() as connection:
+        assert await wrong_sums(connection) == []
+
+
+async def test_where_a_job_really_was_submitted_is_not_changed(harness: OperatorHarness) -> None:
+    job = await harness.add_lost_job()
+
+    assert (await harness.service.task_found(OPERATOR, job.id, "task-found", DASHSCOPE)).provider is VTRIX

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import update
 
 from bot.domain.errors import QuotaRefused
 from bot.domain.jobs import Job, JobState, NewJob, Order, new_job_id
@@ -49,6 +50,18 @@ async def test_an_erased_job_keeps_its_amounts_and_nothing_of_the_member(harness
     kept = await read(harness.store, job)
     assert (kept.guild_id, kept.state, kept.created_at) == (10, JobState.DELIVERED, job.created_at)
     assert (kept.charged, kept.cost_usd, kept.order.resolution) == (True, job.cost_usd, job.order.resolution)
+
+
+async def test_nothing_says_any_more_where_an_erased_jobs_task_was_asked_about(harness: MemberDataHarness) -> None:
+    job = await harness.add_ended_job()
+    async with harness.database.write() as connection:
+        told = {"upstream_urls": {"status": "https://gateway.example/v1/queue/task-1"}, "can_be_stopped": True}
+        await connection.execute(update(jobs).where(jobs.c.id == job.id).values(told))
+
+    await harness.erase()
+
+    erased = await read(harness.store, job)
+    assert (erased.upstream_urls, erased.can_be_stopped) == (None, False)
 
 
 async def test_an_erasure_does_not_change_the_ledgers_sums(harness: MemberDataHarness) -> None:
