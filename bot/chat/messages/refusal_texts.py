@@ -264,8 +264,8 @@ def _(reached: quotas.LimitReached) -> str:
             )
         case _ if reached.limit is quotas.LimitName.PROVIDER_USD:
             return (
-                "This video would cost more than the bot's operator allows for a single one. Try a lower resolution "
-                f"or a shorter video. {remedy}"
+                "This video would cost more than the bot's operator allows for a single one. Try a lower "
+                f"resolution or a shorter video. {remedy}"
             )
         case _:
             return f"The bot's queue is full right now. Please try again in a few minutes. {remedy}"
