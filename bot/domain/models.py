@@ -33,6 +33,11 @@ def kind_of(job: Job) -> TaskKind:
     return TaskKind(job.provider or ProviderName.VTRIX, order.model, order.resolution, order.duration_s)
 
 
+NAMES_NO_COSTS = frozenset({ProviderName.DASHSCOPE})
+"""Providers whose tasks' costs are computed from the settings. Nothing can be learned from those: an average of
+them would only delay what an operator changes."""
+
+
 class Currency(StrEnum):
     """What a provider bills in."""
 

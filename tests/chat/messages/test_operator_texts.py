@@ -228,6 +228,12 @@ def test_a_provider_whose_budget_is_used_up_gets_no_videos_and_the_operator_read
     assert queued == "3 videos queued."
 
 
+def test_a_price_of_a_provider_that_names_no_costs_is_what_is_set() -> None:
+    kind = P720._replace(provider=DASHSCOPE)
+    text = cost_texts.costs(replace(COSTS, prices=[KindPrice(kind, Decimal("0.14"), None, Decimal("0.14"))]))
+    assert "720P: **$0.14** (from the settings)\n" in text
+
+
 def test_costs_are_told_by_provider_with_their_budgets() -> None:
     spent = {
         VTRIX: Spent(0, Decimal("0.5"), Decimal(3)),
