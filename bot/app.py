@@ -162,7 +162,7 @@ async def open_app(
         delivered = DeliveredVideos(DiscordVideos(client), providers, clock, task_lifetime)
         context = StageContext(
             providers=providers,
-            asked=limits,
+            provider_limits=limits,
             messenger=Delivery(client, replies, upload_limits, settings_of, answers),
             status_cards=status_cards,
             store=store,

@@ -19,7 +19,7 @@ from bot.domain.models import TaskKind
 from bot.domain.money import show_usd
 from bot.media.sandbox import Protection, missing_protections
 from bot.operations import process_hardening
-from bot.provider_setup import dashscope_of, prices_usd, vtrix
+from bot.provider_setup import dashscope_client, prices_usd, vtrix_client
 from bot.providers.base import Provider
 from bot.settings import PUBLISHED_MAX_RUNNING, PUBLISHED_SUBMITS_PER_SECOND, Settings
 from bot.store import operator_reports
@@ -96,10 +96,10 @@ async def run_checks(
     database = await check_database(settings.database_url)
     yield database
     if settings.vtrix_api_key is not None:
-        async with vtrix(settings, settings.vtrix_api_key.get_secret_value()) as gateway:
+        async with vtrix_client(settings, settings.vtrix_api_key.get_secret_value()) as gateway:
             yield await _check_provider("upstream", gateway, "VTRIX")
     if settings.dashscope_api_key is not None:
-        async with dashscope_of(settings, settings.dashscope_api_key.get_secret_value()) as client:
+        async with dashscope_client(settings, settings.dashscope_api_key.get_secret_value()) as client:
             yield await _check_provider("dashscope", client, "DASHSCOPE")
     for subject, difference in _differences(settings):
         yield CheckResult(subject, difference, CheckStatus.WARNING)

@@ -64,7 +64,7 @@ class StageHarness:
             self.clock,
             self.workdir,
             jitter=lambda: 0.0,
-            asked=[ProviderLimits(provider) for provider in self.asked],
+            provider_limits=[ProviderLimits(name) for name in self.asked],
             approval_messenger=self.approval_messenger,
             approvals=self.approvals,
             no_result_since=self.no_result_since,

@@ -28,7 +28,7 @@ class TaskKind(NamedTuple):
 
 
 def kind_of(job: Job) -> TaskKind:
-    """The kind of a job's task; of one that no provider has yet, as if the first of all had it."""
+    """The kind of a job's task; of one that no provider has yet, as if it were made by Vtrix."""
     order = job.order
     return TaskKind(job.provider or ProviderName.VTRIX, order.model, order.resolution, order.duration_s)
 

@@ -16,7 +16,7 @@ NO_BUDGET = Budget()
 _NO_LIMIT_USD = Decimal(1_000_000_000)
 """More than anything costs, and an amount that both databases take."""
 
-PACE_WAIT_MAX = timedelta(seconds=5)
+RATE_WAIT_MAX = timedelta(seconds=5)
 """Jobs wait this long for their provider's next submission, rather than go to another one."""
 
 

@@ -113,7 +113,7 @@ class WatchedStore(JobStore):
         job = await super().claim_queued(now, providers, lease)
         if job is not None and job.provider is not None:
             async with self._observer.read() as connection:
-                spent = await ledger.spent_at(connection, job.provider, now)
+                spent = await ledger.spent_at_provider(connection, job.provider, now)
             key = job.provider, utc_day(now)
             self._peaks[key] = max(self._peaks.get(key, Decimal(0)), spent.usd_today)
         return job
@@ -389,7 +389,7 @@ class MortalWorker:
         store = WatchedStore(database, campaign.rules, campaign.peaks, campaign.database)
         context = StageContext(
             providers=self._clients,
-            asked=campaign.limits,
+            provider_limits=campaign.limits,
             messenger=campaign.channel,
             status_cards=QuietCards(),
             store=store,

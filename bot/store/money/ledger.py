@@ -197,7 +197,7 @@ def _is_of(kind: TaskKind) -> ColumnElement[bool]:
     return and_(*(task_prices.c[name] == value for name, value in kind._asdict().items()))
 
 
-async def spent_at(connection: Connection, provider: ProviderName, now: datetime) -> Spent:
+async def spent_at_provider(connection: Connection, provider: ProviderName, now: datetime) -> Spent:
     """What this provider's tasks cost today and this month, reservations included."""
     today = utc_day(now)
     first, after = _month_of(today)
