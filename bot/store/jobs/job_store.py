@@ -381,11 +381,11 @@ class JobStore:
         async with self._db.read() as connection:
             return await submission_gate.get_gate(connection, provider)
 
-    async def first_gate(self, now: datetime) -> Gate:
-        """The gate that decides whether orders wait at all: an open one or, if none is, the first to open."""
+    async def first_gate(self, now: datetime, model: str | None = None) -> Gate:
+        """The gate that decides whether orders (of this model) wait: an open one, else the first to open."""
         async with self._db.read() as connection:
             gates = await submissions.gates(connection, self._operator_defaults, now)
-        return submission_gate.first_to_open(gates.values(), now)
+        return submissions.gate_of_model(gates, self._operator_defaults.catalog, model, now)
 
     async def open_gate(self, provider: ProviderName, now: datetime) -> None:
         """Clears the gate's failures after a successful submission; writes nothing if there were none.

@@ -8,7 +8,7 @@ take by then wait for it, and the providers after it get the jobs behind them.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -161,6 +161,16 @@ async def gates(connection: Connection, rules: OperatorDefaults, now: datetime) 
             fits = room >= await _lowest_estimate(connection, rules.catalog, provider)
             found[provider] = replace(found[provider], is_out_of_budget=not fits)
     return found
+
+
+def gate_of_model(gates: Mapping[ProviderName, Gate], catalog: Catalog, model: str | None, now: datetime) -> Gate:
+    """The gate that decides whether videos of a model wait: of the providers that make it, the first to open.
+
+    model: None for videos of any.
+    """
+    offered = None if model is None else catalog.model(model)
+    made_there = [gate for name, gate in gates.items() if offered is not None and offered.offering(name)]
+    return submission_gate.first_to_open(made_there or gates.values(), now)
 
 
 async def _lowest_estimate(connection: Connection, catalog: Catalog, provider: ProviderName) -> Decimal:

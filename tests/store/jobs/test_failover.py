@@ -12,12 +12,14 @@ from sqlalchemy import select, update
 from bot.domain.errors import QuotaRefused
 from bot.domain.guilds import Budget
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, ProviderName
+from bot.domain.models import WAN22_FLASH, WAN25_PREVIEW
 from bot.domain.outcomes import Fail, JobUpdate, MoveTo, PauseSubmissions
 from bot.domain.provider_limits import RATE_WAIT_MAX, ProviderLimits
 from bot.domain.quotas import LimitName
 from bot.store.engine import Database
-from bot.store.jobs import submissions
+from bot.store.jobs import submission_gate, submissions
 from bot.store.jobs.job_store import JobStore
+from bot.store.jobs.status_cards import StatusCardStore
 from bot.store.jobs.waiting_jobs import WaitingJobs
 from bot.store.money import ledger
 from bot.store.schema import jobs
@@ -249,6 +251,27 @@ async def test_an_order_that_fits_no_providers_whole_budget_is_refused_rather_th
         await add_waiting(store)
     assert refused.value.limit == LimitName.PROVIDER_USD
     assert await row_count(database) == 0
+
+
+async def test_only_jobs_of_models_that_nobody_else_makes_wait_for_a_closed_provider(database: Database) -> None:
+    catalog = replace(TWO_PROVIDERS, models=(WAN22_FLASH, WAN25_PREVIEW))
+    rules = replace(UNLIMITED, catalog=catalog)
+    store = JobStore(database, rules)
+    either = await add_waiting(store)
+    only = await add_waiting(store)
+    async with database.write() as connection:
+        await connection.execute(update(jobs).where(jobs.c.id == only.id).values(model=WAN25_PREVIEW.name))
+        await submission_gate.close(connection, DASHSCOPE, NOW + MINUTE, "no balance", NOW)
+
+    known = await StatusCardStore(database, rules, clock=lambda: NOW).in_progress()
+
+    assert {job.id: known.gates[job.id].is_closed(NOW) for job in (either, only)} == {
+        either.id: False,
+        only.id: True,
+    }
+    closed = [(await store.first_gate(NOW, model.name)).keeps_orders_waiting(NOW) for model in catalog.models]
+    assert closed == [False, True]
+    assert not (await store.first_gate(NOW)).keeps_orders_waiting(NOW)
 
 
 async def test_one_provider_whose_budget_has_room_on_another_day_is_enough(database: Database) -> None:
