@@ -212,7 +212,7 @@ class Settings(DatabaseSettings):
         description="`vtrix`, `dashscope` or both, comma-separated, in the order in which they are asked",
     )
     vtrix_api_key: _Key | None = Field(
-        None, validate_default=True, description="your API key for the Vtrix gateway"
+        None, validate_default=True, description="your API key for the Vtrix gateway, or PROVIDERS without `vtrix`"
     )
     vtrix_base_url: _HttpUrl = Field("https://cloud.vtrix.ai", description="the Vtrix gateway's http(s) URL")
     upstream_body: Literal["auto", "envelope", "flat", "queue"] = Field(

@@ -87,7 +87,10 @@ def test_missing_settings_give_a_line_each_and_exit_code_2(
     shown = capsys.readouterr()
     assert shown.err.splitlines() == [
         "zoetrope: DISCORD_TOKEN is missing. Expected: the bot's token from the Discord developer portal.",
-        "zoetrope: VTRIX_API_KEY is missing. Expected: your API key for the Vtrix gateway.",
+        (
+            "zoetrope: VTRIX_API_KEY is missing. "
+            "Expected: your API key for the Vtrix gateway, or PROVIDERS without `vtrix`."
+        ),
         "zoetrope: Fix this in the environment or in `.env`. `.env.example` explains each setting.",
     ]
     assert not shown.out

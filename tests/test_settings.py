@@ -57,7 +57,10 @@ def test_both_missing_keys_are_reported_on_a_line_each() -> None:
         Settings.load()
     token, key = caught.value.problems
     assert token == "DISCORD_TOKEN is missing. Expected: the bot's token from the Discord developer portal."
-    assert key == "VTRIX_API_KEY is missing. Expected: your API key for the Vtrix gateway."
+    assert (
+        key
+        == "VTRIX_API_KEY is missing. Expected: your API key for the Vtrix gateway, or PROVIDERS without `vtrix`."
+    )
 
 
 @pytest.mark.parametrize(
