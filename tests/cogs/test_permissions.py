@@ -59,6 +59,7 @@ COMMANDS = {
     "video-admin log off": ADMINS,
     "video-admin log show": ADMINS,
     "video-admin pause": ADMINS,
+    "video-admin quotes": ADMINS,
     "video-admin resolutions": ADMINS,
     "video-admin resume": ADMINS,
     "video-admin revoke": ADMINS,

@@ -251,7 +251,7 @@ async def test_at_least_one_resolution_must_stay_allowed(policy: PolicyService, 
     with pytest.raises(NotPossible, match="NO_RESOLUTION_LEFT"):
         await policy.set_resolutions(ADMIN, frozenset())
 
-    assert (await settings(database)).allowed_resolutions == frozenset(Resolution)
+    assert (await settings(database)).allowed_resolutions == {Resolution.P480, Resolution.P720}
 
 
 async def test_orders_can_be_restricted_to_age_restricted_channels(policy: PolicyService, store: JobStore) -> None:

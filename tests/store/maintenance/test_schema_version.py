@@ -187,7 +187,7 @@ async def test_a_database_of_a_newer_version_is_refused_unchanged(database: Data
     "statements",
     [
         ["CREATE TABLE jobs (id INTEGER)"],
-        ["CREATE TABLE prices (id INTEGER)"],
+        ["CREATE TABLE task_prices (id INTEGER)"],
         ["CREATE VIEW members AS SELECT 1 AS id"],
         [
             "CREATE TABLE alembic_version (version_num TEXT)",

@@ -58,7 +58,8 @@ def _gates() -> None:
     columns = "opens_at, reason, consecutive_failures, next_submit_at"
     op.execute(
         f"INSERT INTO submission_gates (provider, {columns}) "  # noqa: S608 - constants
-        f"SELECT {_PROVIDER}, {columns} FROM submission_gate"
+        f"SELECT {_PROVIDER}, {columns} FROM submission_gate "
+        "WHERE consecutive_failures > 0 OR coalesce(opens_at, next_submit_at) IS NOT NULL"
     )
     op.drop_table("submission_gate")
 
