@@ -114,7 +114,7 @@ async def _take_over(database: Database, store: JobStore, waiting_jobs: WaitingJ
         # This process has locked the file, so whoever held the leases is dead.
         log.info("%d jobs were left by a process that died; they continue now", freed)
     if cancelled := await waiting_jobs.offer_again(clock()):
-        log.warning("%d queued jobs were cancelled: their model isn't offered any more", cancelled)
+        log.warning("%d queued jobs were cancelled: no provider may make them any more", cancelled)
 
 
 @asynccontextmanager
@@ -141,7 +141,7 @@ async def open_app(
         defaults, limits = operator_defaults(settings), provider_limits(settings)
         task_lifetime = timedelta(seconds=settings.upstream_task_lifetime_seconds)
         store = JobStore(database, defaults)
-        waiting_jobs = WaitingJobs(database, defaults.catalog)
+        waiting_jobs = WaitingJobs(database, defaults)
         await _take_over(database, store, waiting_jobs, clock)
         replies, upload_limits = OrderReplies(), UploadLimits()
         answers = InteractionAnswers(
@@ -162,7 +162,7 @@ async def open_app(
         delivered = DeliveredVideos(DiscordVideos(client), providers, clock, task_lifetime)
         context = StageContext(
             providers=providers,
-            asked={each.provider: each.models for each in limits},
+            provider_limits=limits,
             messenger=Delivery(client, replies, upload_limits, settings_of, answers),
             status_cards=status_cards,
             store=store,

@@ -14,12 +14,12 @@ from bot.chat.doctor_checks import DiscordChecks
 from bot.chat.transport.endpoints import redirect
 from bot.domain.database_url import sqlite_file
 from bot.domain.errors import DeliveryError, LoginRefused, StoreError, UpstreamClosed, UpstreamError
-from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, ProviderName, Resolution
+from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, ProviderName
 from bot.domain.models import TaskKind
 from bot.domain.money import show_usd
 from bot.media.sandbox import Protection, missing_protections
 from bot.operations import process_hardening
-from bot.provider_setup import dashscope_of, prices_cny, prices_usd, vtrix
+from bot.provider_setup import dashscope_client, prices_usd, vtrix_client
 from bot.providers.base import Provider
 from bot.settings import PUBLISHED_MAX_RUNNING, PUBLISHED_SUBMITS_PER_SECOND, Settings
 from bot.store import operator_reports
@@ -96,10 +96,10 @@ async def run_checks(
     database = await check_database(settings.database_url)
     yield database
     if settings.vtrix_api_key is not None:
-        async with vtrix(settings, settings.vtrix_api_key.get_secret_value()) as gateway:
+        async with vtrix_client(settings, settings.vtrix_api_key.get_secret_value()) as gateway:
             yield await _check_provider("upstream", gateway, "VTRIX")
     if settings.dashscope_api_key is not None:
-        async with dashscope_of(settings, settings.dashscope_api_key.get_secret_value()) as client:
+        async with dashscope_client(settings, settings.dashscope_api_key.get_secret_value()) as client:
             yield await _check_provider("dashscope", client, "DASHSCOPE")
     for subject, difference in _differences(settings):
         yield CheckResult(subject, difference, CheckStatus.WARNING)
@@ -194,42 +194,13 @@ def _differences(settings: Settings) -> Iterator[tuple[str, str]]:
                 yield subject, difference
 
 
-@dataclass(frozen=True, slots=True)
-class _Price:
-    """A price in the settings. shown: as it is set. usd: for one video. advice: what to do if it is wrong."""
-
-    setting: str
-    shown: str
-    usd: Decimal
-    advice: str
-
-
-def _prices(settings: Settings) -> dict[TaskKind, _Price]:
-    """What a video costs according to the settings, at each provider that has a key."""
-    found = {}
-    if settings.vtrix_api_key is not None:
-        for resolution, usd in prices_usd(settings).items():
-            price = _Price(f"PRICE_USD_{resolution}", show_usd(usd), usd, "Set it to that.")
-            found[_kind(ProviderName.VTRIX, resolution)] = price
-    if settings.dashscope_api_key is not None:
-        for resolution, cny in prices_cny(settings).items():
-            usd = cny * settings.dashscope_usd_per_cny
-            price = _Price(
-                f"DASHSCOPE_PRICE_CNY_{resolution}",
-                f"{cny} CNY, which is {show_usd(usd)}",
-                usd,
-                "Compare it, and DASHSCOPE_USD_PER_CNY, with your bill.",
-            )
-            found[_kind(ProviderName.DASHSCOPE, resolution)] = price
-    return found
-
-
-def _kind(name: ProviderName, resolution: Resolution) -> TaskKind:
-    return TaskKind(name, DEFAULT_MODEL, resolution, DEFAULT_DURATION_S)
-
-
 async def _price_differences(settings: Settings) -> AsyncIterator[str]:
-    """Where the prices in the settings are far from what recent videos cost."""
+    """Where the Vtrix gateway's prices in the settings are far from what recent videos cost.
+
+    DashScope names no costs: what is known of them comes from the settings.
+    """
+    if settings.vtrix_api_key is None:
+        return
     file = sqlite_file(settings.database_url)
     if file is not None and not _exists(file):
         return
@@ -237,14 +208,14 @@ async def _price_differences(settings: Settings) -> AsyncIterator[str]:
         if await schema_status(database) is not SchemaStatus.CURRENT:
             return
         learned = await operator_reports.learned_prices(connection)
-    for kind, price in _prices(settings).items():
-        recent = learned.get(kind)
+    for resolution, price in prices_usd(settings).items():
+        recent = learned.get(TaskKind(ProviderName.VTRIX, DEFAULT_MODEL, resolution, DEFAULT_DURATION_S))
         if recent is None or recent.tasks < PRICE_FROM:
             continue
-        if abs(recent.usd - price.usd) > price.usd * _PRICE_TOLERANCE:
+        if abs(recent.usd - price) > price * _PRICE_TOLERANCE:
             yield (
-                f"{price.setting} is {price.shown}, but the last {recent.tasks} videos cost "
-                f"{show_usd(recent.usd)} on average. {price.advice}"
+                f"PRICE_USD_{resolution} is {show_usd(price)}, but the last {recent.tasks} videos cost "
+                f"{show_usd(recent.usd)} on average. Set it to that."
             )
 
 

@@ -73,7 +73,7 @@ def provider_limits(settings: Settings) -> tuple[ProviderLimits, ...]:
     )
 
 
-def vtrix(settings: Settings, key: str) -> Vtrix:
+def vtrix_client(settings: Settings, key: str) -> Vtrix:
     """The client of the Vtrix gateway, an async context manager."""
     return Vtrix(
         settings.vtrix_base_url,
@@ -84,7 +84,7 @@ def vtrix(settings: Settings, key: str) -> Vtrix:
     )
 
 
-def dashscope_of(settings: Settings, key: str) -> "DashScope":
+def dashscope_client(settings: Settings, key: str) -> "DashScope":
     """The client of DashScope, an async context manager. Loaded only where there is a key for it."""
     from bot.providers.dashscope.factory import dashscope  # noqa: PLC0415
 
@@ -104,9 +104,9 @@ async def open_providers(settings: Settings) -> AsyncIterator[dict[ProviderName,
     async with AsyncExitStack() as stack:
         opened: dict[ProviderName, Provider] = {}
         if settings.vtrix_api_key is not None:
-            client = vtrix(settings, settings.vtrix_api_key.get_secret_value())
-            opened[ProviderName.VTRIX] = await stack.enter_async_context(client)
+            gateway = vtrix_client(settings, settings.vtrix_api_key.get_secret_value())
+            opened[ProviderName.VTRIX] = await stack.enter_async_context(gateway)
         if settings.dashscope_api_key is not None:
-            other = dashscope_of(settings, settings.dashscope_api_key.get_secret_value())
-            opened[ProviderName.DASHSCOPE] = await stack.enter_async_context(other)
+            first_party = dashscope_client(settings, settings.dashscope_api_key.get_secret_value())
+            opened[ProviderName.DASHSCOPE] = await stack.enter_async_context(first_party)
         yield opened

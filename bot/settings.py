@@ -223,10 +223,10 @@ class Settings(DatabaseSettings):
         PUBLISHED_SUBMITS_PER_SECOND, 0.001, 100, "how many tasks may be created per second"
     )
     upstream_task_lifetime_seconds: float = _number(
-        86_400, 60, _MONTH_S, "how long the Vtrix gateway keeps a task and its video", "seconds"
+        86_400, 60, _MONTH_S, "how long a provider keeps a task and its video", "seconds"
     )
     upstream_max_pause_seconds: float = _number(
-        900, 60, 3600, "the longest that the Vtrix gateway's `Retry-After` stops submissions", "seconds"
+        900, 60, 3600, "the longest that a provider's `Retry-After` stops submissions", "seconds"
     )
     upstream_result_max_bytes: int = Field(
         200_000_000, ge=1_000_000, description="the largest video to download, at least 1000000 bytes"

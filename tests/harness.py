@@ -80,7 +80,7 @@ class WorkerHarness:
             self.clock,
             self.workdir,
             jitter=lambda: 0.0,
-            asked={limits.provider: limits.models for limits in worker_config.providers},
+            provider_limits=worker_config.providers,
             started_at=started_at,
             approval_messenger=self.approval_messenger,
             approvals=ApprovalStore(self.store._db),

@@ -17,9 +17,10 @@ from bot.domain.errors import (
     UpstreamIll,
     UpstreamUnreached,
 )
-from bot.domain.jobs import DEFAULT_MODEL, FailureReason, Job, JobState, Order, ProviderName
+from bot.domain.jobs import FailureReason, Job, JobState, Order, ProviderName
 from bot.domain.member_settings import UNCHANGED, MemberSettings
 from bot.domain.outcomes import Fail, Outcome, Reschedule
+from bot.domain.provider_limits import ProviderLimits
 from bot.domain.schedule import PollSchedule
 from bot.worker.stages.context import StageConfig, StageContext
 from tests.fake_messengers import FakeApprovalMessenger, FakeMessenger, FakeStatusCards
@@ -63,7 +64,7 @@ class StageHarness:
             self.clock,
             self.workdir,
             jitter=lambda: 0.0,
-            asked=dict.fromkeys(self.asked, frozenset({DEFAULT_MODEL})),
+            provider_limits=[ProviderLimits(name) for name in self.asked],
             approval_messenger=self.approval_messenger,
             approvals=self.approvals,
             no_result_since=self.no_result_since,

@@ -25,7 +25,7 @@ from bot.domain.provider_limits import ProviderLimits
 from bot.domain.task_durations import TaskDuration
 from bot.operations.clock import utc_now
 from bot.process import log_diagnostics, run
-from bot.provider_setup import SUBMIT_TIMEOUT_S, vtrix
+from bot.provider_setup import SUBMIT_TIMEOUT_S, vtrix_client
 from bot.services.videos import VideoService
 from bot.settings import GivenSettings, Settings
 from bot.store.engine import Database
@@ -347,7 +347,7 @@ async def test_every_open_component_is_closed_at_the_end(local: LocalServices) -
 
 
 def test_a_create_can_finish_within_the_default_grace_of_a_stop(local: LocalServices) -> None:
-    timeouts = vtrix(local.settings(), "a-key-of-a-test")._session.timeouts
+    timeouts = vtrix_client(local.settings(), "a-key-of-a-test")._session.timeouts
     grace_s = Settings.model_fields["shutdown_grace_seconds"].default
 
     assert timeouts.submit_s == SUBMIT_TIMEOUT_S

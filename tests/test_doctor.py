@@ -222,28 +222,6 @@ async def test_settings_of_dashscope_beyond_what_it_allows_are_warnings_if_it_ha
     assert await checks(discord, tmp_path, "dashscope", **beyond) == []
 
 
-async def test_a_price_of_dashscope_far_from_what_videos_cost_is_a_warning(
-    discord: DiscordServer, dashscope: DashScopeGateway, tmp_path: Path
-) -> None:
-    url = f"sqlite:///{tmp_path / 'prices.db'}"
-    kind = TaskKind(ProviderName.DASHSCOPE, DEFAULT_MODEL, Resolution.P720, DEFAULT_DURATION_S)
-    async with Database.open(url) as database:
-        await migrate(database)
-        async with database.write() as connection:
-            for _ in range(PRICE_FROM):
-                await ledger.learn_price(connection, kind, Decimal("0.14"))
-    given: dict[str, Any] = {
-        "dashscope_base_url": dashscope.url,
-        "dashscope_api_key": SecretStr("key-of-dashscope"),
-        "database_url": url,
-    }
-    assert await checks(discord, tmp_path, "prices", **given) == []
-    [warning] = await checks(discord, tmp_path, "prices", **given, dashscope_usd_per_cny=Decimal("0.30"))
-    assert warning.text.startswith(
-        "DASHSCOPE_PRICE_CNY_720P is 1.00 CNY, which is $0.30, but the last 3 videos cost $0.14 on average."
-    )
-
-
 async def test_a_failing_discord_causes_no_traceback(discord: DiscordServer, tmp_path: Path) -> None:
     discord.fail_next("GET", "/channels/*", server_error(503), times=9)
 

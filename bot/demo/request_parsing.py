@@ -78,8 +78,6 @@ def parse_create(body: object) -> CreateRequest:
         problems = (f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors())
         raise InvalidRequest("; ".join(problems)) from exc
     parameters = given.parameters
-    if parameters.resolution not in WAN22_FLASH.resolutions:
-        raise InvalidRequest(f"resolution must be {' or '.join(WAN22_FLASH.resolutions)}")
     return CreateRequest(given.input.prompt, _picture(given.input.img_url), parameters.resolution, parameters.seed)
 
 

@@ -126,7 +126,7 @@ class UpstreamRefused(UpstreamError):
 
 
 class ContentRefused(UpstreamRefused):
-    """The upstream's moderation refused the picture or the prompt."""
+    """The upstream's moderation rejected the picture or the prompt."""
 
 
 class UpstreamClosed(UpstreamError):

@@ -72,6 +72,7 @@ class FailureCause(StrEnum):
     SERVER_BLOCKED = "server_blocked"
     BOT_REMOVED = "bot_removed"  # from the job's server
     MODEL_GONE = "model_gone"  # the bot doesn't offer its model any more
+    TOO_DEAR = "too_dear"  # for the budgets that the operator has set since it was ordered
     IN_WORDS = "in_words"  # written as a sentence, by a version of the bot before there were causes
 
 
@@ -243,6 +244,16 @@ class NewJob:
     picture: PictureLabels = UNLABELLED
 
 
+class StopResult(StrEnum):
+    """What a provider answered when it was asked to stop a task."""
+
+    STOPPED = "stopped"  # before it began: nothing is billed
+    ASKED = "asked"  # it will try; nothing is known about the bill
+    RUNNING = "running"  # it can't be stopped any more, and is billed
+    ENDED = "ended"  # it is over already
+    UNKNOWN = "unknown"  # it knows no such task, or answered something else
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One row of `jobs`, frozen as it was read. Times are UTC and aware.
@@ -297,7 +308,7 @@ class Job:
     provider_since: datetime | None = None
     upstream_urls: Mapping[str, str] | None = field(default=None, hash=False)
     can_be_stopped: bool = False
-    stop_result: "StopResult | None" = None
+    stop_result: StopResult | None = None
     refused_by: str | None = None
 
     @property
@@ -339,16 +350,6 @@ class RecoveryProblem(StrEnum):
     TASK_TAKEN = "task_taken"  # another job has that task
     NOT_UNKNOWN = "not_unknown"  # its outcome is known
     ERASED = "erased"  # its member's data was deleted
-
-
-class StopResult(StrEnum):
-    """What a provider answered when it was asked to stop a task."""
-
-    STOPPED = "stopped"  # before it began: nothing is billed
-    ASKED = "asked"  # it will try; nothing is known about the bill
-    RUNNING = "running"  # it can't be stopped any more, and is billed
-    ENDED = "ended"  # it is over already
-    UNKNOWN = "unknown"  # it knows no such task, or answered something else
 
 
 class CancelResult(StrEnum):

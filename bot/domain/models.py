@@ -28,9 +28,14 @@ class TaskKind(NamedTuple):
 
 
 def kind_of(job: Job) -> TaskKind:
-    """The kind of a job's task; of one that no provider has yet, as if the first of all had it."""
+    """The kind of a job's task; of one that no provider has yet, as if it were made by Vtrix."""
     order = job.order
     return TaskKind(job.provider or ProviderName.VTRIX, order.model, order.resolution, order.duration_s)
+
+
+NAMES_NO_COSTS = frozenset({ProviderName.DASHSCOPE})
+"""Providers whose tasks' costs are computed from the settings. Nothing can be learned from those: an average of
+them would only delay what an operator changes."""
 
 
 class Currency(StrEnum):

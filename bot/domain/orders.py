@@ -11,10 +11,6 @@ from bot.domain.errors import OrderRefused, Problem, Reason
 from bot.domain.jobs import SPOILER, Order, PictureLabels, Resolution
 from bot.domain.models import WAN22_FLASH, Catalog, Model, title_of
 
-PROMPT_MAX = WAN22_FLASH.prompt_max
-NEGATIVE_PROMPT_MAX = WAN22_FLASH.negative_prompt_max
-"""The limits of the model that is the default unless a setting says otherwise."""
-
 SEED_MAX = 2_147_483_647
 PICTURE_NAME_MAX = 260
 ALT_TEXT_MAX = 1024

@@ -31,7 +31,7 @@ class JobUpdate:
     seen_running_at: datetime | None = None
     upstream_urls: Mapping[str, str] | None = field(default=None, hash=False)
     can_be_stopped: bool | None = None
-    stop_result: "StopResult | None" = None
+    stop_result: StopResult | None = None
     refused_by: str | None = None
     task_duration: TaskDuration | None = None
 

@@ -1,12 +1,12 @@
 """How much each provider takes, as its account allows and as the operator wants to spend. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import ROUND_FLOOR, Decimal
 
 from bot.domain.guilds import Budget
-from bot.domain.jobs import DEFAULT_MODEL, ProviderName
+from bot.domain.jobs import DEFAULT_MODEL, Job, Order, ProviderName
 from bot.domain.ledger import NANO
 from bot.domain.models import Catalog
 from bot.domain.quotas import Spent
@@ -16,7 +16,7 @@ NO_BUDGET = Budget()
 _NO_LIMIT_USD = Decimal(1_000_000_000)
 """More than anything costs, and an amount that both databases take."""
 
-PACE_WAIT_MAX = timedelta(seconds=5)
+RATE_WAIT_MAX = timedelta(seconds=5)
 """Jobs wait this long for their provider's next submission, rather than go to another one."""
 
 
@@ -46,6 +46,24 @@ class ProviderLimits:
             if limit is not None
         ]
         return min([*left, _NO_LIMIT_USD]).quantize(NANO, rounding=ROUND_FLOOR)
+
+    def ever_fits(self, usd: Decimal) -> bool:
+        """Whether its budget has room for such a task as long as nothing else is spent."""
+        return usd <= self.room(Spent())
+
+    def ever_takes(self, job: Job) -> bool:
+        """Whether it makes the job's model, and the job fits its budget on some day."""
+        return job.order.model in self.models and self.ever_fits(job.estimated_cost_usd or Decimal(0))
+
+
+def is_too_dear(catalog: Catalog, budgets: Mapping[ProviderName, Budget], order: Order, estimate: Decimal) -> bool:
+    """Whether an order costs more than the budget of any provider that makes its model has room for on any day.
+
+    budgets: of the providers, where they have any. estimate: in USD. Such an order would wait for ever.
+    """
+    kinds = catalog.kinds_of(order)
+    limits = [ProviderLimits(kind.provider, budget=budgets.get(kind.provider, NO_BUDGET)) for kind in kinds]
+    return bool(limits) and not any(each.ever_fits(estimate) for each in limits)
 
 
 def models_at(catalog: Catalog, provider: ProviderName) -> frozenset[str]:

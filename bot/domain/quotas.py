@@ -41,6 +41,7 @@ class LimitName(StrEnum):
     GRANTED_USD_PER_MONTH = "granted_usd_month"
     TOTAL_USD_PER_DAY = "house_usd_day"
     TOTAL_USD_PER_MONTH = "house_usd_month"
+    PROVIDER_USD = "provider_usd"
     QUEUE = "queue"
     GUILD_QUEUE = "queue_share"
     UNDELIVERED = "wasted"
@@ -53,6 +54,7 @@ _SET_BY_OPERATOR = _QUEUE_LIMITS | {
     LimitName.GRANTED_USD_PER_MONTH,
     LimitName.TOTAL_USD_PER_DAY,
     LimitName.TOTAL_USD_PER_MONTH,
+    LimitName.PROVIDER_USD,
 }
 
 
@@ -76,7 +78,7 @@ class QuotaContext:
     guild: what the server's admins set. guild_spent: by the whole server. granted_budget: the operator's for this
     server. total_budget: the operator's for all servers. total_spent: by all servers. queued: waiting jobs of all
     servers, at most `max_queued`. queued_here: the server's, including those that await approval. estimate: what
-    the video will cost, in USD.
+    the video will cost, in USD. is_too_dear: whether no provider may ever make something that costs so much.
     """
 
     limits: Limits
@@ -90,6 +92,7 @@ class QuotaContext:
     max_queued: int
     queued_here: int
     estimate: Decimal
+    is_too_dear: bool = False
 
     @property
     def max_queued_here(self) -> int:
@@ -223,6 +226,8 @@ def _duration_order(reached: LimitReached) -> tuple[bool, float]:
 
 def _budgets(context: QuotaContext, now: datetime) -> Iterator[LimitReached]:
     """The budgets that have no room for the video, the operator's first."""
+    if context.is_too_dear:
+        yield LimitReached(LimitName.PROVIDER_USD, None)
     total, granted, guild = context.total_budget, context.granted_budget, context.guild.budget
     by_all, by_guild = context.total_spent, context.guild_spent
     for name, budget, spent in (

@@ -108,7 +108,7 @@ class DecodeClient:
     async def prepare(self, data: bytes, limits: PictureLimits = PictureLimits()) -> PreparedFrame:
         """Turns a member's file into a first frame, in a process that ends with this call, even a cancelled one.
 
-        limits: of the model.         Raises: PictureRefused; DecoderNotStarted or OSError if no process started.
+        limits: of the model. Raises: PictureRefused; DecoderNotStarted or OSError if no process started.
         """
         prepared_frame.check_file_size(len(data))
         for attempt in range(_ATTEMPTS):

@@ -138,10 +138,10 @@ class VideoReader:
         thumbnail = await self._store.history.thumbnail(job.id)
         return VideoDetails(job, thumbnail, self.downloads([job]).get(job.id))
 
-    async def is_service_closed(self) -> bool:
-        """Whether the video service takes no orders at the moment, so that all wait."""
+    async def is_service_closed(self, model: str | None = None) -> bool:
+        """Whether the video service takes no orders at the moment, so that all wait. model: orders of this one."""
         now = self._clock()
-        return (await self._store.first_gate(now)).keeps_orders_waiting(now)
+        return (await self._store.first_gate(now, model)).keeps_orders_waiting(now)
 
     def downloads(self, jobs: Iterable[Job]) -> dict[str, datetime]:
         """The jobs whose video couldn't be posted but is still kept upstream: until when, by job id."""

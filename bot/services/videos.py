@@ -222,7 +222,7 @@ class VideoService(VideoReader):
                 if quote is not None:
                     await say_quote(quote)
                 frame, changes = await prepare()
-            service_closed = await self.is_service_closed()
+            service_closed = await self.is_service_closed(order.model)
             job, *rest = await self._store.add_together(news, frame, requester, self._clock(), extends=extends)
         except (QuotaRefused, RuleRefused) as refused:
             consequence = await self._report(refused, requester, order)

@@ -308,7 +308,8 @@ def _may_be_posted(together: list[Job], now: datetime) -> bool:
 def _card(known: JobsInProgress, job_id: str, state: JobState, wait: Wait, now: datetime) -> StatusCard:
     shown = known.shown.get(job_id)
     told = shown is not None and shown.card.service_closed
-    closed = known.gate.is_worth_telling(now, told=told)
+    gate = known.gates.get(job_id)
+    closed = gate is not None and gate.is_worth_telling(now, told=told)
     cancelled, parent = job_id in known.cancelled, known.parents.get(job_id)
     return StatusCard(state, wait, service_closed=closed, is_cancelled=cancelled, parent=parent)
 

@@ -53,7 +53,7 @@ async def spent(harness: CogHarness) -> dict[ProviderName, Decimal]:
     """What each provider's tasks have cost today."""
     async with harness.app.database.read() as connection:
         now = harness.app.clock()
-        return {name: (await ledger.spent_at(connection, name, now)).usd_today for name in ProviderName}
+        return {name: (await ledger.spent_at_provider(connection, name, now)).usd_today for name in ProviderName}
 
 
 async def test_the_first_provider_makes_the_video(two: CogHarness, dashscope: DashScopeGateway) -> None:

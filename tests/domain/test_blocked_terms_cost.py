@@ -7,15 +7,15 @@ import pytest
 from bot.domain.blocked_terms import find_blocked
 from bot.domain.folding import fold
 from bot.domain.guilds import BlockedTerm
-from bot.domain.orders import PROMPT_MAX
+from bot.domain.models import WAN22_FLASH
 from bot.domain.terms import WORD_CHARS_MAX
 
-FOLDED_MAX = 6 * PROMPT_MAX
+FOLDED_MAX = 6 * WAN22_FLASH.prompt_max
 
 
 @pytest.mark.parametrize("char", ["\ufdfa", "\ufdfb", "㎯", "㌖", "㍿", "㈝", "ﬃ", "ß", "ΐ", "猫"])
 def test_no_prompt_is_searched_as_more_than_six_letters_a_character(char: str) -> None:
-    assert len(fold(char * PROMPT_MAX)) <= FOLDED_MAX
+    assert len(fold(char * WAN22_FLASH.prompt_max)) <= FOLDED_MAX
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_number_of_words_hardly_changes_what_a_search_takes() -> None:
         find_blocked("b", terms)  # compiles them
         profile = cProfile.Profile()
         profile.enable()
-        assert find_blocked("a" * PROMPT_MAX, terms) is None
+        assert find_blocked("a" * WAN22_FLASH.prompt_max, terms) is None
         profile.disable()
         return sum(entry.callcount for entry in profile.getstats())
 

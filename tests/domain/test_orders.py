@@ -9,8 +9,6 @@ from bot.domain.errors import OrderRefused, Problem, Reason
 from bot.domain.jobs import Order, Resolution
 from bot.domain.models import WAN22_FLASH, WAN25_PREVIEW, Catalog
 from bot.domain.orders import (
-    NEGATIVE_PROMPT_MAX,
-    PROMPT_MAX,
     SEED_MAX,
     DurationNotMade,
     ModelNotOffered,
@@ -87,7 +85,7 @@ def test_an_empty_negative_prompt_is_none(empty: str) -> None:
 
 @pytest.mark.parametrize("character", ["a", "狐", "🦊", "é"])
 def test_a_prompt_of_exactly_the_limit_is_accepted_in_any_script(character: str) -> None:
-    assert check_order(prompt=character * PROMPT_MAX).prompt == character * PROMPT_MAX
+    assert check_order(prompt=character * WAN22_FLASH.prompt_max).prompt == character * WAN22_FLASH.prompt_max
 
 
 @pytest.mark.parametrize("character", ["a", "狐", "🦊"])
@@ -96,17 +94,20 @@ def test_a_prompt_over_the_limit_is_refused_with_its_length_and_the_limit(charac
 
 
 def test_a_letter_and_its_accent_count_as_one_character() -> None:
-    decomposed = unicodedata.normalize("NFD", "é" * PROMPT_MAX)
-    assert len(decomposed) == 2 * PROMPT_MAX
-    assert check_order(prompt=decomposed).prompt == "é" * PROMPT_MAX
+    decomposed = unicodedata.normalize("NFD", "é" * WAN22_FLASH.prompt_max)
+    assert len(decomposed) == 2 * WAN22_FLASH.prompt_max
+    assert check_order(prompt=decomposed).prompt == "é" * WAN22_FLASH.prompt_max
 
 
 def test_white_space_that_is_dropped_does_not_count() -> None:
-    assert check_order(prompt=" " * 500 + "a" * PROMPT_MAX + "\n" * 500).prompt == "a" * PROMPT_MAX
+    assert (
+        check_order(prompt=" " * 500 + "a" * WAN22_FLASH.prompt_max + "\n" * 500).prompt
+        == "a" * WAN22_FLASH.prompt_max
+    )
 
 
 def test_a_negative_prompt_over_its_limit_is_refused_with_its_option_name() -> None:
-    assert check_order(prompt="a fox", negative_prompt="x" * NEGATIVE_PROMPT_MAX).negative_prompt
+    assert check_order(prompt="a fox", negative_prompt="x" * WAN22_FLASH.negative_prompt_max).negative_prompt
     assert refusal(prompt="a fox", negative_prompt="x" * 501) == TextTooLong("negative_prompt", 501, 500)
 
 

@@ -113,7 +113,7 @@ class WatchedStore(JobStore):
         job = await super().claim_queued(now, providers, lease)
         if job is not None and job.provider is not None:
             async with self._observer.read() as connection:
-                spent = await ledger.spent_at(connection, job.provider, now)
+                spent = await ledger.spent_at_provider(connection, job.provider, now)
             key = job.provider, utc_day(now)
             self._peaks[key] = max(self._peaks.get(key, Decimal(0)), spent.usd_today)
         return job
@@ -132,6 +132,7 @@ class Campaign:
     ordered: list[str] = field(default_factory=list)
     retried: set[str] = field(default_factory=set)
     found: set[str] = field(default_factory=set)
+    mistyped: set[str] = field(default_factory=set)
     unknowable: dict[str, str] = field(default_factory=dict)
     peaks: Peaks = field(default_factory=dict)
 
@@ -354,6 +355,8 @@ class Campaign:
         except NotPossible as error:
             self.unknowable[job.id] = str(getattr(error.reason, "why", error.reason))
             return False
+        if mistyped:
+            self.mistyped.add(job.id)
         self.found.add(job.id)
         self.happened["reconciled: mistyped" if mistyped else "reconciled: found"] += 1
         return True
@@ -389,7 +392,7 @@ class MortalWorker:
         store = WatchedStore(database, campaign.rules, campaign.peaks, campaign.database)
         context = StageContext(
             providers=self._clients,
-            asked={each.provider: each.models for each in campaign.limits},
+            provider_limits=campaign.limits,
             messenger=campaign.channel,
             status_cards=QuietCards(),
             store=store,

@@ -92,6 +92,14 @@ async def test_a_refused_job_waits_for_the_next_provider_rather_than_for_the_one
     assert ((await harness.reload(waiting)).provider, creates(harness)) == (DASHSCOPE, (1, 2))
 
 
+async def test_a_refused_job_ends_if_no_other_provider_may_ever_spend_so_much(harness: WorkerHarness) -> None:
+    harness.provider.fail("submit", UpstreamRefused("not this", code="400"))
+    job = await harness.order()
+    await run_until_idle(harness.worker(providers=(takes(VTRIX), takes(DASHSCOPE, usd_per_day="0.01"))))
+    done = await harness.reload(job)
+    assert (done.failure_reason, creates(harness)) == (FailureReason.REFUSED, (1, 0))
+
+
 async def test_a_process_that_dies_between_claim_and_create_leaves_the_job_to_nobody_else(
     harness: WorkerHarness,
 ) -> None:

@@ -20,7 +20,7 @@ from bot.chat.messages.server_names import name_of
 from bot.domain.durations import show_duration
 from bot.domain.jobs import Job
 from bot.domain.ledger import Entry, EntryKind, total
-from bot.domain.models import TaskKind
+from bot.domain.models import NAMES_NO_COSTS, TaskKind
 from bot.domain.money import show_usd
 from bot.domain.provider_limits import NO_BUDGET
 from bot.services.operator.reports import Costs, KindPrice
@@ -76,6 +76,8 @@ def _of(used: Decimal, limit: Decimal | None) -> str:
 
 
 def _price_line(price: KindPrice, name: str) -> str:
+    if price.kind.provider in NAMES_NO_COSTS:
+        return f"{name}: **{show_usd(price.used)}** (from the settings)"
     tasks = 0 if price.learned is None else price.learned.tasks
     why = f"average of the last {tasks}" if tasks >= PRICE_FROM else f"from the settings; {tasks} paid so far"
     return f"{name}: **{show_usd(price.used)}** ({why}; setting: {show_usd(price.setting)})"

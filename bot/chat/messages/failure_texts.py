@@ -52,6 +52,7 @@ _TEXTS: Mapping[FailureCause, str] = {
     FailureCause.SERVER_BLOCKED: "The bot's operator doesn't take videos from this server any more.",
     FailureCause.BOT_REMOVED: "I was removed from this server.",
     FailureCause.MODEL_GONE: "I don't offer its model any more.",
+    FailureCause.TOO_DEAR: "It would cost more than the bot's operator allows for a single video now.",
     FailureCause.IN_WORDS: "{said}",
 }
 _PARTS: Mapping[RejectedPart | None, str] = {
@@ -120,6 +121,7 @@ _NEXT: Mapping[FailureCause, str] = {
     FailureCause.SERVER_BLOCKED: "Ask a server admin to talk to the operator.",
     FailureCause.BOT_REMOVED: "If I'm invited again, please ask for it again.",
     FailureCause.MODEL_GONE: "Please ask for it again with another model.",
+    FailureCause.TOO_DEAR: "Please ask for it again with a lower resolution.",
     FailureCause.IN_WORDS: "You can ask for it again.",
 }
 

@@ -50,6 +50,7 @@ _REFUSALS: dict[str, str] = {
     LimitName.GRANTED_USD_PER_MONTH: "the operator's budget for this server is used up for this month",
     LimitName.TOTAL_USD_PER_DAY: "the bot's budget for today is used up",
     LimitName.TOTAL_USD_PER_MONTH: "the bot's budget for this month is used up",
+    LimitName.PROVIDER_USD: "it would cost more than the operator's budgets for the video services allow at all",
     LimitName.QUEUE: "the bot's queue is full",
     LimitName.GUILD_QUEUE: "this server has as many videos in the queue as it's allowed",
     LimitName.UNDELIVERED: "too many of their videos couldn't be posted",

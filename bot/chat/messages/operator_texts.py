@@ -76,12 +76,12 @@ def _server_line(use: GuildUsage, names: Mapping[int, str], of_all: Decimal) -> 
     state += " · bot removed" if use.guild.left_at is not None else ""
     share = f" ({show_share(use.usd_month, of_all)} of the total)" if of_all > 0 else ""
     failed = f" · {use.failed} of {use.asked} failed" if use.failed else ""
-    failed += "".join(
+    where = "".join(
         f" · {show_usd(usd)} at {provider_name(provider)}" for provider, usd in sorted(use.usd_by_provider.items())
     )
     return (
         f"{name_of(use.guild.id, names)}{state}\n-# today {use.videos_today} for {show_usd(use.usd_today)} "
-        f"· this month {use.videos_month} for {show_usd(use.usd_month)}{share}{failed}"
+        f"· this month {use.videos_month} for {show_usd(use.usd_month)}{share}{failed}{where}"
     )
 
 

@@ -6,7 +6,7 @@ from bot.domain.jobs import ProviderName
 
 PROVIDERS: Mapping[ProviderName, str] = {
     ProviderName.VTRIX: "the Vtrix gateway",
-    ProviderName.DASHSCOPE: "Alibaba Model Studio",
+    ProviderName.DASHSCOPE: "DashScope",
 }
 """In the middle of a sentence."""
 

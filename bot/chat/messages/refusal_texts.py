@@ -262,5 +262,10 @@ def _(reached: quotas.LimitReached) -> str:
                 f"This video doesn't fit the bot's {_PERIODS[reached.period]} budget, which all servers share: "
                 f"{reached.used_percent}% is used. {resets} {remedy}"
             )
+        case _ if reached.limit is quotas.LimitName.PROVIDER_USD:
+            return (
+                "This video would cost more than the bot's operator allows for a single one. Try a lower "
+                f"resolution or a shorter video. {remedy}"
+            )
         case _:
             return f"The bot's queue is full right now. Please try again in a few minutes. {remedy}"

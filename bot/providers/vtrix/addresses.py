@@ -14,17 +14,17 @@ from bot.providers.http_client import parse_link
 from bot.providers.vtrix.dialects import URL_FIELDS
 from bot.providers.vtrix.requests import BodyForm
 
-_CREATE = "model/v1/generation"
-_LOOKS = ("model/v1/generation/task", "api/v1/multi-models-generate")
+_CREATE_PATH = "model/v1/generation"
+_POLL_PATHS = ("model/v1/generation/task", "api/v1/multi-models-generate")
 
-_QUEUES = ("model/v1/queue", "v1/queue")
+_QUEUE_PATHS = ("model/v1/queue", "v1/queue")
 """The vendor documents the first, with a base URL of which `/model` is a part; ours may have that as well."""
 
 _QUEUE_ENDS = dict(zip(URL_FIELDS, ("status", "response", "cancel"), strict=True))
 
 
-class Look(IntEnum):
-    """The place in `Addresses.looks` of the address that each dialect has. Those of the queue begin at QUEUE."""
+class PollAddress(IntEnum):
+    """The place in `Addresses.polls` of the address that each dialect has. Those of the queue begin at QUEUE."""
 
     BARE = 0
     WRAPPED = 1
@@ -32,7 +32,7 @@ class Look(IntEnum):
 
 
 class Addresses:
-    """base: the base URL, whose path is kept."""
+    """The addresses at one gateway. base: the base URL, whose path is kept."""
 
     def __init__(self, base: URL) -> None:
         self._base = base
@@ -41,17 +41,19 @@ class Addresses:
     def creates(self, form: BodyForm, model: str) -> tuple[URL, ...]:
         """Where a create in this form may go, the most likely first."""
         if form is not BodyForm.QUEUE:
-            return (self._at(_CREATE),)
-        return tuple(self._at(queue, model) for queue in _QUEUES)
+            return (self._at(_CREATE_PATH),)
+        return tuple(self._at(queue, model) for queue in _QUEUE_PATHS)
 
-    def looks(self, task_id: str, queue_models: Iterable[str]) -> tuple[URL, ...]:
-        """Where a task without URLs may be found, in a fixed order: see `Look`; those of the queue come last.
+    def polls(self, task_id: str, queue_models: Iterable[str]) -> tuple[URL, ...]:
+        """Where a task without URLs may be found, in the order of `PollAddress`; those of the queue come last.
 
         queue_models: as the gateway calls them; none if the queue isn't in use.
         """
-        bare = (self._at(look, task_id) for look in _LOOKS)
+        bare = (self._at(path, task_id) for path in _POLL_PATHS)
         queued = (
-            self._at(queue, model, "requests", task_id, "status") for queue in _QUEUES for model in queue_models
+            self._at(queue, model, "requests", task_id, "status")
+            for queue in _QUEUE_PATHS
+            for model in queue_models
         )
         return (*bare, *queued)
 

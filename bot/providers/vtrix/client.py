@@ -31,7 +31,7 @@ from bot.providers.http_errors import error_for, refused
 from bot.providers.json_responses import ErrorDetails, InvalidResponse
 from bot.providers.lost_answers import LostAnswers
 from bot.providers.ssrf_guard import Network
-from bot.providers.vtrix.addresses import Addresses, Look
+from bot.providers.vtrix.addresses import Addresses, PollAddress
 from bot.providers.vtrix.dialects import Dialect
 from bot.providers.vtrix.forms import Attempt, FormChoice
 from bot.providers.vtrix.requests import BodyForm, create_body
@@ -91,7 +91,7 @@ class Vtrix:
         self._key = api_key.strip()
         self._forms = FormChoice(body, self._addresses)
         self._models = dict(upstream_names() if models is None else models)
-        self._look: int | None = None
+        self._poll_address: int | None = None
         self._known_tasks: OrderedDict[str, int | None] = OrderedDict()  # and where each was found
         self._unknown_statuses: set[str] = set()
         self._foreign_is_logged = False
@@ -118,8 +118,8 @@ class Vtrix:
         if task.status is TaskStatus.GONE:
             task = replace(task, status=TaskStatus.IN_PROGRESS, may_be_billed=False)
         if parsed.dialect is not Dialect.QUEUE:
-            if self._look is None and parsed.dialect is Dialect.WRAPPED:
-                self._look = Look.WRAPPED
+            if self._poll_address is None and parsed.dialect is Dialect.WRAPPED:
+                self._poll_address = PollAddress.WRAPPED
             self._remember(task.id, None)
             return task
         if task.status is TaskStatus.COMPLETED and task.video_url is None:
@@ -140,7 +140,7 @@ class Vtrix:
             found, url, parsed = await self._find(task.id)
         else:
             parsed = await self._poll(url, is_queue=True)
-        if (found is None or found >= Look.QUEUE) and _lacks_result(parsed):
+        if (found is None or found >= PollAddress.QUEUE) and _lacks_result(parsed):
             parsed = await self._result(self._addresses.result(url, *_response_urls(task, parsed)), parsed)
         others = [task_id for task_id in parsed.ids if task_id != task.id]
         if others and len(others) == len(parsed.ids):
@@ -172,10 +172,10 @@ class Vtrix:
 
     async def check(self) -> None:
         """As `Provider.check`: polls a task that can't exist; only a good key is told so."""
-        number = self._first_look()
-        url = self._addresses.looks(_IMPOSSIBLE_ID, self._queue_models())[number]
+        number = self._first_poll_address()
+        url = self._addresses.polls(_IMPOSSIBLE_ID, self._queue_models())[number]
         try:
-            await self._poll(url, is_queue=number >= Look.QUEUE)
+            await self._poll(url, is_queue=number >= PollAddress.QUEUE)
         except UpstreamRefused:
             return
 
@@ -231,21 +231,21 @@ class Vtrix:
 
         Once it was found, only that address can say that it isn't known any more.
         """
-        urls = self._addresses.looks(task_id, self._queue_models())
+        urls = self._addresses.polls(task_id, self._queue_models())
         known = self._known_tasks.get(task_id)
         if known is not None:
-            return known, urls[known], await self._poll(urls[known], is_queue=known >= Look.QUEUE)
-        likely = self._first_look()
+            return known, urls[known], await self._poll(urls[known], is_queue=known >= PollAddress.QUEUE)
+        likely = self._first_poll_address()
         refusals: list[UpstreamRefused] = []
         for number in sorted(range(len(urls)), key=lambda one: one != likely):
             try:
-                parsed = await self._poll(urls[number], is_queue=number >= Look.QUEUE)
+                parsed = await self._poll(urls[number], is_queue=number >= PollAddress.QUEUE)
             except UpstreamRefused as exc:
                 refusals.append(exc)
                 if exc.status not in _NOT_HERE:
                     break
             else:
-                self._look = number
+                self._poll_address = number
                 return number, urls[number], parsed
         raise refusals[0]
 
@@ -312,18 +312,18 @@ class Vtrix:
             text = f"The gateway answered {status}: {error.message or 'no reason given'}"
             raise error_for(named, error, text, ambiguous=ambiguous, retry_after_s=None)
 
-    def _first_look(self) -> int:
-        """The place in `Addresses.looks` that is asked first."""
-        if self._look is not None:
-            return self._look
-        return Look.QUEUE if self._queue_models() else Look.BARE
+    def _first_poll_address(self) -> int:
+        """The place in `Addresses.polls` that is asked first."""
+        if self._poll_address is not None:
+            return self._poll_address
+        return PollAddress.QUEUE if self._queue_models() else PollAddress.BARE
 
     def _queue_models(self) -> Collection[str]:
         """The models of which the queue may have tasks."""
         return self._models.values() if self._forms.has_queue else ()
 
-    def _remember(self, task_id: str, look: int | None) -> None:
-        self._known_tasks[task_id] = look
+    def _remember(self, task_id: str, found: int | None) -> None:
+        self._known_tasks[task_id] = found
         self._known_tasks.move_to_end(task_id)
         if len(self._known_tasks) > _MAX_KNOWN_TASKS:
             self._known_tasks.popitem(last=False)

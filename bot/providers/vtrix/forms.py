@@ -39,10 +39,10 @@ class FormChoice:
         self.accepted: tuple[BodyForm, int] | None = None
         self.has_queue = form is BodyForm.QUEUE
 
-    def accept(self, way: Attempt) -> None:
-        """A create that was sent in this way made a task."""
-        self.accepted = way.form, way.number
-        self.has_queue = self.has_queue or way.form is BodyForm.QUEUE
+    def accept(self, attempt: Attempt) -> None:
+        """A create that was sent in this form, to this address, made a task."""
+        self.accepted = attempt.form, attempt.number
+        self.has_queue = self.has_queue or attempt.form is BodyForm.QUEUE
 
     def documented_queue(self, model: str) -> Attempt:
         """Where the queue of this model is, as the vendor documents it."""
@@ -63,32 +63,34 @@ class FormChoice:
 class Attempts:
     """The ways to send one create: an iterator, which is told of each refusal."""
 
-    def __init__(self, choice: FormChoice, ways: list[Attempt]) -> None:
+    def __init__(self, choice: FormChoice, attempts: list[Attempt]) -> None:
         self._choice = choice
-        self._ways = ways
+        self._attempts = attempts
         self._refusals: list[UpstreamRefused] = []
         self._latest: tuple[BodyForm, int | None] | None = None
 
     def __iter__(self) -> Iterator[Attempt]:
         # What is accepted is looked up each time, since another create may find it out meanwhile.
-        for way in self._ways:
-            if self._choice.accepted in {None, (way.form, way.number)} and self._is_worth_sending(way):
-                yield way
+        for attempt in self._attempts:
+            if self._choice.accepted in {None, (attempt.form, attempt.number)} and self._is_worth_sending(attempt):
+                yield attempt
 
-    def accepted(self, way: Attempt) -> None:
+    def accepted(self, attempt: Attempt) -> None:
         """The create made a task."""
-        self._choice.accept(way)
+        self._choice.accept(attempt)
 
-    def refused(self, way: Attempt, exc: UpstreamRefused | UpstreamClosed) -> None:
+    def refused(self, attempt: Attempt, exc: UpstreamRefused | UpstreamClosed) -> None:
         """Nothing was made. Raises: `exc`, if another form or address would not help."""
         if isinstance(exc, UpstreamRefused):
             if isinstance(exc, ContentRefused) or exc.status not in _OF_ANOTHER_FORM:
                 raise exc
             self._refusals.append(exc)
-            self._latest = way.form, exc.status
-        elif way.form is BodyForm.QUEUE and self._refusals and self._refusals[0].status not in _NO_SUCH_ADDRESS:
+            self._latest = attempt.form, exc.status
+        elif (
+            attempt.form is BodyForm.QUEUE and self._refusals and self._refusals[0].status not in _NO_SUCH_ADDRESS
+        ):
             # The gateway has read this order elsewhere, and refused it. Then a closed door here says nothing.
-            self._latest = way.form, None
+            self._latest = attempt.form, None
         else:
             raise exc
 
@@ -96,6 +98,6 @@ class Attempts:
         """What to report if the create was refused in each form."""
         return self._refusals[0]
 
-    def _is_worth_sending(self, way: Attempt) -> bool:
+    def _is_worth_sending(self, attempt: Attempt) -> bool:
         """The same form is sent to another address only if there was none."""
-        return self._latest is None or self._latest[0] is not way.form or self._latest[1] in _NO_SUCH_ADDRESS
+        return self._latest is None or self._latest[0] is not attempt.form or self._latest[1] in _NO_SUCH_ADDRESS

@@ -300,7 +300,7 @@ class OperatorService:
             return Costs(
                 prices=await self._prices(connection),
                 spent={
-                    provider: await ledger.spent_at(connection, provider, self._clock())
+                    provider: await ledger.spent_at_provider(connection, provider, self._clock())
                     for provider in await operator_reports.providers(connection, self.rules.catalog)
                 },
                 budgets=self.rules.provider_budgets,

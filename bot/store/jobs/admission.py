@@ -17,6 +17,7 @@ from bot.domain.guilds import Guild, OperatorDefaults
 from bot.domain.jobs import JobState, Order
 from bot.domain.limits import Allowance, Limits, Usage, limits_for, overrides_of
 from bot.domain.policy import AccessPolicy, Requester
+from bot.domain.provider_limits import is_too_dear
 from bot.domain.quotas import LimitReached, QuotaContext
 from bot.domain.quotes import Quote, quote_of
 from bot.store.engine import Connection, Database
@@ -81,6 +82,9 @@ async def admit(
             queued_here=await queued_in_guild(connection, requester.guild_id),
             max_queued=operator_state.queue_limit(operator_defaults),
             estimate=estimate,
+            is_too_dear=is_too_dear(
+                operator_defaults.catalog, operator_defaults.provider_budgets, order, estimate
+            ),
         ),
         count,
         now,

@@ -1,8 +1,8 @@
 """The store of jobs: accepts them, hands them out under a lease, writes what became of them.
 
 Each method is one transaction and takes the current time as an argument; leases go by the server's own, where
-several processes share one. Every write that moves a job is guarded
-by its state and, for workers, by the lease token: a worker that lost its lease changes nothing and learns so.
+several processes share one. Every write that moves a job is guarded by its state and, for workers, by the lease
+token: a worker that lost its lease changes nothing and learns so.
 """
 
 import asyncio
@@ -249,7 +249,7 @@ class JobStore:
         """
         if self._uncertain_claims:
             return await self._claimed_before(now, lease)
-        waiting = submissions.NOBODY_WAITS
+        waiting = submissions.NO_JOBS
         for limits in providers:
             job, ids = await self._claim_queued_for(limits, now, lease, waiting)
             if job is not None:
@@ -258,24 +258,24 @@ class JobStore:
         return None
 
     async def _claim_queued_for(
-        self, limits: ProviderLimits, now: datetime, lease: timedelta, others: frozenset[str]
+        self, limits: ProviderLimits, now: datetime, lease: timedelta, elsewhere: frozenset[str]
     ) -> tuple[Job | None, frozenset[str]]:
-        """Claims the next job for a provider, or tells which jobs wait for it. others: jobs that wait already."""
+        """Claims the next job for a provider, or tells which wait for it. elsewhere: which wait for another."""
         job: Job | None = None
         try:
             async with self._db.write() as connection:
                 if not await submissions.is_any_waiting(connection):
-                    return None, submissions.NOBODY_WAITS
+                    return None, submissions.NO_JOBS
                 lease_now = await self._db.lease_time(connection, now)
-                job = await submissions.claim_queued(connection, now, lease_now, limits, lease, others)
+                job = await submissions.claim_queued(connection, now, lease_now, limits, lease, elsewhere)
                 if job is None:
-                    return None, await submissions.waiting_for(connection, limits, now, others)
+                    return None, await submissions.waiting_for(connection, limits, now, elsewhere)
         except CommitUnknown:
             if job is not None:
                 # Nothing was sent yet, but once its lease ran out it would count as submitted.
                 self._uncertain_claims.append(job)
             raise
-        return job, submissions.NOBODY_WAITS
+        return job, submissions.NO_JOBS
 
     async def _claimed_before(self, now: datetime, lease: timedelta) -> Job | None:
         """The job of a claim without a reply, under a new lease; None if it was not claimed."""
@@ -381,11 +381,11 @@ class JobStore:
         async with self._db.read() as connection:
             return await submission_gate.get_gate(connection, provider)
 
-    async def first_gate(self, now: datetime) -> Gate:
-        """The gate that decides whether orders wait at all: an open one or, if none is, the first to open."""
+    async def first_gate(self, now: datetime, model: str | None = None) -> Gate:
+        """The gate that decides whether orders (of this model) wait: an open one, else the first to open."""
         async with self._db.read() as connection:
             gates = await submissions.gates(connection, self._operator_defaults, now)
-        return submission_gate.first_to_open(gates.values(), now)
+        return submissions.gate_of_model(gates, self._operator_defaults.catalog, model, now)
 
     async def open_gate(self, provider: ProviderName, now: datetime) -> None:
         """Clears the gate's failures after a successful submission; writes nothing if there were none.

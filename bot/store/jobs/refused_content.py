@@ -14,8 +14,7 @@ async def count(connection: Connection, job: Job, failure: Fail, now: datetime) 
     """Counts a failure for its content, if the server wants that; returns the failure with what follows from it.
 
     Each order counts once: variations have one prompt and picture. A job that was resumed is uncharged, and not
-    counted. The caller has locked the job's row, and writes the failure in the same
-    transaction.
+    counted. The caller has locked the job's row, and writes the failure in the same transaction.
     """
     if failure.reason is not FailureReason.REJECTED or not job.charged:
         return failure

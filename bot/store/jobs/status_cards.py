@@ -17,7 +17,7 @@ from bot.domain.status_cards import ShownCard, StatusCard
 from bot.domain.waiting import InProgress, Wait
 from bot.operations.clock import Clock, utc_now
 from bot.store.engine import Connection, Database
-from bot.store.jobs import extensions, submission_gate, submissions, variations
+from bot.store.jobs import extensions, submissions, variations
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.jobs.submission_gate import Gate
 from bot.store.schema import IS_ACTIVE, first_frames, jobs, status_cards
@@ -37,14 +37,15 @@ class JobsInProgress:
     """All jobs in progress.
 
     cancelled: the ids of those that their members cancelled. shown: the cards, by id. together: the jobs that
-    share a card, in their order: the state of each by its id, of ended ones too. parents: the videos that jobs go
+    share a card, in their order: the state of each by its id, of ended ones too. gates: which one decides whether
+    jobs of a model wait, by the job's id. parents: the videos that jobs go
     on from, by the job's id.
     """
 
     jobs: list[InProgress]
     cancelled: frozenset[str]
     shown: Mapping[str, ShownCard]
-    gate: Gate
+    gates: Mapping[str, Gate]
     together: list[dict[str, JobState]]
     parents: Mapping[str, ParentMessage] = field(default_factory=dict)
 
@@ -87,6 +88,9 @@ class StatusCardStore:
             gates = await submissions.gates(connection, self._rules, self._clock())
             parent_ids = {row.id: row.parent_id for row in rows if row.parent_id is not None}
             messages = await extensions.parent_messages(connection, parent_ids.values()) if parent_ids else {}
+        catalog, now = self._rules.catalog, self._clock()
+        models = {row.model for row in (*rows, *also)}
+        of_model = {model: submissions.gate_of_model(gates, catalog, model, now) for model in models}
         return JobsInProgress(
             [_in_progress(row, self._rules.catalog.providers[0]) for row in rows],
             frozenset(row.id for row in rows if row.cancel_requested),
@@ -95,7 +99,7 @@ class StatusCardStore:
                 for row in (*rows, *also)
                 if row.job_id
             },
-            submission_gate.first_to_open(gates.values(), self._clock()),
+            {row.id: of_model[row.model] for row in (*rows, *also)},
             _together(rows, also),
             {job_id: messages[parent_id] for job_id, parent_id in parent_ids.items() if parent_id in messages},
         )

@@ -8,7 +8,7 @@ take by then wait for it, and the providers after it get the jobs behind them.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select, upd
 from bot.domain.guilds import Access, OperatorDefaults
 from bot.domain.jobs import Job, JobState, Order, ProviderName
 from bot.domain.models import Catalog
-from bot.domain.provider_limits import NO_BUDGET, PACE_WAIT_MAX, ProviderLimits
+from bot.domain.provider_limits import NO_BUDGET, RATE_WAIT_MAX, ProviderLimits
 from bot.domain.quotas import day_ends
 from bot.store.engine import Connection
 from bot.store.jobs import submission_gate
@@ -28,7 +28,8 @@ from bot.store.jobs.submission_gate import Gate
 from bot.store.money import ledger
 from bot.store.schema import IS_ACTIVE, guilds, jobs
 
-NOBODY_WAITS: frozenset[str] = frozenset()
+NO_JOBS: frozenset[str] = frozenset()
+"""The ids of no jobs."""
 
 _HOLDS_A_SLOT = and_(IS_ACTIVE, jobs.c.state.in_((JobState.SUBMITTING, JobState.RUNNING)))
 """Jobs that occupy one of their provider's slots."""
@@ -80,11 +81,11 @@ async def claim_queued(
     lease_now: datetime,
     limits: ProviderLimits,
     lease: timedelta,
-    others: frozenset[str] = NOBODY_WAITS,
+    waiting_elsewhere: frozenset[str] = NO_JOBS,
 ) -> Job | None:
     """Moves the next job that this provider takes to `submitting` under a lease, if its limits allow that.
 
-    others: the ids of jobs that wait for another provider.
+    waiting_elsewhere: the ids of jobs that wait for another provider.
     """
     provider = limits.provider
     # The lock on the gate allows one such claim at a time, so that what is counted about the provider stays true.
@@ -92,7 +93,7 @@ async def claim_queued(
     if gate.next_submission_at(now) > now or not await _free_slots(connection, gate, limits):
         return None
     # A row that somebody has locked is being cancelled, or claimed for another provider.
-    line = next_in_line(*await _taken_by(connection, limits, others, now))
+    line = next_in_line(*await _taken_by(connection, limits, waiting_elsewhere, now))
     row = (await connection.execute(line.with_for_update(of=jobs, skip_locked=True))).one_or_none()
     if row is None:
         return None
@@ -112,22 +113,23 @@ async def claim_queued(
 
 
 async def waiting_for(
-    connection: Connection, limits: ProviderLimits, now: datetime, others: frozenset[str] = NOBODY_WAITS
+    connection: Connection, limits: ProviderLimits, now: datetime, waiting_elsewhere: frozenset[str] = NO_JOBS
 ) -> frozenset[str]:
     """The ids of the jobs that wait for this provider's next submissions, which are due in a moment.
 
-    No more than it will take within `PACE_WAIT_MAX`: those behind them would wait for longer. others: as above.
+    No more than it will take within `RATE_WAIT_MAX`: those behind them would wait for longer.
+    waiting_elsewhere: see `claim_queued`.
     """
     gate = await submission_gate.get_gate(connection, limits.provider)
-    first, last = gate.next_submission_at(now), now + PACE_WAIT_MAX
+    first, last = gate.next_submission_at(now), now + RATE_WAIT_MAX
     if gate.is_closed(now) or not now < first <= last:
-        return NOBODY_WAITS
+        return NO_JOBS
     count = await _free_slots(connection, gate, limits)
     if limits.submit_interval:
         count = min(count, 1 + (last - first) // limits.submit_interval)
     if not count:
-        return NOBODY_WAITS
-    suits = await _taken_by(connection, limits, others, now)
+        return NO_JOBS
+    suits = await _taken_by(connection, limits, waiting_elsewhere, now)
     return frozenset(await connection.scalars(next_in_line(*suits, count=count).with_only_columns(jobs.c.id)))
 
 
@@ -136,7 +138,7 @@ async def next_at(connection: Connection, providers: Sequence[ProviderLimits], n
     if not await is_any_waiting(connection):
         return None
     moments: list[datetime] = []
-    waiting = NOBODY_WAITS
+    waiting = NO_JOBS
     for limits in providers:
         gate = await submission_gate.get_gate(connection, limits.provider)
         if await _free_slots(connection, gate, limits):
@@ -153,10 +155,22 @@ async def gates(connection: Connection, rules: OperatorDefaults, now: datetime) 
     found = await submission_gate.get_gates(connection, rules.catalog.providers)
     for provider, budget in rules.provider_budgets.items():
         if provider in found and budget != NO_BUDGET:
-            room = ProviderLimits(provider, budget=budget).room(await ledger.spent_at(connection, provider, now))
+            room = ProviderLimits(provider, budget=budget).room(
+                await ledger.spent_at_provider(connection, provider, now)
+            )
             fits = room >= await _lowest_estimate(connection, rules.catalog, provider)
             found[provider] = replace(found[provider], is_out_of_budget=not fits)
     return found
+
+
+def gate_of_model(gates: Mapping[ProviderName, Gate], catalog: Catalog, model: str | None, now: datetime) -> Gate:
+    """The gate that decides whether videos of a model wait: of the providers that make it, the first to open.
+
+    model: None for videos of any.
+    """
+    offered = None if model is None else catalog.model(model)
+    made_there = [gate for name, gate in gates.items() if offered is not None and offered.offering(name)]
+    return submission_gate.first_to_open(made_there or gates.values(), now)
 
 
 async def _lowest_estimate(connection: Connection, catalog: Catalog, provider: ProviderName) -> Decimal:
@@ -170,17 +184,20 @@ async def _lowest_estimate(connection: Connection, catalog: Catalog, provider: P
 
 
 async def _taken_by(
-    connection: Connection, limits: ProviderLimits, others: frozenset[str], now: datetime
+    connection: Connection, limits: ProviderLimits, waiting_elsewhere: frozenset[str], now: datetime
 ) -> list[ColumnElement[bool]]:
-    """What is true of the queued jobs that this provider takes, within its budget. others: see `claim_queued`."""
+    """What is true of the queued jobs that this provider takes, within its budget.
+
+    waiting_elsewhere: see `claim_queued`.
+    """
     taken = [
         jobs.c.model.in_(sorted(limits.models)),
         or_(jobs.c.refused_by.is_(None), jobs.c.refused_by.not_like(f"%{limits.provider}%")),
     ]
-    if others:
-        taken.append(jobs.c.id.not_in(sorted(others)))
+    if waiting_elsewhere:
+        taken.append(jobs.c.id.not_in(sorted(waiting_elsewhere)))
     if limits.budget != NO_BUDGET:
-        room = limits.room(await ledger.spent_at(connection, limits.provider, now))
+        room = limits.room(await ledger.spent_at_provider(connection, limits.provider, now))
         estimate = jobs.c.estimated_cost_usd
         taken.append(or_(estimate.is_(None), estimate <= room))
     return taken

@@ -24,7 +24,7 @@ from bot.domain.ledger import (
     utc_day,
 )
 from bot.domain.limits import Credit, usable
-from bot.domain.models import Catalog, TaskKind
+from bot.domain.models import NAMES_NO_COSTS, Catalog, TaskKind
 from bot.domain.quotas import Spent
 from bot.store.engine import Connection, upsert
 from bot.store.money_tables import credit_grants, daily_totals, ledger, provider_totals, task_prices
@@ -162,7 +162,9 @@ def job_entry(
 
 
 async def learn_price(connection: Connection, kind: TaskKind, cost: Decimal) -> None:
-    """Adds a task's cost to the moving average of its kind."""
+    """Adds a task's cost to the moving average of its kind, unless the bot has computed that cost itself."""
+    if kind.provider in NAMES_NO_COSTS:
+        return
     row = (await connection.execute(select(task_prices).where(_is_of(kind)).with_for_update())).one_or_none()
     tasks = 0 if row is None else min(row.task_count, PRICE_OVER - 1)
     before = Decimal(0) if row is None else row.average_usd
@@ -195,7 +197,7 @@ def _is_of(kind: TaskKind) -> ColumnElement[bool]:
     return and_(*(task_prices.c[name] == value for name, value in kind._asdict().items()))
 
 
-async def spent_at(connection: Connection, provider: ProviderName, now: datetime) -> Spent:
+async def spent_at_provider(connection: Connection, provider: ProviderName, now: datetime) -> Spent:
     """What this provider's tasks cost today and this month, reservations included."""
     today = utc_day(now)
     first, after = _month_of(today)

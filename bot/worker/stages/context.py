@@ -1,8 +1,8 @@
-"""What the stages work with: the provider, Discord, the store, and their timeouts and pauses."""
+"""What the stages work with: the providers, Discord, the store, and their timeouts and pauses."""
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from bot.domain.extensions import Clip
 from bot.domain.jobs import Frame, Job, ProviderName
 from bot.domain.member_settings import SettingsOf, settings_of_nobody
 from bot.domain.outcomes import Outcome, Reschedule
+from bot.domain.provider_limits import ProviderLimits
 from bot.domain.schedule import Backoff, PollSchedule
 from bot.operations.clock import Clock
 from bot.providers.base import Provider
@@ -125,14 +126,14 @@ class StageConfig:
 class StageContext:
     """What a stage works with.
 
-    providers: all that jobs may have tasks at, also those that get no new ones. asked: those that get new ones, in
-    their order, with the models that each makes. workdir: holds downloads until they are posted. jitter: random,
-    in [0, 1). store_timeout_s: how long reading what a submission needs may take; then the job waits, so that a
-    slow store is not mistaken for a lost response. status_timeout_s: how long the first status card may take.
-    started_at: when this process started; before, nobody watched the jobs, and the clock may have been changed.
-    encoder_slots: limits concurrent encoding. no_result_since: by job id, when the first of the downloads in a row
-    was refused or ended early. settings_of: reads a member's settings. extensions, delivered: what jobs go on
-    from, and how to fetch that; None where no job extends another.
+    providers: all that jobs may have tasks at, also those that get no new ones. provider_limits: of those that get
+    new ones, in their order. workdir: holds downloads until they are posted. jitter: random, in [0, 1).
+    store_timeout_s: how long reading what a submission needs may take; then the job waits, so that a slow store is
+    not mistaken for a lost response. status_timeout_s: how long the first status card may take. started_at: when
+    this process started; before, nobody watched the jobs, and the clock may have been changed. encoder_slots:
+    limits concurrent encoding. no_result_since: by job id, when the first of the downloads in a row was refused or
+    ended early. settings_of: reads a member's settings. extensions, delivered: what jobs go on from, and how to
+    fetch that; None where no job extends another.
     """
 
     providers: Mapping[ProviderName, Provider]
@@ -149,7 +150,7 @@ class StageContext:
     approvals: ApprovalStore = field(kw_only=True)
     started_at: datetime | None = None
     encoder_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_ENCODERS))
-    asked: Mapping[ProviderName, Collection[str]] = field(default_factory=dict)
+    provider_limits: Sequence[ProviderLimits] = ()
     no_result_since: dict[str, datetime] = field(default_factory=dict)
     settings_of: SettingsOf = settings_of_nobody
     extensions: ExtensionStore | None = None

@@ -81,17 +81,12 @@ def _provider(job: Job) -> ProviderName:
 
 def _order_refused(job: Job, error: UpstreamRefused, context: StageContext) -> Outcome:
     """What follows from a refused create: another provider's turn, unless it is about the content."""
-    if not isinstance(error, ContentRefused) and (refused_by := _others_left(job, context)) is not None:
-        log.warning("job %s goes to another provider: %s refused it: %s", job.id, job.provider, error)
-        return MoveTo(JobState.QUEUED, JobUpdate(refused_by=refused_by))
-    return _refused(error, FailureReason.REFUSED, FailureCause.REFUSED_BY_SERVICE)
-
-
-def _others_left(job: Job, context: StageContext) -> str | None:
-    """Who has refused the job by now, if another provider may still take it; None if there is none."""
     refusers = job.refusers | {_provider(job)}
-    left = any(job.order.model in models for name, models in context.asked.items() if name not in refusers)
-    return ",".join(sorted(refusers)) if left else None
+    others = [limits for limits in context.provider_limits if limits.provider not in refusers]
+    if not isinstance(error, ContentRefused) and any(limits.ever_takes(job) for limits in others):
+        log.warning("job %s goes to another provider: %s refused it: %s", job.id, job.provider, error)
+        return MoveTo(JobState.QUEUED, JobUpdate(refused_by=",".join(sorted(refusers))))
+    return _refused(error, FailureReason.REFUSED, FailureCause.REFUSED_BY_SERVICE)
 
 
 async def poll(job: Job, context: StageContext) -> Outcome:

@@ -47,7 +47,7 @@ FAILURES: dict[FailureReason, tuple[FailureCause, ...]] = {
 }
 """Which causes a failure can have. Any may also have none, or only words, from an earlier version."""
 
-CANCELLATIONS = (_C.CANCELLED_BY_ADMIN, _C.SERVER_BLOCKED, _C.BOT_REMOVED, _C.MODEL_GONE)
+CANCELLATIONS = (_C.CANCELLED_BY_ADMIN, _C.SERVER_BLOCKED, _C.BOT_REMOVED, _C.MODEL_GONE, _C.TOO_DEAR)
 
 ACTION = re.compile(
     r"`/|<t:|\bnothing (?:left )?to\b"

@@ -196,9 +196,9 @@ def test_each_job_to_reconcile_says_at_which_of_several_providers_its_task_may_b
 
     text = texts.unreconciled([first, second, unknown], NAMES)
 
-    assert "Look for each task at Alibaba Model Studio or the Vtrix gateway." in text
+    assert "Look for each task at DashScope or the Vtrix gateway." in text
     places = [line.rsplit(" · ", 1)[1] for line in text.splitlines() if line.startswith("`")]
-    assert places == ["at the Vtrix gateway", "at Alibaba Model Studio", "at any provider"]
+    assert places == ["at the Vtrix gateway", "at DashScope", "at any provider"]
     assert "at any provider" not in texts.unreconciled([unknown], NAMES)
     assert "Look for each task in your provider's list." in texts.unreconciled([unknown], NAMES)
 
@@ -224,8 +224,14 @@ def test_a_provider_whose_budget_is_used_up_gets_no_videos_and_the_operator_read
         "I'm **not submitting** videos to the Vtrix gateway: its budget in the bot's settings is used up for this "
         "day or month (UTC). `/operator costs` shows how much it is."
     )
-    assert second == "I'm submitting videos to Alibaba Model Studio."
+    assert second == "I'm submitting videos to DashScope."
     assert queued == "3 videos queued."
+
+
+def test_a_price_of_a_provider_that_names_no_costs_is_what_is_set() -> None:
+    kind = P720._replace(provider=DASHSCOPE)
+    text = cost_texts.costs(replace(COSTS, prices=[KindPrice(kind, Decimal("0.14"), None, Decimal("0.14"))]))
+    assert "720P: **$0.14** (from the settings)\n" in text
 
 
 def test_costs_are_told_by_provider_with_their_budgets() -> None:
@@ -236,7 +242,7 @@ def test_costs_are_told_by_provider_with_their_budgets() -> None:
     budgets = {VTRIX: Budget(Decimal(1), None), DASHSCOPE: Budget(None, Decimal(20))}
     text = cost_texts.costs(replace(COSTS, prices=[], spent=spent, budgets=budgets))
     assert "The Vtrix gateway: $0.50 of $1.00 today, $3.00 this month\n" in text
-    assert "Alibaba Model Studio: $0.00 today, $1.25 of $20.00 this month\n" in text
+    assert "DashScope: $0.00 today, $1.25 of $20.00 this month\n" in text
 
 
 @pytest.mark.parametrize(("budget", "is_told"), [(Budget(), False), (Budget(Decimal(1)), True)])
@@ -250,7 +256,7 @@ def test_servers_are_told_by_provider_where_more_than_one_was_used() -> None:
     usd = {VTRIX: Decimal("0.25"), DASHSCOPE: Decimal("0.5")}
     use = GuildUsage(Guild(7), usd_month=Decimal("0.75"), usd_by_provider=usd)
     other = GuildUsage(Guild(8))
-    assert "$0.50 at Alibaba Model Studio · $0.25 at the Vtrix gateway" in texts.servers([use], {}, REPORT)[0]
+    assert "$0.50 at DashScope · $0.25 at the Vtrix gateway" in texts.servers([use], {}, REPORT)[0]
     rows = list(csv.DictReader(io.StringIO(texts.servers_csv([use, other], {}).decode("utf-8-sig"))))
     assert [(row["usd_month_vtrix"], row["usd_month_dashscope"]) for row in rows] == [("0.25", "0.5"), ("0", "0")]
     assert not any(

@@ -71,13 +71,14 @@ LIMITS: list[LimitReached] = [
     CooldownActive(LimitName.COOLDOWN, NOW, DAY),
     TotalBudgetReached(LimitName.TOTAL_USD_PER_DAY, None, 90),
     TotalBudgetReached(LimitName.TOTAL_USD_PER_MONTH, NOW, 90),
+    LimitReached(LimitName.PROVIDER_USD, None),
     LimitReached(LimitName.QUEUE, None),
 ]
 LIMITS += [
     FewerFit(one.limit, one.available_at, 4, fits, fits - 1, one)
     for one in LIMITS
     for fits in (1, 2, 3)
-    if one.limit not in {LimitName.COOLDOWN, LimitName.UNDELIVERED}
+    if one.limit not in {LimitName.COOLDOWN, LimitName.UNDELIVERED, LimitName.PROVIDER_USD}
 ]
 POLICY: list[PolicyViolation] = [
     *(

@@ -12,7 +12,7 @@ from bot.chat.messages.variation_texts import FAILURES, card_color, card_heading
 from bot.domain.errors import Problem
 from bot.domain.jobs import ENDED, REMOVED, FailureReason, Job, JobState, Order, Resolution
 from bot.domain.limits import Allowance, Credit
-from bot.domain.orders import PROMPT_MAX
+from bot.domain.models import WAN22_FLASH
 from bot.domain.quotes import Quote
 from bot.domain.status_cards import StatusCard, VariationsCard
 from bot.domain.waiting import Wait
@@ -111,7 +111,7 @@ def test_the_color_is_that_of_the_one_that_is_furthest() -> None:
 
 
 @given(
-    st.text(min_size=1, max_size=PROMPT_MAX),
+    st.text(min_size=1, max_size=WAN22_FLASH.prompt_max),
     st.lists(st.sampled_from(JobState), min_size=4, max_size=4),
     st.sampled_from(FailureReason),
     st.booleans(),

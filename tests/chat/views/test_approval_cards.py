@@ -12,7 +12,7 @@ from bot.chat.views.approval_cards import ApprovalCards, answered, asked
 from bot.domain.approvals import Decision, Verdict
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, Undeliverable
 from bot.domain.jobs import FailureReason, Frame, Job, JobState, Order, new_job_id
-from bot.domain.orders import NEGATIVE_PROMPT_MAX, PROMPT_MAX
+from bot.domain.models import WAN22_FLASH
 from tests.discord_server import Channel, DiscordServer, Message, Overwrite, logged_in, server_error
 
 NOW = datetime.now(UTC)
@@ -161,8 +161,8 @@ async def test_a_missing_or_forbidden_log_channel_is_distinguished_from_a_failin
 @pytest.mark.parametrize("letter", ["*", "🎬", "猫"])
 def test_the_longest_order_fits_an_open_and_a_closed_card(job: Job, letter: str) -> None:
     order = Order(
-        letter * PROMPT_MAX,
-        negative_prompt=letter * NEGATIVE_PROMPT_MAX,
+        letter * WAN22_FLASH.prompt_max,
+        negative_prompt=letter * WAN22_FLASH.negative_prompt_max,
         seed=2**31 - 1,
         prompt_extend=False,
         watermark=True,

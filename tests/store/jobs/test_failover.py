@@ -7,14 +7,19 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from bot.domain.jobs import FailureReason, Job, JobState, ProviderName
+from bot.domain.errors import QuotaRefused
+from bot.domain.guilds import Budget
+from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, ProviderName
+from bot.domain.models import WAN22_FLASH, WAN25_PREVIEW
 from bot.domain.outcomes import Fail, JobUpdate, MoveTo, PauseSubmissions
-from bot.domain.provider_limits import PACE_WAIT_MAX, ProviderLimits
+from bot.domain.provider_limits import RATE_WAIT_MAX, ProviderLimits
+from bot.domain.quotas import LimitName
 from bot.store.engine import Database
-from bot.store.jobs import submissions
+from bot.store.jobs import submission_gate, submissions
 from bot.store.jobs.job_store import JobStore
+from bot.store.jobs.status_cards import StatusCardStore
 from bot.store.jobs.waiting_jobs import WaitingJobs
 from bot.store.money import ledger
 from bot.store.schema import jobs
@@ -56,7 +61,7 @@ async def next_provider(
 
 async def spent(store: JobStore, provider: ProviderName, now: datetime = NOW) -> Decimal:
     async with store._db.read() as connection:
-        return (await ledger.spent_at(connection, provider, now)).usd_today
+        return (await ledger.spent_at_provider(connection, provider, now)).usd_today
 
 
 async def back_in_the_queue(store: JobStore, job: Job, *, refused: bool = False) -> None:
@@ -125,7 +130,7 @@ async def test_a_job_waits_for_a_submission_that_is_due_in_a_moment(store: JobSt
 async def test_a_job_that_would_wait_for_longer_goes_to_the_next_provider(store: JobStore) -> None:
     for _ in range(2):
         await add_waiting(store)
-    limits = (takes(VTRIX, pause=PACE_WAIT_MAX + SECOND), takes(DASHSCOPE))
+    limits = (takes(VTRIX, pause=RATE_WAIT_MAX + SECOND), takes(DASHSCOPE))
     assert [await next_provider(store, limits) for _ in range(2)] == [VTRIX, DASHSCOPE]
 
 
@@ -218,12 +223,95 @@ async def test_at_a_start_only_jobs_that_all_providers_refused_are_offered_again
     held = await next_of(store)
     assert held is not None
     await back_in_the_queue(store, held, refused=True)
-    assert await WaitingJobs(database, TWO_PROVIDERS).offer_again(NOW) == 0
+    assert await WaitingJobs(database, replace(UNLIMITED, catalog=TWO_PROVIDERS)).offer_again(NOW) == 0
     assert (await read(store, held)).refusers == {VTRIX}
-    only = replace(TWO_PROVIDERS, providers=(VTRIX,))
+    only = replace(UNLIMITED, catalog=replace(TWO_PROVIDERS, providers=(VTRIX,)))
     assert await WaitingJobs(database, only).offer_again(NOW) == 0
     assert (await read(store, held)).refusers == frozenset()
     assert await next_provider(store, (takes(VTRIX),)) is VTRIX
+
+
+@pytest.mark.parametrize(
+    ("day", "month", "is_accepted"),
+    [("0.19", None, False), (None, "0.19", False), ("0.20", "0.20", True)],
+)
+async def test_an_order_that_fits_no_providers_whole_budget_is_refused_rather_than_queued_for_ever(
+    database: Database,
+    day: str | None,
+    month: str | None,
+    is_accepted: bool,  # noqa: FBT001
+) -> None:
+    low = takes(VTRIX, usd_per_day=day, usd_per_month=month).budget
+    budgets = {VTRIX: low, DASHSCOPE: Budget(Decimal("0.01"), None)}
+    store = JobStore(database, replace(UNLIMITED, catalog=TWO_PROVIDERS, provider_budgets=budgets))
+    if is_accepted:
+        await add_waiting(store)
+        return
+    with pytest.raises(QuotaRefused) as refused:
+        await add_waiting(store)
+    assert refused.value.limit == LimitName.PROVIDER_USD
+    assert await row_count(database) == 0
+
+
+async def test_only_jobs_of_models_that_nobody_else_makes_wait_for_a_closed_provider(database: Database) -> None:
+    catalog = replace(TWO_PROVIDERS, models=(WAN22_FLASH, WAN25_PREVIEW))
+    rules = replace(UNLIMITED, catalog=catalog)
+    store = JobStore(database, rules)
+    either = await add_waiting(store)
+    only = await add_waiting(store)
+    async with database.write() as connection:
+        await connection.execute(update(jobs).where(jobs.c.id == only.id).values(model=WAN25_PREVIEW.name))
+        await submission_gate.close(connection, DASHSCOPE, NOW + MINUTE, "no balance", NOW)
+
+    known = await StatusCardStore(database, rules, clock=lambda: NOW).in_progress()
+
+    assert {job.id: known.gates[job.id].is_closed(NOW) for job in (either, only)} == {
+        either.id: False,
+        only.id: True,
+    }
+    closed = [(await store.first_gate(NOW, model.name)).keeps_orders_waiting(NOW) for model in catalog.models]
+    assert closed == [False, True]
+    assert not (await store.first_gate(NOW)).keeps_orders_waiting(NOW)
+
+
+async def test_one_provider_whose_budget_has_room_on_another_day_is_enough(database: Database) -> None:
+    budgets = {VTRIX: Budget(Decimal("0.01"), None), DASHSCOPE: Budget(Decimal(1), None)}
+    store = JobStore(database, replace(UNLIMITED, catalog=TWO_PROVIDERS, provider_budgets=budgets))
+    await add_waiting(store)
+    assert await row_count(database) == 1
+
+
+async def test_at_a_start_jobs_that_fit_no_budget_any_more_are_cancelled_uncharged(
+    store: JobStore, database: Database
+) -> None:
+    job = await add_waiting(store)
+    low = Budget(Decimal("0.10"), None)
+    rules = replace(UNLIMITED, catalog=TWO_PROVIDERS, provider_budgets={VTRIX: low})
+    assert await WaitingJobs(database, rules).offer_again(NOW) == 0, "the other one has no limit"
+    rules = replace(rules, provider_budgets={VTRIX: low, DASHSCOPE: low})
+    assert await WaitingJobs(database, rules).offer_again(NOW) == 1
+    cancelled = await read(store, job)
+    assert (cancelled.state, cancelled.charged) == (JobState.CANCELLED, False)
+    assert cancelled.failure_detail == FailureDetail(FailureCause.TOO_DEAR)
+    assert await sums(store) == []
+
+
+async def test_at_a_start_a_job_is_offered_again_to_who_refused_it_if_no_other_may_ever_take_it(
+    store: JobStore, database: Database
+) -> None:
+    await add_waiting(store)
+    held = await next_of(store)
+    assert held is not None
+    await back_in_the_queue(store, held, refused=True)
+    budgets = {DASHSCOPE: Budget(Decimal("0.10"), None)}
+    rules = replace(UNLIMITED, catalog=TWO_PROVIDERS, provider_budgets=budgets)
+    assert await WaitingJobs(database, rules).offer_again(NOW) == 0
+    assert (await read(store, held)).refusers == frozenset()
+
+
+async def row_count(database: Database) -> int:
+    async with database.read() as connection:
+        return len((await connection.execute(select(jobs.c.id))).all())
 
 
 async def test_a_lost_answer_keeps_the_estimate_with_its_provider_and_the_job_out_of_the_queue(

@@ -13,7 +13,7 @@ from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.money import ledger
 from bot.store.money.ledger import PRICE_FROM, PRICE_OVER
-from tests.providers_asked import CATALOG, P480, P720
+from tests.providers_asked import CATALOG, DASHSCOPE, P480, P720
 from tests.store.factories import DETAIL, MINUTE, NOW, SECOND, add, bring_to, claim, entries, grant, next_job, read
 
 SOON = NOW + 10 * SECOND
@@ -214,6 +214,15 @@ async def test_a_cancelled_request_counts_for_the_cooldown(store: JobStore) -> N
     job = await add(store, NOW)
     await store.cancel(job.id, SOON, even_if_paid=True)
     assert await last_accepted_at(store) == NOW
+
+
+async def test_costs_that_the_bot_computes_itself_leave_the_estimate_at_what_is_set(store: JobStore) -> None:
+    """Or a changed price, or exchange rate, would take dozens of videos to reach the budgets."""
+    of_dashscope = P720._replace(provider=DASHSCOPE)
+    async with store._db.write() as connection:
+        for _ in range(PRICE_FROM):
+            await ledger.learn_price(connection, of_dashscope, Decimal("0.5"))
+    assert await price_estimate(store, of_dashscope) == Decimal("0.2")
 
 
 async def test_a_failed_task_does_not_update_the_learned_price(store: JobStore) -> None:
