@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from bot.domain.jobs import ENDED, FailureReason, Job, JobState, ProviderName
+from bot.domain.jobs import ENDED, FailureReason, Job, JobState, ProviderName, RecoveryProblem
 from bot.domain.ledger import Amounts, EntryKind, utc_day
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money_tables import credit_grants, daily_totals, ledger, provider_totals
@@ -127,7 +127,13 @@ def _why_unknown(campaign: Campaign, job: Job, task: SimulatedTask) -> str | Non
         return "the gateway never told the cost"
     if task.cost_given is CostGiven.LATE and task.end is End.COMPLETED and _has_video(job):
         return "the gateway told the cost after the video"
-    return campaign.unknowable.get(job.id)
+    match campaign.unknowable.get(job.id):
+        case RecoveryProblem.ERASED:
+            return "its member's data was deleted"
+        case RecoveryProblem.NO_TASK if job.id in campaign.mistyped:
+            return "its task was mistyped, then it was cancelled"
+        case _:
+            return None
 
 
 def _charge_differences(

@@ -132,6 +132,7 @@ class Campaign:
     ordered: list[str] = field(default_factory=list)
     retried: set[str] = field(default_factory=set)
     found: set[str] = field(default_factory=set)
+    mistyped: set[str] = field(default_factory=set)
     unknowable: dict[str, str] = field(default_factory=dict)
     peaks: Peaks = field(default_factory=dict)
 
@@ -354,6 +355,8 @@ class Campaign:
         except NotPossible as error:
             self.unknowable[job.id] = str(getattr(error.reason, "why", error.reason))
             return False
+        if mistyped:
+            self.mistyped.add(job.id)
         self.found.add(job.id)
         self.happened["reconciled: mistyped" if mistyped else "reconciled: found"] += 1
         return True
