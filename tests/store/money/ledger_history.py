@@ -55,11 +55,14 @@ from tests.store.money.sums import wrong_sums
 GUILDS, MEMBERS = (10, 11), (1, 2)
 PRICE = Decimal("0.20")
 QUEUE = 12
+USD_PER_DAY, USD_PER_MONTH, GUILD_USD_PER_DAY = Decimal(2), Decimal(6), Decimal("1.2")
+"""Few videos, so that every history comes to budgets that are used up."""
+
 RULES = OperatorDefaults(
     limits=LimitOverrides(videos_per_window=3, max_active=4, cooldown_s=1),
     catalog=Catalog(prices={P480: Decimal("0.10"), P720: PRICE}),
-    budget=Budget(Decimal(4), Decimal(9)),
-    guild_budget=Budget(Decimal(3), None),
+    budget=Budget(USD_PER_DAY, USD_PER_MONTH),
+    guild_budget=Budget(GUILD_USD_PER_DAY, None),
     max_queued=QUEUE,
 )
 COSTS: list[Decimal | None] = [
@@ -374,9 +377,9 @@ class LedgerHistory:
             LimitName.GUILD_VIDEOS_PER_DAY: spent.videos_today >= (guild.videos_per_day or 0),
             LimitName.GUILD_USD_PER_DAY: spent.usd_today + price > (guild.budget.usd_per_day or 0),
             LimitName.GUILD_USD_PER_MONTH: spent.usd_month + price > (guild.budget.usd_per_month or 0),
-            LimitName.GRANTED_USD_PER_DAY: spent.usd_today + price > 3,
-            LimitName.TOTAL_USD_PER_DAY: total.usd_today + price > 4,
-            LimitName.TOTAL_USD_PER_MONTH: total.usd_month + price > 9,
+            LimitName.GRANTED_USD_PER_DAY: spent.usd_today + price > GUILD_USD_PER_DAY,
+            LimitName.TOTAL_USD_PER_DAY: total.usd_today + price > USD_PER_DAY,
+            LimitName.TOTAL_USD_PER_MONTH: total.usd_month + price > USD_PER_MONTH,
             LimitName.QUEUE: len(_waiting(snapshot)) >= QUEUE,
             LimitName.GUILD_QUEUE: len(_waiting(snapshot, requester.guild_id)) >= QUEUE // 4,
             LimitName.UNDELIVERED: len(usage.undelivered_at)

@@ -35,11 +35,12 @@ def test_balances_equal_the_ledger_entries_in_any_history_on_postgresql(postgres
 
 
 @pytest.mark.full
+@pytest.mark.timeout(300)
 def test_the_histories_reach_every_entry_kind_and_most_refusals(migrated_file: Path, tmp_path: Path) -> None:
     """Histories without refusals, or without some kind of entry, would prove too little."""
     refused: set[str] = set()
     kinds: set[str] = set()
-    for seed in range(8):
+    for seed in range(12):
         path = tmp_path / f"{seed}.db"
         shutil.copy(migrated_file, path)
         history = asyncio.run(run_history(f"sqlite:///{path}", seed, 150))
