@@ -10,6 +10,7 @@ without a time limit, so behind a proxy that never sends one, no order would go 
 """
 
 import io
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from importlib.metadata import version
@@ -31,6 +32,9 @@ from bot.providers.ssrf_guard import GuardedResolver, Network
 
 _MAX_JSON_BYTES = 1_000_000
 _EXCERPT_CHARS = 120
+_MAX_LOGGED_STATUSES = 100
+
+_log = logging.getLogger(__name__)
 
 _Response = TypeVar("_Response")
 
@@ -65,6 +69,7 @@ class GatewaySession:
         self._network = network
         self._parse_error = parse_error
         self._proxy = environment_proxy(url)  # read once: that takes as long as the rest of a poll
+        self._unknown_statuses: set[str] = set()
         self._stack = AsyncExitStack()
         self._polls: aiohttp.ClientSession
         self._creates: aiohttp.ClientSession
@@ -166,6 +171,13 @@ class GatewaySession:
             problem = ambiguous(self._without_key("The gateway's response was lost", exc))
         # Raised out here without context: aiohttp's errors hold the request headers, including the key.
         raise problem
+
+    def log_unknown_status(self, status: str | None) -> None:
+        """Logs the status of a task that isn't known, once each. None: it is known."""
+        known = self._unknown_statuses
+        if status is not None and status not in known and len(known) < _MAX_LOGGED_STATUSES:
+            known.add(status)
+            _log.warning("%s reports the unknown status %r; it counts as in progress", self.base.host, status)
 
     def excerpt(self, body: bytes | bytearray) -> str:
         """The start of a body, for the operator."""

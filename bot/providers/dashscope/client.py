@@ -9,7 +9,6 @@ the caller's. What its servers make of an `X-Request-Id` that comes twice, after
 
 import asyncio
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,15 +32,12 @@ from bot.providers.json_responses import ErrorDetails
 from bot.providers.lost_answers import LostAnswers
 from bot.providers.ssrf_guard import Network
 
-_log = logging.getLogger(__name__)
-
 _CREATE_PATH = "services/aigc/video-generation/video-synthesis"
 _TASKS_PATH = "tasks"
 _ASYNC = {"X-DashScope-Async": "enable"}
 """Without it DashScope refuses a create of a video model."""
 
 _IMPOSSIBLE_ID = "00000000-0000-0000-0000-000000000000"
-_MAX_LOGGED_STATUSES = 100
 
 PUBLISHED_POLLS_PER_SECOND = 20.0
 """How often one account may ask about tasks (Alibaba Model Studio, asynchronous tasks, read 2026-11-28)."""
@@ -84,7 +80,6 @@ class DashScope:
         self._prices = usd_per_second(models, DEFAULT_USD_PER) if prices is None else prices
         # A burst of one, so that no second has more than it may, wherever it begins.
         self._polls = AsyncLimiter(1, 1 / polls_per_second)
-        self._unknown_statuses: set[str] = set()
         self._lost_answers = LostAnswers(self.check)
 
     def __repr__(self) -> str:
@@ -187,7 +182,7 @@ class DashScope:
 
     def _task(self, task_id: str, parsed: TaskResponse, model: str) -> Task:
         status = parsed.status or TaskStatus.IN_PROGRESS
-        self._log_unknown_status(parsed.unknown_status)
+        self._session.log_unknown_status(parsed.unknown_status)
         error = parsed.error if status is TaskStatus.FAILED else None
         completed = status is TaskStatus.COMPLETED
         return Task(
@@ -204,12 +199,6 @@ class DashScope:
             is_unclear=parsed.unknown_status is not None,
             raw=parsed.raw,
         )
-
-    def _log_unknown_status(self, status: str | None) -> None:
-        known = self._unknown_statuses
-        if status is not None and status not in known and len(known) < _MAX_LOGGED_STATUSES:
-            known.add(status)
-            _log.warning("DashScope reports the unknown status %r; it counts as in progress", status)
 
 
 def _refusal(error: ErrorDetails) -> UpstreamError:

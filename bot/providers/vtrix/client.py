@@ -48,7 +48,6 @@ __all__ = ["BodyForm", "Timeouts", "Vtrix", "upstream_names"]
 _log = logging.getLogger(__name__)
 
 _IMPOSSIBLE_ID = "zoetrope-check"
-_MAX_LOGGED_STATUSES = 100
 _MAX_KNOWN_TASKS = 10_000
 _NOT_HERE = frozenset({404, 405, 410})
 
@@ -93,7 +92,6 @@ class Vtrix:
         self._models = dict(upstream_names() if models is None else models)
         self._poll_address: int | None = None
         self._known_tasks: OrderedDict[str, int | None] = OrderedDict()  # and where each was found
-        self._unknown_statuses: set[str] = set()
         self._foreign_is_logged = False
         self._lost_answers = LostAnswers(self.check)
 
@@ -333,7 +331,7 @@ class Vtrix:
 
     def _task(self, task_id: str, parsed: GatewayResponse) -> Task:
         status = parsed.status or TaskStatus.IN_PROGRESS
-        self._log_unknown_status(parsed.unknown_status)
+        self._session.log_unknown_status(parsed.unknown_status)
         error = parsed.error if status is TaskStatus.FAILED else None
         return Task(
             id=task_id,
@@ -348,12 +346,6 @@ class Vtrix:
             is_unclear=parsed.unknown_status is not None,
             raw=parsed.raw,
         )
-
-    def _log_unknown_status(self, status: str | None) -> None:
-        known = self._unknown_statuses
-        if status is not None and status not in known and len(known) < _MAX_LOGGED_STATUSES:
-            known.add(status)
-            _log.warning("the gateway reports the unknown status %r; it counts as in progress", status)
 
     def _log_foreign(self, urls: Mapping[str, str]) -> None:
         if not self._foreign_is_logged and any(map(self._addresses.is_foreign, urls.values())):
