@@ -5,16 +5,13 @@ description when its value is invalid, and in docs/operating.md.
 """
 
 import os
-import re
 from decimal import Decimal
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 from urllib.request import getproxies
 
 from dotenv import dotenv_values
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
@@ -22,130 +19,35 @@ from pydantic import (
     field_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
-from yarl import URL
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bot.domain.database_url import parse_database_url, possible_passwords
+from bot.domain.database_url import possible_passwords
 from bot.domain.errors import SettingsError
 from bot.domain.jobs import DEFAULT_MODEL, ProviderName
-from bot.domain.models import KNOWN_NAMES, checked_names, not_offered
+from bot.domain.models import KNOWN_NAMES, not_offered
+from bot.setting_types import (
+    DatabaseUrl,
+    DiscordApiUrl,
+    GatewayUrl,
+    HttpUrl,
+    Id,
+    Ids,
+    Key,
+    LogLevel,
+    Models,
+    Providers,
+    Usd,
+    UsdOrNone,
+    UsdPerCny,
+    cny_price,
+    number,
+    provider_budget,
+    usd,
+)
 
-_KEY_LENGTH_MIN = 8
-_DISCORD_API_VERSION = 10
-_ID_MAX = 2**63 - 1
 _WEEK_S, _MONTH_S = 604_800, 2_592_000
 _NAME_SIMILARITY = 0.88
 """How similar an unknown name must be to a setting's (0 to 1, see `difflib`) to count as a typing error."""
-
-
-def _service_url(*schemes: str) -> AfterValidator:
-    """Accepts a URL with one of the schemes, and drops a trailing slash."""
-
-    def check(value: str) -> str:
-        try:
-            url = URL(value)
-        except ValueError:  # its text may quote a password
-            url = URL()
-        if url.scheme not in schemes or not url.host:
-            expected = " or ".join(f"{scheme}://" for scheme in schemes)
-            raise ValueError(f"it must start with {expected} and name a host")
-        if url.raw_user is not None or url.raw_password is not None or "?" in value or "#" in value:
-            raise ValueError("it must not contain a user name, a password, `?` or `#`")
-        return value.rstrip("/")
-
-    return AfterValidator(check)
-
-
-def _discord_api_version(value: str) -> str:
-    version = re.search(r"/v(\d+)$", value)
-    if version is not None and int(version[1]) != _DISCORD_API_VERSION:
-        raise ValueError(f"it must end with /v{_DISCORD_API_VERSION} or without a version")
-    return value
-
-
-def _key(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    if len(text) < _KEY_LENGTH_MIN:
-        raise ValueError("it is too short")
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("it contains a space, or a character that doesn't belong in it")
-    return value
-
-
-def _database_url(value: str) -> str:
-    parse_database_url(value)
-    return value
-
-
-def _uppercase(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
-
-
-def _parse_none(value: object) -> object:
-    return None if isinstance(value, str) and value.strip().lower() == "none" else value
-
-
-def _split(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
-def _lowercase(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _provider_order(names: tuple[ProviderName, ...]) -> tuple[ProviderName, ...]:
-    if not names:
-        raise ValueError("it names no provider")
-    if len(set(names)) < len(names):
-        raise ValueError("it names a provider twice")
-    return names
-
-
-def _number(default: float, low: float, high: float, what: str, unit: str = "") -> Any:
-    """A setting that is a number from `low` to `high`."""
-    return Field(default, ge=low, le=high, description=f"{what}, {low} to {high}{unit and f' {unit}'}")
-
-
-def _usd(default: str, what: str, *, or_none: bool = False) -> Any:
-    """A setting that is an amount in USD."""
-    description = f"{what} in USD, such as `{default}`{', or `none`' if or_none else ''}"
-    return Field(Decimal(default), description=description)
-
-
-def _provider_budget(provider: str, period: str) -> Any:
-    """A setting that limits what one provider's videos may cost."""
-    what = f"what the videos made by {provider} may cost per {period}"
-    return Field(None, description=f"{what} in USD, such as `5`, or `none`")
-
-
-def _cny_price(default: str, resolution: str) -> Any:
-    """A setting that is the price of a video at DashScope."""
-    what = f"the price of a 5-second {resolution} video at DashScope"
-    return Field(Decimal(default), description=f"{what} in CNY, such as `{default}`")
-
-
-_HttpUrl = Annotated[str, _service_url("http", "https")]
-_DiscordApiUrl = Annotated[_HttpUrl, AfterValidator(_discord_api_version)]
-_GatewayUrl = Annotated[str, _service_url("ws", "wss")]
-_Key = Annotated[SecretStr, AfterValidator(_key)]
-_Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=9)]
-_UsdOrNone = Annotated[_Usd | None, BeforeValidator(_parse_none)]
-_Id = Annotated[int, Field(ge=1, le=_ID_MAX)]
-_Ids = Annotated[
-    tuple[_Id, ...], NoDecode, AfterValidator(lambda ids: tuple(dict.fromkeys(ids))), BeforeValidator(_split)
-]
-_Providers = Annotated[
-    tuple[ProviderName, ...],
-    NoDecode,
-    AfterValidator(_provider_order),
-    BeforeValidator(_split),
-    BeforeValidator(_lowercase),
-]
-_UsdPerCny = Annotated[Decimal, Field(ge=Decimal("0.001"), le=100, decimal_places=9)]
-_Models = Annotated[tuple[str, ...], NoDecode, AfterValidator(checked_names), BeforeValidator(_split)]
-_LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_uppercase)]
 
 
 class DatabaseSettings(BaseSettings):
@@ -161,12 +63,12 @@ class DatabaseSettings(BaseSettings):
         str_strip_whitespace=True,
     )
 
-    database_url: Annotated[str, AfterValidator(_database_url)] = Field(
+    database_url: DatabaseUrl = Field(
         "sqlite:///data/zoetrope.db",
         repr=False,
         description="`sqlite:///path/to/file.db` or `postgresql://user:password@host/name`",
     )
-    log_level: _LogLevel = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`")
+    log_level: LogLevel = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`")
 
     @classmethod
     def load(cls) -> Self:
@@ -206,100 +108,96 @@ PUBLISHED_SUBMITS_PER_SECOND = 2.0
 class Settings(DatabaseSettings):
     """All settings."""
 
-    discord_token: _Key = Field(description="the bot's token from the Discord developer portal")
-    providers: _Providers = Field(
+    discord_token: Key = Field(description="the bot's token from the Discord developer portal")
+    providers: Providers = Field(
         (ProviderName.VTRIX,),
         description="`vtrix`, `dashscope` or both, comma-separated, in the order in which they are asked",
     )
-    vtrix_api_key: _Key | None = Field(
+    vtrix_api_key: Key | None = Field(
         None, validate_default=True, description="your API key for the Vtrix gateway, or PROVIDERS without `vtrix`"
     )
-    vtrix_base_url: _HttpUrl = Field("https://cloud.vtrix.ai", description="the Vtrix gateway's http(s) URL")
+    vtrix_base_url: HttpUrl = Field("https://cloud.vtrix.ai", description="the Vtrix gateway's http(s) URL")
     upstream_body: Literal["auto", "envelope", "flat", "queue"] = Field(
         "auto", description="`auto`, `envelope`, `flat` or `queue`: the form of a create request"
     )
-    upstream_max_running: int = _number(PUBLISHED_MAX_RUNNING, 1, 20_000, "how many tasks may run at once")
-    upstream_submits_per_second: float = _number(
+    upstream_max_running: int = number(PUBLISHED_MAX_RUNNING, 1, 20_000, "how many tasks may run at once")
+    upstream_submits_per_second: float = number(
         PUBLISHED_SUBMITS_PER_SECOND, 0.001, 100, "how many tasks may be created per second"
     )
-    upstream_task_lifetime_seconds: float = _number(
+    upstream_task_lifetime_seconds: float = number(
         86_400, 60, _MONTH_S, "how long a provider keeps a task and its video", "seconds"
     )
-    upstream_max_pause_seconds: float = _number(
+    upstream_max_pause_seconds: float = number(
         900, 60, 3600, "the longest that a provider's `Retry-After` stops submissions", "seconds"
     )
     upstream_result_max_bytes: int = Field(
         200_000_000, ge=1_000_000, description="the largest video to download, at least 1000000 bytes"
     )
-    dashscope_api_key: _Key | None = Field(
+    dashscope_api_key: Key | None = Field(
         None, validate_default=True, description="your API key for Alibaba Model Studio (DashScope)"
     )
-    dashscope_base_url: _HttpUrl = Field(
+    dashscope_base_url: HttpUrl = Field(
         "https://dashscope.aliyuncs.com/api/v1", description="the http(s) URL of your key's region, with `/api/v1`"
     )
-    dashscope_max_running: int = _number(
+    dashscope_max_running: int = number(
         PUBLISHED_MAX_RUNNING, 1, 20_000, "how many tasks may run at once at DashScope"
     )
-    dashscope_submits_per_second: float = _number(
+    dashscope_submits_per_second: float = number(
         PUBLISHED_SUBMITS_PER_SECOND, 0.001, 100, "how many tasks may be created per second at DashScope"
     )
-    dashscope_usd_per_cny: _UsdPerCny = Field(Decimal("0.14"), description="how many USD one CNY is, 0.001 to 100")
-    dashscope_price_cny_480p: _Usd = _cny_price("0.50", "480P")
-    dashscope_price_cny_720p: _Usd = _cny_price("1.00", "720P")
-    models: _Models = Field((DEFAULT_MODEL,), description=f"{KNOWN_NAMES}, comma-separated, the default first")
-    discord_api_url: _DiscordApiUrl | None = Field(
+    dashscope_usd_per_cny: UsdPerCny = Field(Decimal("0.14"), description="how many USD one CNY is, 0.001 to 100")
+    dashscope_price_cny_480p: Usd = cny_price("0.50", "480P")
+    dashscope_price_cny_720p: Usd = cny_price("1.00", "720P")
+    models: Models = Field((DEFAULT_MODEL,), description=f"{KNOWN_NAMES}, comma-separated, the default first")
+    discord_api_url: DiscordApiUrl | None = Field(
         None, description="the http(s) URL of a REST proxy, such as `http://127.0.0.1:8080/api/v10`"
     )
-    discord_gateway_url: _GatewayUrl | None = Field(
+    discord_gateway_url: GatewayUrl | None = Field(
         None, description="the ws(s) URL of a gateway proxy, such as `ws://127.0.0.1:8081`"
     )
-    poll_min_seconds: float = _number(3.0, 0.1, 900, "the shortest pause between two polls of a task", "seconds")
-    poll_max_seconds: float = _number(15.0, 0.1, 900, "the longest pause between two polls of a task", "seconds")
-    job_timeout_seconds: float = _number(
+    poll_min_seconds: float = number(3.0, 0.1, 900, "the shortest pause between two polls of a task", "seconds")
+    poll_max_seconds: float = number(15.0, 0.1, 900, "the longest pause between two polls of a task", "seconds")
+    job_timeout_seconds: float = number(
         1800.0, 10, _WEEK_S, "how long a task may run before its job fails", "seconds"
     )
-    quota_videos_per_day: int = _number(5, 0, 10_000, "videos per member and server in the rolling window")
-    quota_running: int = _number(2, 1, 1000, "videos in progress per member and server")
-    quota_window_hours: int = _number(24, 1, 720, "the rolling window of QUOTA_VIDEOS_PER_DAY", "hours")
-    quota_pause_seconds: int = _number(0, 0, 86_400, "the pause between two orders by the same member", "seconds")
-    price_usd_480p: _Usd = _usd("0.07", "the estimated cost of a 480P video")
-    price_usd_720p: _Usd = _usd("0.14", "the estimated cost of a 720P video")
-    budget_usd_per_day: _UsdOrNone = _usd("10", "what all videos together may cost per day", or_none=True)
-    budget_usd_per_month: _UsdOrNone = _usd("100", "what all videos together may cost per month", or_none=True)
-    vtrix_budget_usd_per_day: _UsdOrNone = _provider_budget("Vtrix", "day")
-    vtrix_budget_usd_per_month: _UsdOrNone = _provider_budget("Vtrix", "month")
-    dashscope_budget_usd_per_day: _UsdOrNone = _provider_budget("DashScope", "day")
-    dashscope_budget_usd_per_month: _UsdOrNone = _provider_budget("DashScope", "month")
-    server_budget_usd_per_day: _UsdOrNone = _usd("2", "what one server's videos may cost per day", or_none=True)
-    server_budget_usd_per_month: _UsdOrNone = _usd(
-        "20", "what one server's videos may cost per month", or_none=True
-    )
-    extend_max_seconds: int = _number(30, 5, 60, "the longest clip that members may extend a video to", "seconds")
+    quota_videos_per_day: int = number(5, 0, 10_000, "videos per member and server in the rolling window")
+    quota_running: int = number(2, 1, 1000, "videos in progress per member and server")
+    quota_window_hours: int = number(24, 1, 720, "the rolling window of QUOTA_VIDEOS_PER_DAY", "hours")
+    quota_pause_seconds: int = number(0, 0, 86_400, "the pause between two orders by the same member", "seconds")
+    price_usd_480p: Usd = usd("0.07", "the estimated cost of a 480P video")
+    price_usd_720p: Usd = usd("0.14", "the estimated cost of a 720P video")
+    budget_usd_per_day: UsdOrNone = usd("10", "what all videos together may cost per day", or_none=True)
+    budget_usd_per_month: UsdOrNone = usd("100", "what all videos together may cost per month", or_none=True)
+    vtrix_budget_usd_per_day: UsdOrNone = provider_budget("Vtrix", "day")
+    vtrix_budget_usd_per_month: UsdOrNone = provider_budget("Vtrix", "month")
+    dashscope_budget_usd_per_day: UsdOrNone = provider_budget("DashScope", "day")
+    dashscope_budget_usd_per_month: UsdOrNone = provider_budget("DashScope", "month")
+    server_budget_usd_per_day: UsdOrNone = usd("2", "what one server's videos may cost per day", or_none=True)
+    server_budget_usd_per_month: UsdOrNone = usd("20", "what one server's videos may cost per month", or_none=True)
+    extend_max_seconds: int = number(30, 5, 60, "the longest clip that members may extend a video to", "seconds")
     direct_orders: bool = Field(
         default=False, description="`true`, or `false`: videos can be ordered in servers only"
     )
-    direct_videos_per_day: int = _number(3, 0, 10_000, "videos per member outside servers in the rolling window")
-    direct_budget_usd_per_day: _UsdOrNone = _usd(
+    direct_videos_per_day: int = number(3, 0, 10_000, "videos per member outside servers in the rolling window")
+    direct_budget_usd_per_day: UsdOrNone = usd(
         "1", "what all videos ordered outside servers may cost per day", or_none=True
     )
-    direct_budget_usd_per_month: _UsdOrNone = _usd(
+    direct_budget_usd_per_month: UsdOrNone = usd(
         "10", "what all videos ordered outside servers may cost per month", or_none=True
     )
-    queue_max: int = _number(1000, 1, 100_000, "how many videos may be queued")
+    queue_max: int = number(1000, 1, 100_000, "how many videos may be queued")
     open_to_all_servers: bool = Field(
         default=True, description="`true`, or `false`: only servers that the operator allows may use the bot"
     )
-    operator_guild_id: _Id | None = Field(None, description="the id of the server where `/operator` works")
-    operator_user_ids: _Ids = Field(
-        (), description="the ids of the users who may use `/operator`, comma-separated"
-    )
-    operator_log_channel_id: _Id | None = Field(None, description="the id of the channel for operator alerts")
-    retention_days: int = _number(90, 1, 3650, "days until a finished job is anonymised")
-    pictures_kept_days: int = _number(30, 0, 3650, "days from a video's end during which its picture is kept")
-    erase_after_leaving_days: int = _number(
+    operator_guild_id: Id | None = Field(None, description="the id of the server where `/operator` works")
+    operator_user_ids: Ids = Field((), description="the ids of the users who may use `/operator`, comma-separated")
+    operator_log_channel_id: Id | None = Field(None, description="the id of the channel for operator alerts")
+    retention_days: int = number(90, 1, 3650, "days until a finished job is anonymised")
+    pictures_kept_days: int = number(30, 0, 3650, "days from a video's end during which its picture is kept")
+    erase_after_leaving_days: int = number(
         30, 0, 3650, "days from the bot leaving a server until its data is erased"
     )
-    shutdown_grace_seconds: float = _number(75.0, 0, 600, "how long a stop waits for steps in progress", "seconds")
+    shutdown_grace_seconds: float = number(75.0, 0, 600, "how long a stop waits for steps in progress", "seconds")
 
     @field_validator("vtrix_api_key", "dashscope_api_key")
     @classmethod

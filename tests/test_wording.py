@@ -15,6 +15,7 @@ WORDED_FOR_THE_COMMAND_LINE = (
     "bot.doctor",
     "bot.operations.process_hardening",
     "bot.operations.logs",
+    "bot.setting_types",
     "bot.settings",
     "bot.store.maintenance.backup",
     "bot.store.engine",
