@@ -15,7 +15,7 @@ from bot.web.server import serving
 class Part:
     """A part that is as the test says."""
 
-    found: PartHealth = PartHealth(PartStatus.OK)
+    found: PartHealth = field(default_factory=lambda: PartHealth(PartStatus.OK))
     error: Exception | None = None
     asked: int = 0
     blocks: asyncio.Event | None = None
