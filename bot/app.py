@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from bot.chat.context import Services
 from bot.chat.guild_events import GuildEvents
@@ -26,6 +27,7 @@ from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.chat.views.member_buttons import cancel_row
+from bot.domain.database_url import PostgresUrl, parse_database_url
 from bot.domain.guilds import Budget, DirectOrders, LimitOverrides, OperatorDefaults
 from bot.domain.member_data import RetentionPolicy
 from bot.domain.models import PictureLimits
@@ -34,6 +36,7 @@ from bot.domain.schedule import PollSchedule
 from bot.media.decode_client import DecodeClient
 from bot.media.prepared_frame import MAX_INPUT_BYTES, PreparedFrame
 from bot.operations.clock import Clock, ReferenceClock, SteadyClock, utc_now
+from bot.operations.observer import Observer
 from bot.operations.workdir import workdir
 from bot.provider_setup import catalog, open_providers, provider_limits
 from bot.providers.delivered_videos import DeliveredVideos
@@ -114,6 +117,20 @@ def operator_defaults(settings: Settings) -> OperatorDefaults:
     )
 
 
+def retention_policy(settings: Settings) -> RetentionPolicy:
+    """How long what is kept."""
+    return RetentionPolicy(settings.retention_days, settings.erase_after_leaving_days, settings.pictures_kept_days)
+
+
+def observer_for(settings: Settings) -> Observer:
+    """What counts the process's work, for metrics if there are any."""
+    if settings.metrics_port is None:
+        return Observer()
+    from bot.web.instruments import Instruments  # noqa: PLC0415 - memory that a bot without it does not need
+
+    return Instruments()
+
+
 async def _clock_of(database: Database) -> tuple[Clock, ReferenceClock | None]:
     """The clock to go by and, where processes share a database server, that server's, which it follows."""
     server_time = await database.server_time()
@@ -134,15 +151,18 @@ async def _take_over(database: Database, store: JobStore, waiting_jobs: WaitingJ
 async def open_app(
     settings: Settings,
     client: Client,
+    observer: Observer | None = None,
     *,
     prepare_first_frame: Callable[[bytes, PictureLimits], Awaitable[PreparedFrame]] | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[App]:
     """Opens everything except the connection to Discord, and closes it in reverse order.
 
+    observer: from `observer_for`, if the client has it as well; None for one that the client reports nothing to.
     prepare_first_frame: turns a member's file into a first frame; None for sandboxed processes. sleep: pauses
     between two welcomes by direct message. Raises: StoreError, PortUnavailable.
     """
+    observer = observer or observer_for(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(redirect(settings.discord_api_url, settings.discord_gateway_url))
         lock = stack.enter_context(process_lock(settings.database_url))
@@ -168,7 +188,7 @@ async def open_app(
             slots=slots(limits),
             clock=clock,
         )
-        providers = await stack.enter_async_context(open_providers(settings))
+        providers = await stack.enter_async_context(open_providers(settings, observer))
         extensions = ExtensionStore(database)
         delivered = DeliveredVideos(DiscordVideos(client), providers, clock, task_lifetime)
         context = StageContext(
@@ -192,7 +212,6 @@ async def open_app(
             extensions=extensions,
             delivered=delivered,
         )
-        config = WorkerConfig(limits)
         notifier = Notifier(
             NotificationStore(database, render),
             DiscordNotificationSender(client),
@@ -200,16 +219,13 @@ async def open_app(
             clock=clock,
             jitter=random.random,
         )
-        policy = RetentionPolicy(
-            settings.retention_days, settings.erase_after_leaving_days, settings.pictures_kept_days
-        )
-        member_data = MemberDataStore(database, defaults)
+        member_data, policy = MemberDataStore(database, defaults), retention_policy(settings)
         retention = RetentionWorker(RetentionStore(database, defaults), member_data, policy, clock=clock)
         durations = DurationLearner(TaskDurationStore(database), poll_schedule)
         background_services: list[BackgroundService] = [notifier, retention, durations, status_cards]
         if reference is not None:
             background_services.append(ServerClockSync(reference, database.server_time))
-        worker = Worker(store, context, config, background_services)
+        worker = Worker(store, context, WorkerConfig(limits), background_services, observer)
         wake = worker.wake
         decoder = await stack.enter_async_context(DecodeClient())
         service = VideoService(
@@ -269,24 +285,34 @@ async def open_app(
         stack.push_async_callback(client.close)
         if guild_events is not None:  # before the client closes, or a request of theirs would fail
             stack.push_async_callback(guild_events.stop)
-        port = await stack.enter_async_context(_monitored(settings, client, database, defaults, clock))
+        read = MonitoringStore(database, defaults, limits, clock)
+        monitored = _monitored(settings, client, observer, read, context.workdir, clock)
+        port = await stack.enter_async_context(monitored)
         yield App(settings, client, database, store, worker, service, lock, clock, guild_events, port)
 
 
 @asynccontextmanager
 async def _monitored(
-    settings: Settings, client: Client, database: Database, defaults: OperatorDefaults, clock: Clock
+    settings: Settings, client: Client, observer: Observer, store: MonitoringStore, work_folder: Path, clock: Clock
 ) -> AsyncIterator[int | None]:
     """Serves metrics and health, if there is a port for them, and yields it. Raises: PortUnavailable."""
     if settings.metrics_port is None:
         yield None
         return
-    from bot.web.monitoring import monitored  # noqa: PLC0415 - memory that a bot without it does not need
+    from bot.web.instruments import Instruments  # noqa: PLC0415 - memory that a bot without it does not need
+    from bot.web.monitoring import monitored  # noqa: PLC0415
 
+    assert isinstance(observer, Instruments)  # noqa: S101 - see `observer_for`
+    database = parse_database_url(settings.database_url)
+    folders = {"temporary": work_folder}
+    if not isinstance(database, PostgresUrl):
+        folders["database"] = database.absolute().parent
     async with monitored(
-        MonitoringStore(database, defaults, clock),
+        observer,
+        store,
         lambda: discord_status(client),
         has_gateway=isinstance(client, ZoetropeBot),
+        folders=folders,
         clock=clock,
         host=settings.metrics_host,
         port=settings.metrics_port,

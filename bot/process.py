@@ -5,12 +5,13 @@ import logging
 import signal
 from contextlib import suppress
 
-from bot.app import App, open_app
+from bot.app import App, observer_for, open_app
 from bot.chat.messages.operator_texts import database_lost
 from bot.chat.submission_hold import hold_submissions_while_behind
 from bot.chat.transport.client import RestClient, ZoetropeBot, log_in
 from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.delivery import DiscordNotificationSender
+from bot.chat.transport.request_throttle import RequestThrottle
 from bot.domain.errors import DeliveryDelayed, OutOfMemory, StoreError
 from bot.operations.memory_watch import MemoryWatch
 from bot.settings import Settings
@@ -46,8 +47,10 @@ async def run(
     for the gateway.
     Raises: LoginRefused; OutOfMemory after several such errors; StoreError.
     """
-    client = ZoetropeBot() if commands else RestClient()
-    async with open_app(settings, client) as app:
+    observer = observer_for(settings)
+    throttle = RequestThrottle(observer=observer)
+    client = ZoetropeBot(throttle) if commands else RestClient(throttle)
+    async with open_app(settings, client, observer) as app:
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, log_diagnostics)
         stopped = asyncio.create_task(stop_signal())
         running = asyncio.create_task(

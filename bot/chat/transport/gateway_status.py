@@ -17,10 +17,14 @@ class ShardStatus:
 
 @dataclass(frozen=True, slots=True)
 class DiscordStatus:
-    """is_logged_in: Discord has accepted the token. shards: none for a client that only posts."""
+    """is_logged_in: Discord has accepted the token. shards: none for a client that only posts.
+
+    servers: that Discord has named so far; None before the first connection.
+    """
 
     is_logged_in: bool
     shards: tuple[ShardStatus, ...]
+    servers: int | None = None
 
 
 def discord_status(client: discord.Client) -> DiscordStatus:
@@ -39,7 +43,8 @@ def discord_status(client: discord.Client) -> DiscordStatus:
         if websocket is not None:
             is_connected = websocket.open and websocket.session_id is not None
             shards = (ShardStatus(client.shard_id or 0, is_connected, _known(websocket.latency)),)
-    return DiscordStatus(client.user is not None and not client.is_closed(), shards)
+    is_logged_in = client.user is not None and not client.is_closed()
+    return DiscordStatus(is_logged_in, shards, len(client.guilds) if shards else None)
 
 
 def _known(latency_s: float) -> float | None:
