@@ -27,7 +27,7 @@ from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.chat.views.member_buttons import cancel_row
-from bot.domain.database_url import PostgresUrl, parse_database_url
+from bot.domain.database_url import sqlite_file
 from bot.domain.guilds import Budget, DirectOrders, LimitOverrides, OperatorDefaults
 from bot.domain.member_data import RetentionPolicy
 from bot.domain.models import PictureLimits
@@ -81,7 +81,8 @@ log = logging.getLogger(__name__)
 class App:
     """The open parts. `client` is not logged in yet. `guild_events`: of a client that connects to the gateway.
 
-    `metrics_port`: where metrics and health are served, if they are.
+    `monitoring`: reads what metrics and health say of the database; `metrics_port`: where they are served, if
+    they are.
     """
 
     settings: Settings
@@ -93,7 +94,8 @@ class App:
     lock: ProcessLock | None
     clock: Clock
     guild_events: GuildEvents | None
-    metrics_port: int | None = None
+    monitoring: MonitoringStore
+    metrics_port: int | None
 
 
 def operator_defaults(settings: Settings) -> OperatorDefaults:
@@ -285,10 +287,10 @@ async def open_app(
         stack.push_async_callback(client.close)
         if guild_events is not None:  # before the client closes, or a request of theirs would fail
             stack.push_async_callback(guild_events.stop)
-        read = MonitoringStore(database, defaults, limits, clock)
-        monitored = _monitored(settings, client, observer, read, context.workdir, clock)
+        monitoring = MonitoringStore(database, defaults, limits, clock)
+        monitored = _monitored(settings, client, observer, monitoring, context.workdir, clock)
         port = await stack.enter_async_context(monitored)
-        yield App(settings, client, database, store, worker, service, lock, clock, guild_events, port)
+        yield App(settings, client, database, store, worker, service, lock, clock, guild_events, monitoring, port)
 
 
 @asynccontextmanager
@@ -303,10 +305,8 @@ async def _monitored(
     from bot.web.monitoring import monitored  # noqa: PLC0415
 
     assert isinstance(observer, Instruments)  # noqa: S101 - see `observer_for`
-    database = parse_database_url(settings.database_url)
-    folders = {"temporary": work_folder}
-    if not isinstance(database, PostgresUrl):
-        folders["database"] = database.absolute().parent
+    file = sqlite_file(settings.database_url)
+    folders = {"temporary": work_folder} | ({} if file is None else {"database": file.parent})
     async with monitored(
         observer,
         store,

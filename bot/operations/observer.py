@@ -23,8 +23,8 @@ class Observer:
     def job_ended(self, state: str, reason: str, duration_s: float) -> None:
         """A job ended. reason: why it failed; empty if it did not. duration_s: since it was ordered."""
 
-    def cost_reported(self, provider: str, model: str, usd: Decimal) -> None:
-        """A job ended whose provider said what it cost."""
+    def job_cost(self, provider: str, model: str, source: str, usd: Decimal) -> None:
+        """What a job cost that ended. source: `reported` by the provider, or `estimated`."""
 
     def provider_request(self, provider: str, operation: str, outcome: str, duration_s: float) -> None:
         """A request to a provider was answered or failed; see `bot.providers.request_times`."""

@@ -60,8 +60,7 @@ class Figures:
     """What the database says at one moment.
 
     overdue: by what waits, how long the job that was due first has waited for a worker. unknown_costs: ended jobs
-    that a provider may still bill. notifications: those that are due. pools: budget and what is spent, by what the
-    budget is for.
+    that a provider may still bill. notifications: those that are due.
     """
 
     in_progress: Sequence[JobsInProgress]
@@ -95,6 +94,11 @@ class MonitoringStore:
         """Whether jobs are submitted to each provider that is asked, in their order. Raises: StoreError."""
         async with self._database.read() as connection:
             return await submissions.gates(connection, self._defaults, self._clock())
+
+    async def budget(self) -> Budget:
+        """The budget for all videos together, as set by command or else by the settings. Raises: StoreError."""
+        async with self._database.read() as connection:
+            return (await guild_settings.operator_state_of(connection)).budget.over(self._defaults.budget)
 
     async def figures(self) -> Figures:
         """All of it, in one transaction. Raises: StoreError."""

@@ -18,6 +18,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from bot.domain.jobs import FailureReason, JobState
 from bot.operations.observer import Observer
 
 _REQUEST_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -70,9 +71,9 @@ class Instruments(Observer):
             "zoetrope_jobs_ended", "Jobs that ended, by state and reason.", ["state", "reason"], registry=registry
         )
         self._costs = Counter(
-            "zoetrope_reported_cost_usd",
-            "What providers said that the jobs cost that ended.",
-            ["provider", "model"],
+            "zoetrope_cost_usd",
+            "What the jobs cost that ended, as their provider reported it or, where it did not, as estimated.",
+            ["provider", "model", "source"],
             registry=registry,
         )
         self._provider_requests = Histogram(
@@ -101,8 +102,13 @@ class Instruments(Observer):
             buckets=_LAG_S,
             registry=registry,
         )
-        for scope in ("user", "global", "shared", "ip"):  # so that the first one shows as an increase
+        # So that the first one of each shows as an increase.
+        for scope in ("user", "global", "shared", "ip"):
             self._rate_limits.labels(scope)
+        for state in (JobState.DELIVERED, JobState.CANCELLED):
+            self._ended.labels(state, "")
+        for reason in FailureReason:
+            self._ended.labels(JobState.FAILED, reason)
 
     def looked_for_jobs(self, kind: str) -> None:
         """See Observer."""
@@ -124,9 +130,9 @@ class Instruments(Observer):
         self._ended.labels(state, reason).inc()
         self._jobs.labels(state).observe(duration_s)
 
-    def cost_reported(self, provider: str, model: str, usd: Decimal) -> None:
+    def job_cost(self, provider: str, model: str, source: str, usd: Decimal) -> None:
         """See Observer."""
-        self._costs.labels(provider, model).inc(float(max(usd, Decimal(0))))
+        self._costs.labels(provider, model, source).inc(float(max(usd, Decimal(0))))
 
     def provider_request(self, provider: str, operation: str, outcome: str, duration_s: float) -> None:
         """See Observer."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from bot.domain.jobs import ENDED, FailureCause, FailureDetail, FailureReason, Job, JobState
 from bot.domain.outcomes import Fail, Outcome, Reschedule
+from bot.operations.log_context import about_job
 from bot.operations.observer import Observer
 from bot.store.jobs.due import DueFor
 from bot.store.jobs.job_store import JobStore
@@ -279,7 +280,8 @@ class Worker:
             self._poll_count += 1
         else:
             self._stage_count += 1
-        task = asyncio.create_task(self._process(job), name=f"job {job.id}")
+        with about_job(job.id):
+            task = asyncio.create_task(self._process(job), name=f"job {job.id}")
         self._in_progress[task] = job
         task.add_done_callback(self._on_done)
 

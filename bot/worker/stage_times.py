@@ -48,8 +48,10 @@ def _report_end(observer: Observer, job: Job) -> None:
         return
     duration_s = (job.state_changed_at - job.created_at).total_seconds()
     observer.job_ended(job.state, job.failure_reason or "", duration_s)
-    if job.cost_usd is not None and job.provider is not None:
-        observer.cost_reported(job.provider, job.order.model, job.cost_usd)
+    if job.provider is not None and job.cost_usd is not None:
+        observer.job_cost(job.provider, job.order.model, "reported", job.cost_usd)
+    elif job.provider is not None and job.estimated_cost_usd is not None and job.state is JobState.DELIVERED:
+        observer.job_cost(job.provider, job.order.model, "estimated", job.estimated_cost_usd)
 
 
 def _name_of(outcome: Outcome | None) -> str:
