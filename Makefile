@@ -23,7 +23,9 @@ help: ## this list
 demo: $(VENV)/.installed-demo ## the whole bot on this machine, without a token or a key
 	@$(BIN)/zoetrope demo
 
+# Compiled here, as a service may not write into the clone.
 install: $(VENV)/.installed-run ## what a host needs, without starting it
+	@$(BIN)/python -m compileall -q bot cogs
 
 run: $(VENV)/.installed-run ## the bot, with the settings of .env
 	$(BIN)/zoetrope run
@@ -79,6 +81,8 @@ lock: $(VENV)/.installed-dev ## resolves requirements/*.txt anew
 	$(LOCK) --extra postgres -c requirements/dev.txt -o requirements/run.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate requirements/audit.in -o requirements/audit.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate requirements/deploy.in -o requirements/deploy.txt
 
 clean: ## removes the virtual environment and caches, never data/
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
