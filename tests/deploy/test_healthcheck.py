@@ -1,5 +1,6 @@
 """The image's health check, against real servers."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -32,8 +33,6 @@ async def server(status: int) -> AsyncIterator[str]:
 
 async def check(port: str, **environment: str) -> tuple[int | None, str]:
     """The exit code and the output of the health check."""
-    import asyncio
-
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-I", DEPLOY / "healthcheck.py", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={"PATH": os.environ["PATH"], "METRICS_PORT": port} | environment,
