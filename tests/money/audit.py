@@ -111,6 +111,7 @@ def _has_video(job: Job) -> bool:
     return (
         job.state is JobState.DELIVERED
         or job.charged
+        or job.result_url is not None
         or job.failure_reason
         in {
             FailureReason.UNDELIVERABLE,
@@ -143,7 +144,9 @@ def _charge_differences(
     expected = Amounts(int(job.charged), -int(job.charged and job.credit_grant_id is not None), balance.usd)
     if balance != expected:
         yield f"the ledger has {balance}, and the job says charged={job.charged}"
-    was_resumed = job.id in campaign.retried or job.id in campaign.found
+    was_resumed = (
+        job.id in campaign.retried or job.id in campaign.found or (task is not None and task.answered_late)
+    )
     if job.state is JobState.FAILED and job.charged:
         yield "its member pays for a failure"
     if job.state is JobState.DELIVERED and not job.charged and not was_resumed:

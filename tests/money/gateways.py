@@ -143,6 +143,7 @@ class Gateway:
             answered = asyncio.Event()
             self._slow.append((self._clock() + _LATE, answered))
             await answered.wait()
+            task.answered_late = True
         if rng.random() < 0.02:
             task.begins_at = task.ends_at = self._clock()
         return self._told(task)

@@ -57,6 +57,7 @@ class SimulatedTask:
 
     can_be_stopped: whether the gateway says so. urls: of the queue's tasks. stop_asked: whether it said that it
     will try. asked: how often it was asked about; told_done: how often it said that the task is completed.
+    answered_late: its create was answered when the lease of its submission was over.
     """
 
     id: str
@@ -78,6 +79,7 @@ class SimulatedTask:
     asked: int = 0
     told_done: int = 0
     downloads: int = 0
+    answered_late: bool = False
 
     def has_ended(self, now: datetime) -> bool:
         return now >= self.ends_at
