@@ -116,7 +116,7 @@ async def test_a_start_is_logged_in_one_line(
         return [message for message in caplog.messages if "started; " in message]
 
     async with running(local, commands=commands, budget_usd_per_month=None) as bot:
-        await until(lambda: bool(started()), bot)
+        await until(lambda: bool(started()) and any("logged in" in said for said in caplog.messages), bot)
     file = local.folder / "app.db"
     assert started() == [
         f"zoetrope 0.1.0 started; database: SQLite, {file}; budget: 10 USD a day, no limit a month{servers}"
