@@ -206,7 +206,8 @@ print(*sys.modules)
 """
 NEEDED_LATER = {
     "PIL", "av", "alembic", "re2", "regex", "sqlalchemy.dialects.postgresql",
-    "bot.demo", "bot.doctor", "bot.web", "prometheus_client", "aiohttp.web", "bot.providers.dashscope.client", "bot.media.first_frame", "bot.media.video_encoder",
+    "bot.demo", "bot.doctor", "bot.providers.dashscope.client", "bot.media.first_frame", "bot.media.video_encoder",
+    "bot.web", "prometheus_client", "aiohttp.web",
 }  # fmt: skip
 """What only child processes need, or only upgrades, servers that block words, a PostgreSQL, a port for metrics,
 other providers and commands."""
