@@ -117,7 +117,10 @@ async def log_start(app: App) -> None:
     """Logs in one line what runs, on what, and within which limits."""
     try:
         budget = await app.monitoring.budget()
-        limits = f"{_amount(budget.usd_per_day)} a day, {_amount(budget.usd_per_month)} a month"
+        amounts = budget.usd_per_day, budget.usd_per_month
+        limits = ", ".join(
+            f"{_amount(usd)} a {period}" for usd, period in zip(amounts, ("day", "month"), strict=True)
+        )
     except StoreError as error:
         limits = f"unknown ({error})"
     status = discord_status(app.client)

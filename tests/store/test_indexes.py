@@ -23,10 +23,11 @@ from bot.store import operator_reports
 from bot.store.engine import Connection, Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance import schema_version
+from bot.store.monitoring import MonitoringStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
 from tests.fakes import NOW
-from tests.providers_asked import CATALOG
+from tests.providers_asked import CATALOG, vtrix
 from tests.store.factories import UNLIMITED
 
 LARGE = {"jobs", "ledger", "credit_grants", "audit_log"}
@@ -116,6 +117,11 @@ async def test_what_the_operator_chooses_from_is_found_by_index(database: Databa
         database, OperatorDefaults(catalog=CATALOG), guild_id=1, user_ids=[1], wake=lambda: None, clock=lambda: NOW
     )
     assert scanned(await plans(database, lambda _: OPERATOR[what](service))) == set()
+
+
+async def test_a_scrape_reads_no_table_that_grows_with_each_order(database: Database) -> None:
+    monitoring = MonitoringStore(database, OperatorDefaults(catalog=CATALOG), vtrix(2), lambda: NOW)
+    assert scanned(await plans(database, lambda _: monitoring.figures())) == set()
 
 
 @pytest.mark.parametrize("total", [operator_reports.held, operator_reports.unanswered])

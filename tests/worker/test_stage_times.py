@@ -56,14 +56,14 @@ async def test_failed_polls_paused_submissions_and_refusals_are_told_apart(
 ) -> None:
     worker = harness.worker(observer=observer)
     await harness.running_job(worker)
-    harness.provider.fail_next("status", UpstreamIll("502"))
+    harness.provider.fail("status", UpstreamIll("502"))
     harness.advance_clock(seconds=POLL_INTERVAL_S)
     await run_until_idle(worker)
     await harness.queued_job(worker)
-    harness.provider.fail_next("submit", UpstreamUnreached("refused"))
+    harness.provider.fail("submit", UpstreamUnreached("refused"))
     await worker.run_once()
     harness.advance_clock(minutes=5)
-    harness.provider.fail_next("submit", UpstreamRefused("no"))
+    harness.provider.fail("submit", UpstreamRefused("no"))
     await run_until_idle(worker)
     assert ("poll", "retried") in observer.stages
     assert [outcome for stage, outcome in observer.stages if stage == "submit"] == ["moved", "paused", "failed"]
@@ -106,7 +106,7 @@ async def test_a_video_that_fails_or_is_cancelled_by_its_member_is_counted_with_
     harness: WorkerHarness, observer: RecordingObserver
 ) -> None:
     worker = harness.worker(observer=observer)
-    harness.provider.fail_next("submit", UpstreamRefused("no"))
+    harness.provider.fail("submit", UpstreamRefused("no"))
     await harness.order()
     await run_until_idle(worker)
     cancelled = await harness.order()

@@ -25,6 +25,7 @@ NO_ANSWER = "none"
 
 _SCOPES = frozenset({"user", "global", "shared"})
 _BANNED = "ip"
+"""The scope of a 429 that names none: it comes from Cloudflare, which bans addresses."""
 _TOO_MANY = 429
 
 
@@ -55,9 +56,7 @@ class RequestTimes:
         if not self._report(context, request.method, str(request.url), f"{status // 100}xx"):
             return
         if status == _TOO_MANY:
-            # Without `Via` it comes from Cloudflare, which bans addresses.
-            headers = request.response.headers
-            scope = headers.get("X-RateLimit-Scope", "") if "Via" in headers else _BANNED
+            scope = request.response.headers.get("X-RateLimit-Scope", "")
             self._observer.discord_rate_limited(scope if scope in _SCOPES else _BANNED)
 
     async def _failed(
