@@ -219,6 +219,14 @@ def _log_channel_left(event: events.LogChannelLeft) -> str:
     return f"📜 {mention(event.by)} moved the log to <#{event.channel_id}>. I won't post it here any more."
 
 
+@text_of_notification.register
+def _backup_failed(event: events.BackupFailed) -> str:
+    return (
+        f"💾 A scheduled backup failed: {_reason(event.reason)}\nVideos aren't affected, no old backup was removed "
+        "for it, and I'll try again within an hour. I say this once a day at most."
+    )
+
+
 _RAISE = "`/operator budgets` raises it; `/operator servers` shows who spends how much."
 
 
