@@ -25,6 +25,7 @@ from bot.settings import PUBLISHED_MAX_RUNNING, PUBLISHED_SUBMITS_PER_SECOND, Se
 from bot.store import operator_reports
 from bot.store.engine import Database
 from bot.store.maintenance.migrate import schema_status
+from bot.store.maintenance.scheduled_backups import folder_problem
 from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.money.ledger import PRICE_FROM
 
@@ -95,6 +96,12 @@ async def run_checks(
         yield CheckResult("host", warning, CheckStatus.WARNING)
     database = await check_database(settings.database_url)
     yield database
+    if settings.backup_dir is not None:
+        problem = folder_problem(settings.backup_dir)
+        wrong = (
+            problem and f"BACKUP_DIR {settings.backup_dir} can't be written: {problem}. Create it for this user."
+        )
+        yield _result("backups", wrong, fine="the folder for scheduled backups can be written.")
     if settings.vtrix_api_key is not None:
         async with vtrix_client(settings, settings.vtrix_api_key.get_secret_value()) as gateway:
             yield await _check_provider("upstream", gateway, "VTRIX")

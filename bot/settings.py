@@ -253,8 +253,8 @@ def _contradictions(settings: Settings) -> list[str]:
     }
     if settings.backup_dir is not None and sqlite_file(settings.database_url) is None:
         problems[
-            "BACKUP_DIR is for SQLite databases. Empty it, and back up PostgreSQL with `pg_dump --format=custom` from "
-            "a timer: docs/operating.md has an example."
+            "BACKUP_DIR is for SQLite databases. Empty it, and back up PostgreSQL with `pg_dump --format=custom` "
+            "from a timer: docs/operating.md has an example."
         ] = True
     for name in not_offered(settings.models, settings.providers):
         problems[f"MODELS names {name}, but no provider in PROVIDERS offers it. Change one of them."] = True

@@ -149,9 +149,9 @@ class LogChannelLeft(Notification):
 
 @dataclass(frozen=True, slots=True)
 class BackupFailed(Notification):
-    """A scheduled backup could not be made, or old ones could not be removed. reason: for the operator."""
+    """A scheduled backup could not be made, or old ones not removed. reason: None for a bug in the bot."""
 
-    reason: str
+    reason: str | None
 
 
 _TYPES: dict[str, type[Notification]] = {

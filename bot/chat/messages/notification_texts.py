@@ -221,9 +221,10 @@ def _log_channel_left(event: events.LogChannelLeft) -> str:
 
 @text_of_notification.register
 def _backup_failed(event: events.BackupFailed) -> str:
+    reason = "that's a bug in me, and my log has the details." if event.reason is None else _reason(event.reason)
     return (
-        f"💾 A scheduled backup failed: {_reason(event.reason)}\nVideos aren't affected, no old backup was removed "
-        "for it, and I'll try again within an hour. I say this once a day at most."
+        f"💾 A scheduled backup failed: {reason}\nVideos aren't affected, no old backup was "
+        "removed for it, and I'll try again within an hour. I say this once a day at most."
     )
 
 

@@ -1,6 +1,5 @@
 """`zoetrope db copy` as a command and as a whole process that is killed."""
 
-
 import asyncio
 import os
 import signal
