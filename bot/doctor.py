@@ -97,11 +97,7 @@ async def run_checks(
     database = await check_database(settings.database_url)
     yield database
     if settings.backup_dir is not None:
-        problem = folder_problem(settings.backup_dir)
-        wrong = (
-            problem and f"BACKUP_DIR {settings.backup_dir} can't be written: {problem}. Create it for this user."
-        )
-        yield _result("backups", wrong, fine="the folder for scheduled backups can be written.")
+        yield check_backups(settings.backup_dir)
     if settings.vtrix_api_key is not None:
         async with vtrix_client(settings, settings.vtrix_api_key.get_secret_value()) as gateway:
             yield await _check_provider("upstream", gateway, "VTRIX")
@@ -115,6 +111,13 @@ async def run_checks(
             yield CheckResult("prices", difference, CheckStatus.WARNING)
     async for result in _check_discord(settings):
         yield result
+
+
+def check_backups(folder: Path) -> CheckResult:
+    """Checks that scheduled backups can be written. Leaves no file behind."""
+    problem = folder_problem(folder)
+    wrong = problem and f"{folder} can't be written: {problem}. Create it, or name another folder in BACKUP_DIR."
+    return _result("backups", wrong, fine="the folder for scheduled backups can be written.")
 
 
 async def check_database(database_url: str) -> CheckResult:

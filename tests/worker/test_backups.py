@@ -32,7 +32,7 @@ class Harness:
     def made(self) -> list[Path]:
         return sorted(self.folder.glob("*.db"))
 
-    async def told(self) -> list[str]:
+    async def told(self) -> list[str | None]:
         async with self.database.read() as connection:
             rows = await connection.execute(notifications.select().order_by(notifications.c.id))
             found = [notification_of(row.kind, row.payload) for row in rows]
@@ -64,6 +64,7 @@ async def test_a_failure_is_told_once_a_day_and_the_next_try_may_succeed(
     for _ in range(3):
         assert not await backing_up.worker.run_once()
     [reason] = await backing_up.told()
+    assert reason is not None
     assert "No such file or directory" in reason
     assert "a scheduled backup failed" in caplog.text
     backing_up.now += DAY
