@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -224,6 +225,26 @@ def test_a_missing_folder_is_reported_and_not_created(file: Path, tmp_path: Path
         run(backups)
     assert not (tmp_path / "not mounted").exists()
     assert folder_problem(tmp_path / "not mounted") == "No such file or directory"
+
+
+def test_a_folder_that_cannot_be_written_is_reported(file: Path) -> None:
+    with pytest.raises(StoreError, match="BACKUP_DIR /proc can't be written"):  # not even by root
+        run(ScheduledBackups(file, Path("/proc"), every=DAY, keep=3))
+    assert folder_problem(Path("/proc"))
+
+
+def test_a_full_disk_deletes_and_leaves_nothing(backups: ScheduledBackups, folder: Path) -> None:
+    for day in range(3):
+        run(backups, NOW + day * DAY)
+    before = names(folder)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(StoreError, match=r"disk|can't be written"):
+            run(backups, NOW + 3 * DAY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert names(folder) == before
 
 
 def test_a_folder_that_can_be_written_has_no_problem(folder: Path) -> None:
