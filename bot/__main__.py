@@ -149,10 +149,8 @@ def _keep_secret(settings: "DatabaseSettings", *urls: str) -> None:
     from bot.domain.database_url import possible_passwords
     from bot.operations import logs, process_hardening
 
-    logs.set_up(
-        settings.log_level,
-        [*settings.secrets(), *filter(None, (word for url in urls for word in possible_passwords(url)))],
-    )
+    words = [*settings.secrets(), *(word for url in urls for word in possible_passwords(url) if word)]
+    logs.set_up(settings.log_level, words, log_format=settings.log_format)
     process_hardening.forget_variables(settings.secret_names())
 
 
