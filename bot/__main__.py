@@ -13,14 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from bot.doctor import CheckResult
     from bot.settings import DatabaseSettings
+    from bot.store.maintenance.commands import Finding
 
     _SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+ENVIRONMENT = "env:"
+"""Begins the name of a variable with a URL, which others can read on the command line of a running process."""
+
 DEMO_PORT, PORT_MAX = 8765, 65_535
 DEMO_PROMPT, DEMO_RESOLUTION, DEMO_FILE = "the picture comes to life", "720P", Path("zoetrope.mp4")
 
@@ -93,9 +97,13 @@ async def _db(options: argparse.Namespace) -> int:
     from bot.store.maintenance.process_lock import process_lock
 
     settings = DatabaseSettings.load()
-    _keep_secret(settings)
     url = settings.database_url
+    if options.action == "copy":
+        return await _db_copy(options, settings)
+    _keep_secret(settings)
     match options.action:
+        case "check-backup":
+            return _report_all(await commands.check_backup(options.file, utc_now()))
         case "upgrade":
             with process_lock(url):
                 async with Database.open(url) as database:
@@ -110,11 +118,39 @@ async def _db(options: argparse.Namespace) -> int:
     return _report(await check_database(url))
 
 
-def _keep_secret(settings: "DatabaseSettings") -> None:
-    """Keeps the settings' secrets out of the log and of child processes."""
+async def _db_copy(options: argparse.Namespace, settings: "DatabaseSettings") -> int:
+    from bot.store.maintenance import commands
+
+    urls = [_url_of(given, settings) for given in (options.source, options.target)]
+    _keep_secret(settings, *urls)
+    return _report_all(await commands.copy(*urls))
+
+
+def _url_of(given: str, settings: "DatabaseSettings") -> str:
+    """The URL itself, or that in the variable that `env:NAME` names; `env:DATABASE_URL` may also be in `.env`.
+
+    Raises ZoetropeError if there is none.
+    """
+    import os
+
+    from bot.domain.errors import ZoetropeError
+
+    if not given.startswith(ENVIRONMENT):
+        return given
+    name = given.removeprefix(ENVIRONMENT)
+    url = settings.database_url if name == "DATABASE_URL" else os.environ.get(name, "")
+    if not url:
+        raise ZoetropeError(f"The environment has no variable {name}.")
+    return url
+
+
+def _keep_secret(settings: "DatabaseSettings", *urls: str) -> None:
+    """Keeps the settings' secrets, and those in further URLs, out of the log and of child processes."""
+    from bot.domain.database_url import possible_passwords
     from bot.operations import logs, process_hardening
 
-    logs.set_up(settings.log_level, settings.secrets(), log_format=settings.log_format)
+    words = [*settings.secrets(), *(word for url in urls for word in possible_passwords(url) if word)]
+    logs.set_up(settings.log_level, words, log_format=settings.log_format)
     process_hardening.forget_variables(settings.secret_names())
 
 
@@ -153,6 +189,18 @@ def _report(result: "CheckResult") -> int:
     sys.stdout.write(f"{result.status:<4} {result.subject}: {result.text}\n")
     sys.stdout.flush()
     return FAILED if result.failed else 0
+
+
+def _report_all(findings: "Iterable[Finding]") -> int:
+    """Prints what a command found; returns the exit code that the worst of it stands for."""
+    from bot.doctor import CheckResult, CheckStatus
+
+    def status(finding: "Finding") -> CheckStatus:
+        if finding.is_wrong:
+            return CheckStatus.FAILED
+        return CheckStatus.WARNING if finding.is_warning else CheckStatus.OK
+
+    return max([_report(CheckResult(one.subject, one.text, status(one))) for one in findings])
 
 
 def _print_error(line: str) -> None:
@@ -230,6 +278,15 @@ def _add_db_actions(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="continue the jobs in the backup: only if the bot has not run since it was made",
     )
+    check = _add_command(
+        actions, "check-backup", "rehearse the restore of a SQLite backup in a temporary folder; changes nothing"
+    )
+    check.add_argument("file", type=Path, metavar="FILE", help="the backup")
+    copy = _add_command(actions, "copy", "copy everything to an empty database, also from SQLite to PostgreSQL")
+    for name in ("source", "target"):
+        copy.add_argument(
+            name, metavar=name.upper(), help="its URL as in DATABASE_URL, or env:NAME for one in that variable"
+        )
     _add_command(
         actions, "restored", "after a restore with another tool (pg_restore): end the jobs that were in progress"
     )

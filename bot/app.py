@@ -59,12 +59,14 @@ from bot.store.jobs.task_durations import TaskDurationStore
 from bot.store.jobs.waiting_jobs import WaitingJobs
 from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.process_lock import ProcessLock, process_lock
+from bot.store.maintenance.scheduled_backups import ScheduledBackups
 from bot.store.member_settings import MemberSettingsStore
 from bot.store.monitoring import MonitoringStore
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
 from bot.worker.background_service import BackgroundService
+from bot.worker.backups import BackupWorker
 from bot.worker.config import WorkerConfig
 from bot.worker.duration_learner import DurationLearner
 from bot.worker.loop import Worker
@@ -149,6 +151,15 @@ async def _take_over(database: Database, store: JobStore, waiting_jobs: WaitingJ
         log.warning("%d queued jobs were cancelled: no provider may make them any more", cancelled)
 
 
+def _scheduled_backups(settings: Settings, database: Database, clock: Clock) -> list[BackgroundService]:
+    """The service that backs up a SQLite file, if the operator wants it."""
+    if database.file is None or settings.backup_dir is None:
+        return []
+    every, keep = settings.backup_every, settings.backup_keep
+    backups = ScheduledBackups(database.file, settings.backup_dir, every=every, keep=keep)
+    return [BackupWorker(backups, database, clock=clock)]
+
+
 @asynccontextmanager
 async def open_app(
     settings: Settings,
@@ -224,7 +235,10 @@ async def open_app(
         member_data, policy = MemberDataStore(database, defaults), retention_policy(settings)
         retention = RetentionWorker(RetentionStore(database, defaults), member_data, policy, clock=clock)
         durations = DurationLearner(TaskDurationStore(database), poll_schedule)
-        background_services: list[BackgroundService] = [notifier, retention, durations, status_cards]
+        background_services: list[BackgroundService] = [
+            *(notifier, retention, durations, status_cards),
+            *_scheduled_backups(settings, database, clock),
+        ]
         if reference is not None:
             background_services.append(ServerClockSync(reference, database.server_time))
         worker = Worker(store, context, WorkerConfig(limits), background_services, observer)

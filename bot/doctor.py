@@ -25,6 +25,7 @@ from bot.settings import PUBLISHED_MAX_RUNNING, PUBLISHED_SUBMITS_PER_SECOND, Se
 from bot.store import operator_reports
 from bot.store.engine import Database
 from bot.store.maintenance.migrate import schema_status
+from bot.store.maintenance.scheduled_backups import folder_problem
 from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.money.ledger import PRICE_FROM
 
@@ -95,6 +96,8 @@ async def run_checks(
         yield CheckResult("host", warning, CheckStatus.WARNING)
     database = await check_database(settings.database_url)
     yield database
+    if settings.backup_dir is not None:
+        yield check_backups(settings.backup_dir)
     if settings.vtrix_api_key is not None:
         async with vtrix_client(settings, settings.vtrix_api_key.get_secret_value()) as gateway:
             yield await _check_provider("upstream", gateway, "VTRIX")
@@ -108,6 +111,13 @@ async def run_checks(
             yield CheckResult("prices", difference, CheckStatus.WARNING)
     async for result in _check_discord(settings):
         yield result
+
+
+def check_backups(folder: Path) -> CheckResult:
+    """Checks that scheduled backups can be written. Leaves no file behind."""
+    problem = folder_problem(folder)
+    wrong = problem and f"{folder} can't be written: {problem}. Create it, or name another folder in BACKUP_DIR."
+    return _result("backups", wrong, fine="the folder for scheduled backups can be written.")
 
 
 async def check_database(database_url: str) -> CheckResult:

@@ -4,6 +4,7 @@ An operator reads each field's description when its value is invalid, after the 
 """
 
 import re
+from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -85,6 +86,22 @@ def _lowercase(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+_INTERVAL_UNITS = {"h": "hours", "d": "days"}
+_INTERVAL_MIN, _INTERVAL_MAX = timedelta(hours=1), timedelta(days=30)
+
+
+def _interval(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    written = re.fullmatch(r"(\d{1,3})\s*([hd])", value.strip().lower(), re.ASCII)
+    if written is None:
+        raise ValueError("it is not a number of hours or days, such as `24h` or `7d`")
+    interval = timedelta(**{_INTERVAL_UNITS[written[2]]: int(written[1])})
+    if not _INTERVAL_MIN <= interval <= _INTERVAL_MAX:
+        raise ValueError("it must be from 1h to 30d")
+    return interval
+
+
 def _provider_order(names: tuple[ProviderName, ...]) -> tuple[ProviderName, ...]:
     if not names:
         raise ValueError("it names no provider")
@@ -136,6 +153,7 @@ Providers = Annotated[
 ]
 UsdPerCny = Annotated[Decimal, Field(ge=Decimal("0.001"), le=100, decimal_places=9)]
 Models = Annotated[tuple[str, ...], NoDecode, AfterValidator(checked_names), BeforeValidator(_split)]
+Interval = Annotated[timedelta, BeforeValidator(_interval)]
 LogFormat = Annotated[Literal["text", "json"], BeforeValidator(_lowercase)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_uppercase)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]

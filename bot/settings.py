@@ -5,8 +5,10 @@ description when its value is invalid, and in docs/operating.md.
 """
 
 import os
+from datetime import timedelta
 from decimal import Decimal
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.request import getproxies
 
@@ -21,7 +23,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bot.domain.database_url import possible_passwords
+from bot.domain.database_url import possible_passwords, sqlite_file
 from bot.domain.errors import SettingsError
 from bot.domain.jobs import DEFAULT_MODEL, ProviderName
 from bot.domain.models import KNOWN_NAMES, not_offered
@@ -33,6 +35,7 @@ from bot.setting_types import (
     HttpUrl,
     Id,
     Ids,
+    Interval,
     Key,
     LogFormat,
     LogLevel,
@@ -215,6 +218,11 @@ class Settings(DatabaseSettings, MetricsSettings):
     erase_after_leaving_days: int = number(
         30, 0, 3650, "days from the bot leaving a server until its data is erased"
     )
+    backup_dir: Path | None = Field(None, description="the folder for scheduled backups of a SQLite database")
+    backup_every: Interval = Field(
+        timedelta(hours=24), description="the time between two scheduled backups, `1h` to `30d`"
+    )
+    backup_keep: int = number(14, 1, 1000, "how many scheduled backups are kept")
     shutdown_grace_seconds: float = number(75.0, 0, 600, "how long a stop waits for steps in progress", "seconds")
 
     @field_validator("vtrix_api_key", "dashscope_api_key")
@@ -261,6 +269,11 @@ def _contradictions(settings: Settings) -> list[str]:
             not settings.open_to_all_servers and guild_id is None
         ),
     }
+    if settings.backup_dir is not None and sqlite_file(settings.database_url) is None:
+        problems[
+            "BACKUP_DIR is for SQLite databases. Empty it, and back up PostgreSQL with `pg_dump --format=custom` "
+            "from a timer: docs/operating.md has an example."
+        ] = True
     for name in not_offered(settings.models, settings.providers):
         problems[f"MODELS names {name}, but no provider in PROVIDERS offers it. Change one of them."] = True
     return [problem for problem, exists in problems.items() if exists]

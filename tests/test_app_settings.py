@@ -17,6 +17,7 @@ from bot.domain.provider_limits import ProviderLimits
 from bot.domain.task_durations import TaskDuration
 from bot.settings import Settings
 from bot.store.jobs.task_durations import record
+from bot.worker.backups import BackupWorker
 from bot.worker.duration_learner import DurationLearner
 from bot.worker.notifier import Notifier
 from bot.worker.retention import RetentionWorker
@@ -120,6 +121,19 @@ COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
         lambda app: app.store._operator_defaults.direct.budget.usd_per_month,
         10,
     ),
+    (
+        "backup_dir",
+        Path("/elsewhere"),
+        lambda app: background_service(app, BackupWorker)._backups._folder,
+        Path("/elsewhere"),
+    ),
+    (
+        "backup_every",
+        timedelta(hours=6),
+        lambda app: background_service(app, BackupWorker)._backups._every,
+        timedelta(hours=6),
+    ),
+    ("backup_keep", 3, lambda app: background_service(app, BackupWorker)._backups._keep, 3),
     ("extend_max_seconds", 15, lambda app: app.client.services.extensions._max_seconds, 15),
     ("operator_user_ids", (1, 2), lambda app: app.client.services.operator.user_ids, {1, 2}),
     ("providers", (DASHSCOPE,), lambda app: asked(app).provider, DASHSCOPE),
@@ -179,6 +193,7 @@ OPERATOR = {
     "operator_user_ids": (11,),
     "providers": (VTRIX, DASHSCOPE),
     "dashscope_api_key": SecretStr("key-for-tests"),
+    "backup_dir": Path("backups"),
 }
 
 
@@ -199,6 +214,11 @@ async def test_the_schedule_of_the_polls_learns_from_the_database(local: LocalSe
         remaining = app.worker._context.config.poll_schedule.remaining(P720, 0)
         assert remaining is not None
         assert 35 < remaining.p50_s < 48
+
+
+async def test_without_a_folder_for_backups_none_are_made(local: LocalServices) -> None:
+    async with open_app(local.settings(), RestClient()) as app:
+        assert not any(isinstance(service, BackupWorker) for service in app.worker._background_services)
 
 
 async def test_without_an_operator_guild_there_is_no_operator_service(local: LocalServices) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.doctor import CheckStatus, check_database
+from bot.doctor import CheckStatus, check_backups, check_database
 from bot.store.engine import Database
 from bot.store.maintenance.migrate import migrate
 from tests.isolation import honour_file_modes
@@ -95,3 +95,11 @@ async def test_an_existing_database_that_cannot_be_written_is_a_failure(tmp_path
     assert done.returncode == 1, done
     assert done.stdout.startswith(f"FAIL database: The database file {file} ")
     assert "ive this user write access" in done.stdout
+
+
+def test_a_missing_folder_for_backups_is_a_failure_and_an_existing_one_is_left_empty(tmp_path: Path) -> None:
+    missing = check_backups(tmp_path / "missing")
+    assert missing.status is CheckStatus.FAILED
+    assert "No such file or directory" in missing.text
+    assert check_backups(tmp_path).status is CheckStatus.OK
+    assert files(tmp_path) == []

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from bot.settings import GivenSettings, Settings
+from bot.store.maintenance import schema_version
 
 ROOT = Path(__file__).parents[1]
 KEYS = {"discord_token": "token-of-the-bot", "vtrix_api_key": "key-of-the-gateway"}
@@ -162,6 +163,21 @@ def test_every_fault_names_a_test() -> None:
     assert page.count("\n|") > 50
     assert untested(page) == []
     assert untested("| fault | held by |\n|---|---|\n| fire | – |") == ["| fire | – |"]
+
+
+UPGRADES = (ROOT / "docs" / "upgrading.md").read_text(encoding="utf-8")
+STEPS = dict(re.findall(r"^\| (\d{4}) \| .+ \| (yes|no) \|$", UPGRADES, re.MULTILINE))
+
+
+def test_the_upgrade_notes_have_a_line_for_each_migration() -> None:
+    assert tuple(STEPS) == schema_version.revisions()
+
+
+@pytest.mark.parametrize("step", [step for step, together in STEPS.items() if together == "yes"])
+def test_what_earlier_processes_can_live_with_removes_and_renames_nothing(step: str) -> None:
+    [migration] = (ROOT / "bot" / "store" / "migrations" / "versions").glob(f"v{step}_*.py")
+    changes = re.findall(r"drop_table|drop_column|(?i:rename)|alter_column|batch_alter", migration.read_text())
+    assert changes == []
 
 
 def texts() -> Iterator[tuple[str, str]]:

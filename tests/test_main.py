@@ -64,6 +64,8 @@ def test_the_help_names_every_command(command: str, capsys: pytest.CaptureFixtur
         ["db", "drop"],
         ["db", "backup"],
         ["db", "restore"],
+        ["db", "check-backup"],
+        ["db", "copy", "sqlite:///a.db"],
         ["demo", "--port", "x"],
         ["demo", "--port", "-1"],
         ["demo", "--port", "65536"],

@@ -20,6 +20,7 @@ WORDED_FOR_THE_COMMAND_LINE = (
     "bot.store.maintenance.backup",
     "bot.store.engine",
     "bot.store.maintenance.commands",
+    "bot.store.maintenance.rehearsal",
     "bot.store.sqlite_files",
 )
 WORDED_FOR_THE_OPERATOR = ("bot.web",)

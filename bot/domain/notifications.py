@@ -147,6 +147,13 @@ class LogChannelLeft(Notification):
     channel_id: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class BackupFailed(Notification):
+    """A scheduled backup could not be made, or old ones not removed. reason: None for a bug in the bot."""
+
+    reason: str | None
+
+
 _TYPES: dict[str, type[Notification]] = {
     "text": Text,
     "announcement": Announcement,
@@ -162,6 +169,7 @@ _TYPES: dict[str, type[Notification]] = {
     "member_paused": MemberPaused,
     "action_logged": ActionLogged,
     "log_channel_left": LogChannelLeft,
+    "backup_failed": BackupFailed,
 }
 KINDS: Mapping[type[Notification], str] = {cls: kind for kind, cls in _TYPES.items()}
 """The stored name of each kind of notification."""

@@ -1,3 +1,4 @@
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -402,3 +403,23 @@ def test_a_misspelled_name_in_the_file_is_reported(load: Any, misspelled: str, m
 def test_unrelated_names_in_the_file_are_ignored(load: Any) -> None:
     Path(".env").write_text("TZ=UTC\nCOMPOSE_PROJECT_NAME=zoetrope\nquota_running=7\n")
     assert load().quota_running == 7
+
+
+@pytest.mark.parametrize(
+    ("written", "hours"), [("24h", 24), (" 7d ", 168), ("1h", 1), ("30D", 720), ("36 H", 36), ("", 24)]
+)
+def test_an_interval_is_a_number_of_hours_or_days(load: Any, written: str, hours: int) -> None:
+    assert load(BACKUP_EVERY=written).backup_every == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize("written", ["24", "h", "0h", "31d", "721h", "-1h", "1.5h", "1h30m", "1w", "٣h", "9999h"])
+def test_any_other_interval_is_refused(load: Any, written: str) -> None:
+    (problem,) = problems(load, BACKUP_EVERY=written)
+    assert problem.startswith("BACKUP_EVERY is invalid: it ")
+    assert problem.endswith("Expected: the time between two scheduled backups, `1h` to `30d`.")
+
+
+def test_scheduled_backups_are_for_sqlite_and_the_error_names_the_tool_for_postgresql(load: Any) -> None:
+    assert load(BACKUP_DIR="/backups").backup_dir == Path("/backups")
+    (problem,) = problems(load, BACKUP_DIR="/backups", DATABASE_URL="postgresql://me@host/name")
+    assert "pg_dump --format=custom" in problem

@@ -219,6 +219,15 @@ def _log_channel_left(event: events.LogChannelLeft) -> str:
     return f"📜 {mention(event.by)} moved the log to <#{event.channel_id}>. I won't post it here any more."
 
 
+@text_of_notification.register
+def _backup_failed(event: events.BackupFailed) -> str:
+    reason = "that's a bug in me, and my log has the details." if event.reason is None else _reason(event.reason)
+    return (
+        f"💾 A scheduled backup failed: {reason}\nVideos aren't affected, no old backup was "
+        "removed for it, and I'll try again within an hour. I say this once a day at most."
+    )
+
+
 _RAISE = "`/operator budgets` raises it; `/operator servers` shows who spends how much."
 
 

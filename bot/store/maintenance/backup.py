@@ -6,7 +6,7 @@ name until it has been checked in full. Source: https://www.sqlite.org/backup.ht
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,10 @@ from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.sqlite_files import explanation
 
 BUSY_S = 15.0
+_PAGES_AT_ONCE = 2000
+_INSTRUCTIONS_AT_ONCE = 100_000
+"""How much of a copy, and of a check, is done until it is asked whether to stop: hundredths of a second."""
+
 COUNTED = {"jobs": "jobs", "ledger": "ledger entries", "guilds": "servers"}
 """The tables whose row counts help an operator recognise a file, and what to call the rows."""
 
@@ -40,9 +44,14 @@ class Copy:
         return f"{self.path} ({self.size_bytes:,} bytes; {rows}; no damage found)"
 
 
-def copy_of(source: Path, target: Path) -> Copy:
+def _never() -> bool:
+    return False
+
+
+def copy_of(source: Path, target: Path, *, stopping: Callable[[], bool] = _never) -> Copy:
     """Copies the database to a new file, private to this user. Blocks.
 
+    stopping: is asked now and then; once it is true, the copy fails.
     Raises StoreError, and leaves nothing behind, if `target` exists, the disk is full or the database is damaged.
     """
     target = target.absolute()
@@ -57,8 +66,8 @@ def copy_of(source: Path, target: Path) -> Copy:
     except OSError as error:
         raise StoreError(f"{target} can't be created: {error.strerror}. Choose another path.") from error
     try:
-        _copy(source, part)
-        found = inspect_file(part, name=source)
+        _copy(source, part, stopping)
+        found = inspect_file(part, name=source, stopping=stopping)
         sqlite_files.rename_to_new(part, target)
     except FileExistsError as error:
         raise StoreError(f"{target} already exists, and a backup never overwrites a file.") from error
@@ -69,16 +78,17 @@ def copy_of(source: Path, target: Path) -> Copy:
     return replace(found, path=target)
 
 
-def inspect_file(file: Path, *, name: Path | None = None) -> Copy:
+def inspect_file(file: Path, *, name: Path | None = None, stopping: Callable[[], bool] = _never) -> Copy:
     """Checks and describes a file. Raises StoreError if it is damaged or not a database of Zoetrope's.
 
-    name: the file to name in errors, if this one is its temporary copy.
+    name: the file to name in errors, if this one is its temporary copy. stopping: as in `copy_of`.
     """
     if not file.is_file():
         raise StoreError(f"There is no file {file}.")
     size, name = file.stat().st_size, name or file
     engine = create_engine("sqlite://", creator=lambda: _open(file, "ro"), poolclass=NullPool)
     with _explaining(name), closing(_open(file, "ro")) as plain, engine.connect() as connection:
+        plain.set_progress_handler(stopping, _INSTRUCTIONS_AT_ONCE)
         found = plain.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
             raise StoreError(f"{name} is damaged and can't be a backup ({' '.join(found.split())}).")
@@ -100,11 +110,17 @@ def make_single(file: Path) -> None:
         connection.execute("PRAGMA journal_mode = DELETE")
 
 
-def _copy(source: Path, part: Path) -> None:
+def _copy(source: Path, part: Path, stopping: Callable[[], bool]) -> None:
+    def check(*_: int) -> None:
+        if stopping():
+            raise StoreError("The backup was interrupted.")
+
     with _explaining(part), closing(_open(part, "rw")) as copy:
         with _explaining(source), closing(_open(source, "rw")) as database:
-            # All pages in one step, so that no write in between restarts the copy.
-            database.backup(copy, pages=-1)
+            # One transaction for all steps, or each write in between would restart the copy.
+            database.execute("BEGIN")
+            database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            database.backup(copy, pages=_PAGES_AT_ONCE, progress=check)
         # A single file can be moved, and read on read-only media.
         copy.execute("PRAGMA journal_mode = DELETE")
 

@@ -9,7 +9,8 @@ import contextlib
 import os
 import secrets
 import sqlite3
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -49,13 +50,8 @@ async def restore(backup: Path, file: Path, now: datetime, *, resume: bool) -> R
     try:
         sqlite_files.make_folders(part)
         sqlite_files.remove(part)  # of a try that crashed
-        copy_of(backup, part)
-        async with Database.open(f"sqlite:///{part}") as database:
-            kept = await migrate(database)
-            if kept is not None:  # of a copy: the backup itself still exists
-                sqlite_files.remove(kept.path)
+        async with upgraded_copy(backup, part) as database:
             unknown = 0 if resume else await end_jobs_in_progress(database, now)
-        make_single(part)
         restored = inspect_file(part)
         replaced = _replace(part, file, now)
     except OSError as error:
@@ -66,18 +62,39 @@ async def restore(backup: Path, file: Path, now: datetime, *, resume: bool) -> R
     return Restored(replace(restored, path=file), replaced, unknown)
 
 
+@asynccontextmanager
+async def upgraded_copy(backup: Path, part: Path) -> AsyncIterator[Database]:
+    """Copies a backup to the new file `part` and opens it with this version's schema; leaves a single file."""
+    copy_of(backup, part)
+    async with Database.open(f"sqlite:///{part}") as database:
+        kept = await migrate(database)
+        if kept is not None:  # of a copy: the backup itself still exists
+            sqlite_files.remove(kept.path)
+        yield database
+    make_single(part)
+
+
 def _target_for(backup: Path, file: Path) -> Path:
     """The file to replace, with links resolved. Raises StoreError if the backup can't go there."""
     file = file.resolve()
     if file.exists() and backup.exists() and backup.samefile(file):
         raise StoreError(f"{backup} is the database itself, not a backup.")
-    if _inspected(backup).status is SchemaStatus.NEWER:
-        raise StoreError(f"{backup} was written by a newer version of Zoetrope: install that one first.")
+    inspect_backup(backup)
     return file
 
 
+def inspect_backup(backup: Path) -> Copy:
+    """Describes a backup that can be restored.
+
+    Raises StoreError, in words about a backup rather than the bot's own database.
+    """
+    found = _inspected(backup)
+    if found.status is SchemaStatus.NEWER:
+        raise StoreError(f"{backup} was written by a newer version of Zoetrope: install that one first.")
+    return found
+
+
 def _inspected(backup: Path) -> Copy:
-    """Describes the backup. Raises StoreError, in words about a backup rather than the bot's own database."""
     try:
         return inspect_file(backup)
     except StoreError as error:

@@ -101,10 +101,15 @@ def will_change(connection: Connection) -> bool:
 
 
 def _create(connection: Connection) -> None:
-    """Creates the newest schema in one step. A test holds it equal to what all migrations come to."""
-    metadata.create_all(connection, checkfirst=False)
+    """Creates the newest schema with its first rows. A test holds it equal to what all migrations come to."""
+    create_tables(connection)
     for table, row in schema.ONLY_ROWS:
         connection.execute(insert(table).values(row))
+
+
+def create_tables(connection: Connection) -> None:
+    """Creates the newest schema in one step, with no row but its version."""
+    metadata.create_all(connection, checkfirst=False)
     _version.create(connection, checkfirst=True)  # it may be there, and empty
     connection.execute(insert(_version).values(version_num=revisions()[-1]))
 

@@ -14,6 +14,7 @@ from bot.domain.notifications import (
     ActionLogged,
     Announcement,
     AnswerLost,
+    BackupFailed,
     BudgetNearlyUsed,
     BudgetUsedUp,
     GateClosed,
@@ -52,6 +53,7 @@ EXAMPLES: tuple[Notification, ...] = (
     MemberPaused(7, 1_769_860_800, 3, HOSTILE),
     ActionLogged(10, 7, BAN),
     LogChannelLeft(7, None),
+    BackupFailed(HOSTILE),
 )
 
 
@@ -64,6 +66,11 @@ def text_after_storing(it: Notification) -> str:
     """Its text after it was stored in the database and read again."""
     saved = stored(it)
     return rendered_text(saved.kind, storable_json(saved.payload))
+
+
+def test_a_failed_backup_says_why_or_that_the_log_does() -> None:
+    assert "No space left" in text_of_notification(BackupFailed("/backups: No space left"))
+    assert "my log has the details" in text_of_notification(BackupFailed(None))
 
 
 def test_the_examples_cover_each_kind() -> None:

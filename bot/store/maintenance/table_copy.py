@@ -1,0 +1,141 @@
+"""Copies the rows of a table to another database, and compares the two, both in batches.
+
+Values pass as the types that the columns declare, so a row means the same on SQLite and on PostgreSQL. Works
+inside the caller's transactions.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import LargeBinary, Row, Table, func, insert, literal, select, text, tuple_
+
+from bot.domain.errors import StoreError
+from bot.store.engine import Connection
+
+ROWS_AT_ONCE = 500
+PICTURES_AT_ONCE = 8
+"""Of a table with pictures, each 10 MB at most: a batch must fit into the memory of a small host."""
+
+Progress = Callable[[str, int, int], None]
+"""Is told of each batch: what is done with which table, how many of its rows are done, and how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableCopy:
+    """A table that is the same in both databases.
+
+    checksum: of all rows by their values and types; the same in any order and in either kind of database.
+    """
+
+    name: str
+    rows: int
+    checksum: str
+
+
+async def copy_rows(source: Connection, target: Connection, table: Table, progress: Progress) -> None:
+    """Copies all rows to the target, whose table is empty; counters of ids go on from where they are."""
+    total, done = await _count(source, table), 0
+    columns = [column.name for column in table.columns]
+    async for rows in _batches(source, table):
+        await target.execute(insert(table), [dict(zip(columns, row, strict=True)) for row in rows])
+        done += len(rows)
+        progress(f"copying {table.name}", done, total)
+    await _copy_counter(source, target, table)
+
+
+async def compare(source: Connection, target: Connection, table: Table, progress: Progress) -> TableCopy:
+    """Reads both tables in the order of the source's keys. Raises StoreError at the first difference."""
+    total, done, checksum = await _count(source, table), 0, 0
+    if (copied := await _count(target, table)) != total:
+        raise StoreError(f"The copy of `{table.name}` has {copied:,} rows instead of {total:,}.")
+    async for rows in _batches(source, table):
+        found = await _rows_with_keys(target, table, [_key(table, row) for row in rows])
+        for row in rows:
+            digest = _digest(row)
+            copy = found.get(_key(table, row))
+            if copy is None or (copy_digest := _digest(copy)) != digest:
+                what = "is missing" if copy is None else f"differs in {_differing(table, row, copy)}"
+                raise StoreError(f"The copy of `{table.name}` is wrong: row {_key(table, row)} {what}.")
+            checksum += int.from_bytes(copy_digest)
+        done += len(rows)
+        progress(f"comparing {table.name}", done, total)
+    return TableCopy(table.name, total, f"{checksum % 2**256:064x}"[:16])
+
+
+async def _batches(connection: Connection, table: Table) -> AsyncIterator[Sequence[Row[Any]]]:
+    """All rows in the order of their keys."""
+    has_pictures = any(isinstance(column.type, LargeBinary) for column in table.columns)
+    size = PICTURES_AT_ONCE if has_pictures else ROWS_AT_ONCE
+    key = tuple_(*table.primary_key)
+    query = select(table).order_by(*table.primary_key).limit(size)
+    rows = (await connection.execute(query)).all()
+    while rows:
+        yield rows
+        last = zip(_key(table, rows[-1]), table.primary_key, strict=True)
+        after = tuple_(*(literal(value, column.type) for value, column in last))
+        rows = (await connection.execute(query.where(key > after))).all() if len(rows) == size else ()
+
+
+async def _rows_with_keys(
+    connection: Connection, table: Table, keys: list[tuple[Any, ...]]
+) -> dict[tuple[Any, ...], Row[Any]]:
+    first, *more = table.primary_key
+    is_among = tuple_(first, *more).in_(keys) if more else first.in_([key for (key,) in keys])
+    rows = await connection.execute(select(table).where(is_among))
+    return {_key(table, row): row for row in rows}
+
+
+async def _count(connection: Connection, table: Table) -> int:
+    return int(await connection.scalar(select(func.count()).select_from(table)) or 0)
+
+
+def _key(table: Table, row: Row[Any]) -> tuple[Any, ...]:
+    return tuple(row._mapping[column] for column in table.primary_key)  # noqa: SLF001 - SQLAlchemy's public API
+
+
+async def _copy_counter(source: Connection, target: Connection, table: Table) -> None:
+    """Lets the target's next id follow the source's last one. SQLite has no counters: it takes the highest id."""
+    column = table.autoincrement_column
+    if column is None or target.dialect.name == "sqlite":
+        return
+    sequence = {"table": table.name, "column": column.name}
+    last = await source.scalar(select(func.max(column)))
+    if source.dialect.name != "sqlite":  # the row with the last id may be deleted
+        name = await source.scalar(text("SELECT pg_get_serial_sequence(:table, :column)"), sequence)
+        counted = text(f"SELECT last_value FROM {name} WHERE is_called")  # noqa: S608 - the server's own name
+        last = max(last or 0, await source.scalar(counted) or 0)
+    if last:
+        await target.execute(
+            text("SELECT setval(pg_get_serial_sequence(:table, :column), :last)"), {**sequence, "last": last}
+        )
+
+
+def _digest(row: Row[Any]) -> bytes:
+    return sha256(json.dumps([_encoded(value) for value in row]).encode()).digest()
+
+
+def _encoded(value: Any) -> Any:
+    """The value so that two have the same JSON only if type and value are the same."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return {"float": value.hex()}
+        case Decimal():  # 0.10 on SQLite is 0.1 elsewhere, and the same amount
+            return {"decimal": list(map(str, value.as_integer_ratio()))}
+        case datetime() | date():
+            return {type(value).__name__: value.isoformat()}
+        case bytes():
+            return {"bytes": sha256(value).hexdigest()}
+        case _:
+            return {"json": json.dumps(value, sort_keys=True)}
+
+
+def _differing(table: Table, row: Row[Any], copy: Row[Any]) -> str:
+    pairs = zip(table.columns, row, copy, strict=True)
+    return ", ".join(f"`{column.name}`" for column, one, other in pairs if _encoded(one) != _encoded(other))

@@ -1,0 +1,469 @@
+"""Copies whole databases between SQLite and PostgreSQL."""
+
+# ruff: noqa: ASYNC240 - small files of the test's own
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Table, insert, make_url, select, text, update
+
+from bot.domain.errors import DatabaseInUse, StoreError
+from bot.domain.jobs import Frame, JobState
+from bot.store.engine import Connection, Database
+from bot.store.jobs.job_store import JobStore
+from bot.store.maintenance.database_copy import DatabaseCopy, copy_database
+from bot.store.maintenance.migrate import migrate, schema_status
+from bot.store.maintenance.process_lock import process_lock
+from bot.store.maintenance.schema_version import SchemaStatus
+from bot.store.maintenance.table_copy import compare, copy_rows
+from bot.store.money_tables import credit_grants, daily_totals, ledger, metadata, provider_totals
+from bot.store.schema import blocked_terms, first_frames, jobs, notifications, operator_state, violations
+from tests.providers_asked import vtrix
+from tests.store.conftest import run_outside_transaction
+from tests.store.factories import (
+    LEASES,
+    MANY,
+    MINUTE,
+    NOW,
+    UNLIMITED,
+    add,
+    add_waiting,
+    bring_to,
+    new_job,
+    requester_of,
+)
+from tests.store.maintenance.databases import EVERY_STATE, ODD_ID, add_jobs, add_odd_rows, everything
+
+LONG_AGO = NOW - timedelta(days=1)
+BOTH_WAYS = [("sqlite", "postgresql"), ("postgresql", "sqlite")]
+WITHIN_A_KIND = [("sqlite", "sqlite"), ("postgresql", "postgresql")]
+ALL_WAYS = [*BOTH_WAYS, *(pytest.param(kinds, marks=pytest.mark.full) for kinds in WITHIN_A_KIND)]
+
+pytestmark = pytest.mark.both_databases
+
+
+@contextmanager
+def new_database(server_url: str) -> Iterator[str]:
+    name = f"copy_{uuid4().hex}"
+    asyncio.run(run_outside_transaction(server_url, f"CREATE DATABASE {name}"))
+    yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    asyncio.run(run_outside_transaction(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def kinds(request: pytest.FixtureRequest) -> tuple[str, str]:
+    kinds: tuple[str, str] = getattr(request, "param", BOTH_WAYS[0])
+    return kinds
+
+
+@pytest.fixture
+def urls(kinds: tuple[str, str], request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """The addresses of two databases with nothing in them: the source and the target."""
+    with ExitStack() as stack:
+        found = []
+        for kind, name in zip(kinds, ("source", "target"), strict=True):
+            if kind == "sqlite":
+                found.append(f"sqlite:///{tmp_path / name}.db")
+            else:
+                found.append(stack.enter_context(new_database(request.getfixturevalue("postgres_url"))))
+        source, target = found
+        yield source, target
+
+
+@pytest.fixture
+def source(urls: tuple[str, str]) -> str:
+    return urls[0]
+
+
+@pytest.fixture
+def target(urls: tuple[str, str]) -> str:
+    return urls[1]
+
+
+async def prepare(url: str, *, odd: bool = False, jobs_in_every_state: bool = True) -> list[str]:
+    """Fills a new database; returns the ids of its jobs."""
+    async with Database.open(url) as database:
+        await migrate(database)
+        ids = await add_jobs(database) if jobs_in_every_state else []
+        if odd:
+            await add_odd_rows(database)
+        if database.file is None:  # as the leases of a process that stopped two minutes ago
+            async with database.write() as connection:
+                await connection.execute(
+                    update(jobs).where(jobs.c.lease_until.is_not(None)).values(lease_until=NOW)
+                )
+    return ids
+
+
+async def copied(source: str, target: str) -> DatabaseCopy:
+    return await copy_database(source, target, lambda *_: None)
+
+
+@asynccontextmanager
+async def both(source: str, target: str) -> AsyncIterator[tuple[Connection, Connection]]:
+    """Transactions of two migrated databases; what is written to the target is undone."""
+    async with (
+        Database.open(source) as one,
+        Database.open(target) as other,
+        one.read() as reading,
+        other.write() as writing,
+    ):
+        yield reading, writing
+        await writing.rollback()
+
+
+async def contents(url: str) -> dict[str, list[Any]]:
+    async with Database.open(url) as database:
+        return await everything(database)
+
+
+async def status_of(url: str) -> SchemaStatus:
+    async with Database.open(url) as database:
+        return await schema_status(database)
+
+
+@pytest.mark.parametrize("kinds", ALL_WAYS, indirect=True)
+async def test_every_row_of_every_table_is_the_same_afterwards(source: str, target: str) -> None:
+    await prepare(source, odd=True, jobs_in_every_state=False)
+    before = await contents(source)
+
+    done = await copied(source, target)
+
+    assert {table.name: table.rows for table in done.tables} == {name: len(rows) for name, rows in before.items()}
+    assert all(before.values()), "each table has a row"
+    assert await contents(target) == before == await contents(source)
+    assert await status_of(target) is SchemaStatus.CURRENT
+
+
+async def test_checksums_are_the_same_in_either_kind_of_database(source: str, target: str, tmp_path: Path) -> None:
+    await prepare(source, odd=True)
+    there = await copied(source, target)
+    back = await copied(target, f"sqlite:///{tmp_path / 'back.db'}")
+    ended = [table.name for one, table in zip(there.tables, back.tables, strict=True) if one != table]
+    assert ended == ["jobs"], "only the leases of a stopped process are not the same"
+
+
+@pytest.mark.parametrize("kinds", ALL_WAYS, indirect=True)
+async def test_the_ids_of_new_rows_follow_those_of_the_copied_ones(source: str, target: str) -> None:
+    await prepare(source, odd=True)
+    await copied(source, target)
+    async with Database.open(target) as database, database.write() as connection:
+        row = {"guild_id": 1, "user_id": 1, "created_at": NOW}
+        new_id = await connection.scalar(insert(violations).values(row).returning(violations.c.id))
+        assert new_id == ODD_ID + 1
+        given = row | {"credits_left": 0}
+        assert (
+            await connection.scalar(insert(credit_grants).values(given).returning(credit_grants.c.id))
+            == ODD_ID + 1
+        )
+
+
+@pytest.mark.parametrize("kinds", [("postgresql", "postgresql")], indirect=True)
+async def test_the_id_of_a_deleted_row_is_not_given_again(source: str, target: str) -> None:
+    await prepare(source)
+    row = {"guild_id": 1, "user_id": 1, "created_at": NOW}
+    async with Database.open(source) as database, database.write() as connection:
+        last = await connection.scalar(insert(violations).values(row).returning(violations.c.id))
+        await connection.execute(violations.delete())
+    await copied(source, target)
+    async with Database.open(target) as database, database.write() as connection:
+        assert (
+            await connection.scalar(insert(violations).values(row).returning(violations.c.id)) == (last or 0) + 1
+        )
+
+
+@pytest.mark.parametrize("kinds", BOTH_WAYS, indirect=True)
+async def test_a_worker_goes_on_with_the_jobs_of_the_copy(source: str, target: str) -> None:
+    ids = await prepare(source)
+    before = await contents(source)
+    await copied(source, target)
+
+    after = await contents(target)
+    for table in (ledger, daily_totals, credit_grants, first_frames, notifications):
+        assert len(after[table.name]) == len(before[table.name])
+    assert after["ledger"] == before["ledger"]
+    assert after["daily_totals"] == before["daily_totals"]
+
+    async with Database.open(target) as database:
+        store = JobStore(database, UNLIMITED)
+        if database.file is not None:
+            await store.free_leases()
+        claimed = {job.id: job for job in await store.claim_due(NOW, MANY, LEASES)}
+        assert set(claimed) == set(ids), "no lease of the stopped process is left"
+        assert {job.state for job in claimed.values()} == set(EVERY_STATE)
+        # What was being submitted when its process died is recognised as such, and never sent again.
+        [submitting] = [job for job in claimed.values() if job.state is JobState.SUBMITTING]
+        assert submitting.claim_count > 1
+        for job_id in ids:
+            had_frame = claimed[job_id].state in {JobState.AWAITING, JobState.QUEUED, JobState.SUBMITTING}
+            assert not had_frame or await store.frame(job_id) is not None
+        new = new_job(user_id=99)
+        await store.add(new, Frame(b"picture", "image/png"), requester_of(new), NOW)
+
+
+async def test_a_queued_job_of_the_copy_is_submitted_and_its_money_moves_on(source: str, target: str) -> None:
+    async with Database.open(source) as database:
+        await migrate(database)
+        waiting = await add_waiting(JobStore(database, UNLIMITED))
+    await copied(source, target)
+    async with Database.open(target) as database:
+        store = JobStore(database, UNLIMITED)
+        job = await store.claim_queued(NOW, vtrix(MANY), MINUTE)
+        assert job is not None
+        assert job.id == waiting.id
+        async with database.read() as connection:
+            assert await connection.scalar(select(provider_totals.c.usd)) == job.estimated_cost_usd
+
+
+@pytest.mark.parametrize("kinds", ALL_WAYS, indirect=True)
+async def test_a_target_with_anything_in_it_is_refused(source: str, target: str) -> None:
+    await prepare(source, jobs_in_every_state=False)
+    async with Database.open(target) as database, database.write() as connection:
+        await connection.execute(text("CREATE TABLE somebody_elses (id INTEGER)"))
+    with pytest.raises(StoreError, match=r"The target is not empty: it has `(public\.)?somebody_elses`"):
+        await copied(source, target)
+
+
+async def test_a_target_with_a_view_in_another_schema_is_refused(source: str, target: str) -> None:
+    await prepare(source, jobs_in_every_state=False)
+    async with Database.open(target) as database, database.write() as connection:
+        await connection.execute(text("CREATE SCHEMA other"))
+        await connection.execute(text("CREATE VIEW other.seen AS SELECT 1 AS one"))
+    with pytest.raises(StoreError, match=r"it has `other\.seen`"):
+        await copied(source, target)
+
+
+@pytest.mark.parametrize("kinds", BOTH_WAYS, indirect=True)
+async def test_a_second_copy_is_refused_and_changes_nothing(source: str, target: str) -> None:
+    await prepare(source)
+    await copied(source, target)
+    before = await contents(target)
+    with pytest.raises(StoreError, match="The target is not empty"):
+        await copied(source, target)
+    assert await contents(target) == before
+
+
+@pytest.mark.parametrize("kinds", ALL_WAYS, indirect=True)
+@pytest.mark.parametrize(
+    ("version", "said"), [("0017", "zoetrope db upgrade"), ("9999", "install that one first"), (None, "is empty")]
+)
+async def test_a_source_of_another_version_is_refused(
+    source: str, target: str, version: str | None, said: str
+) -> None:
+    async with Database.open(source) as database:
+        if version is not None:
+            await migrate(database)
+        else:
+            await database.check_writable()
+        async with database.write() as connection:
+            if version is not None:
+                await connection.execute(text(f"UPDATE alembic_version SET version_num = '{version}'"))  # noqa: S608
+    with pytest.raises(StoreError, match=said):
+        await copied(source, target)
+
+
+@pytest.mark.parametrize("kinds", WITHIN_A_KIND, indirect=True)
+async def test_the_same_database_twice_is_refused(source: str, kinds: tuple[str, str], tmp_path: Path) -> None:
+    await prepare(source)
+    again = f"{source}&application_name=b"
+    if kinds[0] == "sqlite":
+        link = tmp_path / "link.db"
+        link.symlink_to(tmp_path / "source.db")
+        again = f"sqlite:///{link}"
+    for second in (source, again):
+        with pytest.raises(StoreError, match="same database"):
+            await copied(source, second)
+
+
+async def test_a_sqlite_source_that_a_bot_uses_is_refused(source: str, target: str) -> None:
+    await prepare(source)
+    with process_lock(source), pytest.raises(DatabaseInUse, match="Stop that one first"):
+        await copied(source, target)
+    assert await status_of(target) is SchemaStatus.EMPTY
+
+
+async def test_a_bot_can_not_start_on_a_sqlite_source_or_target_during_the_copy(
+    source: str, tmp_path: Path
+) -> None:
+    await prepare(source)
+    target = f"sqlite:///{tmp_path / 'other.db'}"
+    refused = []
+
+    def start(*_: object) -> None:
+        for url in (source, target):
+            with pytest.raises(DatabaseInUse), process_lock(url):
+                pass
+            refused.append(url)
+
+    await copy_database(source, target, start)
+    assert {source, target} == set(refused)
+
+
+@pytest.mark.parametrize("kinds", [("postgresql", "sqlite")], indirect=True)
+async def test_a_postgresql_source_that_a_process_is_connected_to_is_refused(source: str, target: str) -> None:
+    await prepare(source)
+    async with Database.open(source) as running:
+        async with running.read() as connection:
+            await connection.execute(text("SELECT 1"))
+        with pytest.raises(
+            StoreError, match=r"1 other connections to it are open\. Stop all processes of the bot"
+        ):
+            await copied(source, target)
+    await copied(source, target)
+
+
+@pytest.mark.parametrize("kinds", [("postgresql", "sqlite")], indirect=True)
+async def test_a_postgresql_source_with_jobs_under_a_lease_is_refused(source: str, target: str) -> None:
+    await prepare(source)
+    async with Database.open(source) as database, database.write() as connection:
+        await connection.execute(
+            text("UPDATE jobs SET lease_until = now() + interval '1 minute' WHERE state = 'running'")
+        )
+    with pytest.raises(StoreError, match=r"holds 1 jobs\. If it was killed, try again in two minutes"):
+        await copied(source, target)
+
+
+@pytest.mark.parametrize("kinds", [("postgresql", "sqlite")], indirect=True)
+async def test_a_bot_that_starts_on_a_postgresql_source_can_not_write_during_the_copy(
+    source: str, target: str
+) -> None:
+    await prepare(source, jobs_in_every_state=False)
+    writing: list[asyncio.Task[None]] = []
+    is_copied = asyncio.Event()
+
+    async def write() -> None:
+        async with Database.open(source) as starting, starting.write() as connection:
+            await connection.execute(update(operator_state).values(draining=True))
+            assert is_copied.is_set(), "it waited for the end of the copy"
+
+    def progress(what: str, *_: int) -> None:
+        if what == "copying operator_state":
+            writing.append(asyncio.create_task(write()))
+        if what == "comparing operator_state":
+            assert writing
+            is_copied.set()
+
+    await copy_database(source, target, progress)
+    await asyncio.gather(*writing)
+    assert [row.draining for row in (await contents(target))["operator_state"]] == [False]
+    assert [row.draining for row in (await contents(source))["operator_state"]] == [True]
+
+
+async def job_rows(url: str) -> list[Any]:
+    async with Database.open(url) as database, database.read() as connection:
+        return list(await connection.execute(select(jobs)))
+
+
+@pytest.mark.parametrize("kinds", ALL_WAYS, indirect=True)
+async def test_a_copy_that_fails_in_the_middle_leaves_the_target_empty(source: str, target: str) -> None:
+    await prepare(source)
+    before = await contents(source)
+
+    def fail(what: str, *_: int) -> None:
+        if what == "comparing notifications":
+            raise OSError("the power of that disk")
+
+    with pytest.raises(StoreError, match="the power of that disk"):
+        await copy_database(source, target, fail)
+    assert await status_of(target) is SchemaStatus.EMPTY
+    assert await contents(source) == before
+    assert len((await copied(source, target)).tables) == len(metadata.sorted_tables)
+
+
+async def test_a_failed_copy_leaves_no_new_file(source: str, tmp_path: Path) -> None:
+    await prepare(source)
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(StoreError):
+        await copy_database(source, f"sqlite:///{tmp_path / 'new.db'}", fail)
+    assert not list(tmp_path.glob("new.db*")) or [path.name for path in tmp_path.glob("new.db*")] == [
+        "new.db.lock"
+    ]
+
+
+async def test_what_the_target_can_not_hold_is_noticed(source: str, target: str) -> None:
+    await prepare(source)
+    async with Database.open(source) as database, database.write() as connection:
+        await connection.exec_driver_sql("UPDATE jobs SET prompt = 'a' || char(0) || 'b' WHERE state = 'queued'")
+    with pytest.raises(StoreError, match=r"The copy of `jobs` is wrong: row \('.*',\) differs in `prompt`"):
+        await copied(source, target)
+    assert await status_of(target) is SchemaStatus.EMPTY
+
+
+WRONG_VALUES: list[tuple[Table, dict[str, Any]]] = [
+    (jobs, {"cost_usd": Decimal("0.1234567890123456788")}),
+    (jobs, {"created_at": LONG_AGO}),
+    (jobs, {"upstream_response": {"b": [1, 1, True, None, "ü\u2028"], "a": {"deep": [[{"x": 1e300}]]}}}),
+    (jobs, {"progress": 0.3}),
+    (jobs, {"seed": None}),
+    (first_frames, {"data": bytes(range(255, -1, -1)) * 40}),
+    (ledger, {"usd": Decimal("0.000000001")}),
+    (blocked_terms, {"is_pattern": False}),
+]
+
+
+@pytest.mark.parametrize(("table", "values"), WRONG_VALUES, ids=lambda value: str(value)[:30])
+async def test_a_single_wrong_value_is_found(
+    source: str, target: str, table: Table, values: dict[str, Any]
+) -> None:
+    await prepare(source, odd=True, jobs_in_every_state=False)
+    await prepare(target, jobs_in_every_state=False)
+    async with both(source, target) as (reading, writing):
+        for each in [jobs, table] if table is first_frames else [table]:
+            await copy_rows(reading, writing, each, lambda *_: None)
+        await compare(reading, writing, table, lambda *_: None)
+        await writing.execute(update(table).values(values))
+        with pytest.raises(StoreError, match=rf"differs in `{next(iter(values))}`"):
+            await compare(reading, writing, table, lambda *_: None)
+        await writing.execute(table.delete())
+        with pytest.raises(StoreError, match="has 0 rows instead of 1"):
+            await compare(reading, writing, table, lambda *_: None)
+
+
+async def test_a_row_with_another_key_is_found(source: str, target: str) -> None:
+    await prepare(source, odd=True, jobs_in_every_state=False)
+    await prepare(target, jobs_in_every_state=False)
+    async with both(source, target) as (reading, writing):
+        await copy_rows(reading, writing, violations, lambda *_: None)
+        await writing.execute(update(violations).values(id=5))
+        with pytest.raises(StoreError, match=r"row \(\d+,\) is missing"):
+            await compare(reading, writing, violations, lambda *_: None)
+
+
+@pytest.mark.parametrize("kinds", BOTH_WAYS, indirect=True)
+async def test_tables_larger_than_a_batch_are_copied_whole_and_progress_is_told(source: str, target: str) -> None:
+    await prepare(source, jobs_in_every_state=False)
+    rows = [{"guild_id": n % 7, "text": f"wört {n * 7919 % 1201}", "is_pattern": False} for n in range(1201)]
+    async with Database.open(source) as database, database.write() as connection:
+        await connection.execute(insert(blocked_terms), rows)
+    told: list[tuple[str, int, int]] = []
+    done = await copy_database(source, target, lambda *what: told.append(what))
+    [found] = [table for table in done.tables if table.name == "blocked_terms"]
+    assert found.rows == 1201
+    assert await contents(target) == await contents(source)
+    assert [done for what, done, total in told if what == "copying blocked_terms"] == [500, 1000, 1201]
+
+
+async def test_a_missing_source_file_is_reported_and_not_created(target: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no database file"):
+        await copied(f"sqlite:///{tmp_path / 'none.db'}", target)
+    assert not list(tmp_path.glob("none*"))
+
+
+async def test_leases_of_a_killed_process_end_with_the_copy(source: str, target: str) -> None:
+    async with Database.open(source) as database:
+        await migrate(database)
+        store = JobStore(database, UNLIMITED)
+        await bring_to(store, JobState.RUNNING, NOW + timedelta(days=400))  # by a clock that was ahead
+        await add(store)
+    assert (await copied(source, target)).leases_ended == 1
+    assert [row.lease_until for row in await job_rows(target)] == [None, None]
+    assert [row.lease_until is None for row in await job_rows(source)].count(False) == 1
