@@ -13,12 +13,13 @@ from discord.ext import commands
 
 from bot.chat.guild_events import GuildEvents
 from bot.chat.messages.notification_texts import render
-from bot.chat.transport.client import CleanClose
+from bot.chat.transport.sharded_client import ShardedBot
 from bot.chat.transport.delivery import DiscordNotificationSender
 from bot.domain.guilds import Access
 from bot.domain.guilds import Guild as Known
 from bot.domain.jobs import FailureCause, FailureDetail, JobState
 from bot.domain.notifications import StoredNotification, Welcome
+from bot.domain.shards import Shard
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.guilds.membership import MembershipStore
@@ -48,7 +49,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class Bot(CleanClose, commands.Bot):
+class Bot(ShardedBot):
     """Nothing but a client with listeners."""
 
 
@@ -126,8 +127,8 @@ async def harness(migrated_file: Path, tmp_path: Path) -> AsyncIterator[GuildEve
     shutil.copy(migrated_file, path)
     async with DiscordServer() as server, Database.open(f"sqlite:///{path}") as database:
         server.guild.system_channel_id = server.channel.id
-        # Not the first start of this database: the bot was in another server before.
-        await MembershipStore(database).left(1, now())
+        # Not the first start of this database: the bot was in no server then.
+        await MembershipStore(database).reconcile(Shard(0, 1), (), now())
         yield GuildEventsHarness(server, database)
 
 

@@ -7,6 +7,7 @@ discord.com/developers/docs; what is not modelled answers 404 with code 0, as an
 import json
 import socket
 import struct
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,16 @@ from typing import Any
 from aiohttp import BodyPartReader, web
 
 from tests.discord_server.commands import Commands
-from tests.discord_server.faults import Answer, Fault, FaultPhase, FaultScript, Hang, Reset, Truncated
+from tests.discord_server.faults import (
+    Answer,
+    Fault,
+    FaultPhase,
+    FaultScript,
+    Hang,
+    Reset,
+    Truncated,
+    rate_limited,
+)
 from tests.discord_server.gateway import Gateway
 from tests.discord_server.interactions import Interactions
 from tests.discord_server.messages import Message, Upload
@@ -77,6 +87,9 @@ class Rest:
         self._commands = commands
         self._interactions = interactions
         self._faults = faults
+        self.requests_a_second: int | None = None
+        self._second_began = 0.0
+        self._in_second = 0
 
     def routes(self) -> list[web.RouteDef]:
         channel, message = "/channels/{channel}", "/channels/{channel}/messages/{message}"
@@ -123,7 +136,7 @@ class Rest:
             call = await _read(request)
             self.calls.append(call)
             content = str(call.payload.get("content", "")) if isinstance(call.payload, dict) else ""
-            fault = call.fault = self._faults.take(call.method, call.path, content)
+            fault = call.fault = self._faults.take(call.method, call.path, content) or self._over_limit(call)
             self._state.changed()
             if fault is not None and fault.phase is FaultPhase.BEFORE:
                 return await self._inject(fault, request, call)
@@ -151,6 +164,18 @@ class Rest:
         if not by_token_in_path and call.headers.get("Authorization") != f"Bot {self._gateway.token}":
             raise ApiError(401, 0, "401: Unauthorized")
 
+    def _over_limit(self, call: Call) -> Fault | None:
+        """The global limit, which interactions and webhooks don't count in (documentation, "Global Rate Limit")."""
+        if self.requests_a_second is None or "Authorization" not in call.headers:
+            return None
+        now = time.monotonic()
+        if now - self._second_began >= 1:
+            self._second_began, self._in_second = now, 0
+        self._in_second += 1
+        if self._in_second <= self.requests_a_second:
+            return None
+        return rate_limited(self._second_began + 1 - now, "global")
+
     async def _inject(
         self, fault: Fault, request: web.Request, call: Call, right: web.Response | None = None
     ) -> web.StreamResponse:
@@ -172,10 +197,11 @@ class Rest:
     # --- the bot's own affairs ---
 
     def _gateway_bot(self, _: Call) -> Json:
-        limits = {"total": 1000, "remaining": 999, "reset_after": 0, "max_concurrency": 1}
+        concurrency = self._gateway.max_concurrency
+        limits = {"total": 1000, "remaining": 999, "reset_after": 0, "max_concurrency": concurrency}
         return {
             "url": self._gateway.advertised_url or self._gateway.url,
-            "shards": 1,
+            "shards": self._gateway.shards,
             "session_start_limit": limits,
         }
 
