@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from bot.chat.context import Services
 from bot.chat.guild_events import GuildEvents
@@ -17,10 +18,12 @@ from bot.chat.interaction_answers import InteractionAnswers
 from bot.chat.messages.notification_texts import render
 from bot.chat.order_replies import OrderReplies
 from bot.chat.permissions.command_permissions import CommandPermissions, asking
-from bot.chat.transport.client import Client, ZoetropeBot
+from bot.chat.transport.client import Client, RestClient, ZoetropeBot
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.endpoints import redirect
 from bot.chat.transport.posted_videos import DiscordVideos
+from bot.chat.transport.request_limiter import A_SECOND, AT_ONCE, RequestLimiter
+from bot.chat.transport.shard_connections import IDENTIFY_INTERVAL_S
 from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
@@ -59,6 +62,7 @@ from bot.store.member_settings import MemberSettingsStore
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
+from bot.store.shared_limits import SharedLimits
 from bot.worker.background_service import BackgroundService
 from bot.worker.config import WorkerConfig
 from bot.worker.duration_learner import DurationLearner
@@ -74,7 +78,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """The open parts. `client` is not logged in yet. `guild_events`: of a client that connects to the gateway."""
+    """The open parts. `client` is not logged in yet. `guild_events`: of a client that connects to the gateway.
+
+    clock_sync: runs with the worker, and keeps `clock` to that of the database's server, if there is one.
+    """
 
     settings: Settings
     client: Client
@@ -85,6 +92,7 @@ class App:
     lock: ProcessLock | None
     clock: Clock
     guild_events: GuildEvents | None
+    clock_sync: ServerClockSync | None
 
 
 def operator_defaults(settings: Settings) -> OperatorDefaults:
@@ -117,6 +125,26 @@ async def _take_over(database: Database, store: JobStore, waiting_jobs: WaitingJ
         log.warning("%d queued jobs were cancelled: no provider may make them any more", cancelled)
 
 
+def _share_discord(client: Client, settings: Settings, database: Database) -> None:
+    """Keeps the client's requests below Discord's limit, together with other processes where there may be some."""
+    if not isinstance(client, ZoetropeBot | RestClient):
+        return
+    shared = SharedLimits(database) if database.file is None else None
+    a_second = settings.discord_requests_per_second
+    if a_second is None:
+        a_second = A_SECOND if settings.discord_api_url is None else 0
+    if a_second:
+        every_s = 1 / a_second
+        client.throttle.limiter = RequestLimiter(
+            a_second,
+            reserve=None
+            if shared is None
+            else partial(shared.reserve, "requests", interval_s=every_s, at_once=AT_ONCE),
+        )
+    if shared is not None and isinstance(client, ZoetropeBot):
+        client.reserve_identify = lambda bucket: shared.reserve(f"identify {bucket}", 1, IDENTIFY_INTERVAL_S)
+
+
 @asynccontextmanager
 async def open_app(
     settings: Settings,
@@ -135,6 +163,7 @@ async def open_app(
         lock = stack.enter_context(process_lock(settings.database_url))
         database = await stack.enter_async_context(Database.open(settings.database_url))
         await migrate(database, clock=utc_now)
+        _share_discord(client, settings, database)
         server_time = await database.server_time()
         reference = None if server_time is None else ReferenceClock(server_time)
         clock = SteadyClock(wall=reference or utc_now)
@@ -196,8 +225,8 @@ async def open_app(
         retention = RetentionWorker(RetentionStore(database, defaults), member_data, policy, clock=clock)
         durations = DurationLearner(TaskDurationStore(database), poll_schedule)
         background_services: list[BackgroundService] = [notifier, retention, durations, status_cards]
-        if reference is not None:
-            background_services.append(ServerClockSync(reference, database.server_time))
+        clock_sync = None if reference is None else ServerClockSync(reference, database.server_time)
+        background_services += [] if clock_sync is None else [clock_sync]
         worker = Worker(store, context, config, background_services)
         wake = worker.wake
         decoder = await stack.enter_async_context(DecodeClient())
@@ -244,10 +273,9 @@ async def open_app(
                 replies=replies,
                 upload_limits=upload_limits,
             )
-            members = MembershipStore(database)
             guild_events = GuildEvents(
                 client,
-                members,
+                MembershipStore(database),
                 waiting_jobs,
                 open_to_all=defaults.open_to_all,
                 wake=wake,
@@ -258,4 +286,4 @@ async def open_app(
         stack.push_async_callback(client.close)
         if guild_events is not None:  # before the client closes, or a request of theirs would fail
             stack.push_async_callback(guild_events.stop)
-        yield App(settings, client, database, store, worker, service, lock, clock, guild_events)
+        yield App(settings, client, database, store, worker, service, lock, clock, guild_events, clock_sync)

@@ -12,6 +12,7 @@ from bot.chat.transport.client import RestClient, ZoetropeBot, log_in
 from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.delivery import DiscordNotificationSender
 from bot.domain.errors import DeliveryDelayed, OutOfMemory, StoreError
+from bot.domain.shards import ShardRange
 from bot.operations.memory_watch import MemoryWatch
 from bot.settings import Settings
 from bot.store.maintenance.file_watch import FileWatch, LostFile
@@ -37,21 +38,28 @@ _EXIT_TIMEOUT_S = 3.0
 
 
 async def run(
-    settings: Settings, *, commands: bool, file_check_s: float, ready_timeout_s: float = _READY_TIMEOUT_S
+    settings: Settings,
+    *,
+    commands: bool,
+    file_check_s: float,
+    works: bool = True,
+    shards: ShardRange | None = None,
+    ready_timeout_s: float = _READY_TIMEOUT_S,
 ) -> None:
     """Runs until SIGINT or SIGTERM, then stops cleanly. A second signal ends the process immediately.
 
     SIGUSR1 logs diagnostics and disturbs nothing. commands: also connect to Discord's gateway and answer commands.
+    works: on jobs; without, other processes do. shards: those that it connects; None for as many as Discord says.
     file_check_s: how often a SQLite file is checked to be still there. ready_timeout_s: how long submissions wait
     for the gateway.
     Raises: LoginRefused; OutOfMemory after several such errors; StoreError.
     """
-    client = ZoetropeBot() if commands else RestClient()
+    client = ZoetropeBot(shards=shards) if commands else RestClient()
     async with open_app(settings, client) as app:
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, log_diagnostics)
         stopped = asyncio.create_task(stop_signal())
         running = asyncio.create_task(
-            _run_worker_and_gateway(app, commands=commands, ready_timeout_s=ready_timeout_s)
+            _run_worker_and_gateway(app, commands=commands, works=works, ready_timeout_s=ready_timeout_s)
         )
         watches: set[asyncio.Task[None]] = {
             asyncio.create_task(until_refused(client, client.throttle)),
@@ -78,12 +86,15 @@ async def run(
     log.info("stopped")
 
 
-async def _run_worker_and_gateway(app: App, *, commands: bool, ready_timeout_s: float) -> None:
+async def _run_worker_and_gateway(app: App, *, commands: bool, works: bool, ready_timeout_s: float) -> None:
     # Log in first: the worker posts through the client.
     await log_in(app.client, app.settings.discord_token.get_secret_value())
     log.info("logged in as %s", app.client.user)
     if not commands:
         await app.worker.run()
+        return
+    if not works:
+        await _run_gateway(app)
         return
     assert app.guild_events is not None  # noqa: S101 - only with a gateway
     app.worker.hold_submissions()  # before the worker runs
@@ -93,6 +104,16 @@ async def _run_worker_and_gateway(app: App, *, commands: bool, ready_timeout_s: 
         await asyncio.gather(app.worker.run(), stay_connected(app.client))
     finally:
         holding.cancel()
+
+
+async def _run_gateway(app: App) -> None:
+    """Runs only the gateway, and what keeps this process's clock right, which is otherwise the worker's."""
+    keeping_time = None if app.clock_sync is None else asyncio.create_task(app.clock_sync.run())
+    try:
+        await stay_connected(app.client)
+    finally:
+        if keeping_time is not None:
+            keeping_time.cancel()
 
 
 def _file_watch(app: App) -> FileWatch | None:

@@ -10,6 +10,7 @@ import discord
 
 from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.messages.reason_texts import Said
+from bot.chat.own_shards import is_own
 from bot.chat.permissions.channel_permissions import missing_permissions, refuse_where_unpostable
 from bot.chat.permissions.command_permissions import Overrides, decide, decide_open
 from bot.chat.permissions.option_validation import OUTSIDE
@@ -160,7 +161,7 @@ async def _place_of(
     Direct messages come to one shard, whatever server they are about. Raises: NotPossible where the bot isn't;
     discord.NotFound, discord.Forbidden.
     """
-    if client.is_own(job.guild_id):
+    if is_own(client, job.guild_id):
         known = client.get_guild(job.guild_id)
         if known is None or known.unavailable:
             raise NotPossible(Said(_NOT_THERE))
@@ -207,8 +208,8 @@ def is_elsewhere(interaction: Interaction) -> bool:
     """
     if interaction.guild_id is None:
         return interaction.context.private_channel
-    client, guild_id = interaction.client, interaction.guild_id
-    if client.get_guild(guild_id) is not None or (client.is_own(guild_id) and not client.is_listed(guild_id)):
+    # READY listed the servers of its shard before anything happened in them.
+    if interaction.client.get_guild(interaction.guild_id) is not None:
         return False
     return interaction.is_user_integration() and not interaction.is_guild_integration()
 

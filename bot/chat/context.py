@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import discord
+from discord.ext import commands
 
 from bot.chat.interaction_answers import InteractionAnswers
 from bot.chat.interaction_tracker import InteractionTracker
@@ -10,7 +11,6 @@ from bot.chat.offered_pictures import OfferedPictures
 from bot.chat.order_replies import OrderReplies
 from bot.chat.permissions.command_permissions import CommandPermissions
 from bot.chat.permissions.user_rate_limiter import UserRateLimiter
-from bot.chat.transport.sharded_client import ShardedBot
 from bot.chat.upload_limits import UploadLimits
 from bot.domain.models import Catalog
 from bot.providers.discord_files import DiscordFiles
@@ -52,7 +52,7 @@ class Services:
     pictures: OfferedPictures = field(default_factory=OfferedPictures)
 
 
-class ServiceBot(ShardedBot):
+class ServiceBot(commands.AutoShardedBot):
     """A bot that holds the services, which are set before it starts."""
 
     services: Services

@@ -18,9 +18,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 import discord
+from discord.ext import commands
 
+from bot.chat.own_shards import own_shards
 from bot.chat.posting import DISCORD_FAILED, is_missing
-from bot.chat.transport.sharded_client import ShardedBot
 from bot.domain.errors import StoreError
 from bot.domain.guilds import Access, Guild
 from bot.domain.notifications import Welcome
@@ -50,7 +51,7 @@ class GuildEvents:
 
     def __init__(
         self,
-        client: ShardedBot,
+        client: commands.AutoShardedBot,
         membership: MembershipStore,
         waiting_jobs: WaitingJobs,
         *,
@@ -178,7 +179,7 @@ class GuildEvents:
             self._see_whether_caught_up()
 
     def _see_whether_caught_up(self) -> None:
-        own = self._client.own_shards
+        own = own_shards(self._client)
         if own and own <= self._connected & self._recorded:
             self.caught_up.set()
         elif self.caught_up.is_set():

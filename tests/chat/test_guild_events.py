@@ -13,8 +13,8 @@ from discord.ext import commands
 
 from bot.chat.guild_events import GuildEvents
 from bot.chat.messages.notification_texts import render
-from bot.chat.transport.sharded_client import ShardedBot
 from bot.chat.transport.delivery import DiscordNotificationSender
+from bot.chat.transport.sharded_client import ShardedClient
 from bot.domain.guilds import Access
 from bot.domain.guilds import Guild as Known
 from bot.domain.jobs import FailureCause, FailureDetail, JobState
@@ -42,6 +42,7 @@ from tests.store.factories import add_waiting, next_job, read
 
 SEND_DENIED = Overwrite(deny=Permissions(send_messages=True))
 WITHIN_S = 60.0
+ONLY_SHARD = Shard(0, 1)
 WELCOME = Welcome("A server", allowed=True)
 
 
@@ -49,7 +50,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class Bot(ShardedBot):
+class Bot(ShardedClient, commands.AutoShardedBot):
     """Nothing but a client with listeners."""
 
 
@@ -128,7 +129,7 @@ async def harness(migrated_file: Path, tmp_path: Path) -> AsyncIterator[GuildEve
     async with DiscordServer() as server, Database.open(f"sqlite:///{path}") as database:
         server.guild.system_channel_id = server.channel.id
         # Not the first start of this database: the bot was in no server then.
-        await MembershipStore(database).reconcile(Shard(0, 1), (), now())
+        await MembershipStore(database).reconcile(ONLY_SHARD, (), now())
         yield GuildEventsHarness(server, database)
 
 
@@ -254,16 +255,15 @@ async def test_a_return_after_a_day_that_was_missed_is_welcomed_again(
 ) -> None:
     store = MembershipStore(harness.database)
     await store.welcome(5, WELCOME, now(), channel_id=55)
-    await store.reconcile([], now() - away)
-    await store.reconcile([5], now())
-
-    assert (await store.to_welcome([5]) == []) == welcomed
+    await store.reconcile(ONLY_SHARD, [], now() - away)
+    assert (await store.reconcile(ONLY_SHARD, [5], now()) == frozenset()) == welcomed
 
 
 async def test_a_server_that_joins_for_the_first_time_is_welcomed(harness: GuildEventsHarness) -> None:
     store = MembershipStore(harness.database)
     await store.joined(5, now())
-    [known] = await store.to_welcome([5])
+    known = await store.unwelcomed(5)
+    assert known is not None
     assert (known.id, known.left_at, known.welcomed_at) == (5, None, None)
 
 
@@ -312,7 +312,7 @@ async def test_leaving_keeps_the_settings_and_the_first_time_of_leaving(harness:
     await store.left(guild.id, now())
     first = await harness.known(guild)
     await store.left(guild.id, now())
-    await store.reconcile([], now())
+    await store.reconcile(ONLY_SHARD, [], now())
     assert await harness.known(guild) == first
     assert first.settings.paused
 

@@ -1,8 +1,8 @@
 """The gateway of the local Discord: sessions outlive their connections, as on Discord.
 
 discord.com/developers/docs/events/gateway. A session numbers its events and keeps them, so that a client that
-comes back with RESUME gets what it missed. It belongs to a shard, and gets the events of that shard's guilds; those
-of direct messages go to shard 0. Compression is `zlib-stream` or none.
+comes back with RESUME gets what it missed. It belongs to a shard, and gets the events of that shard's guilds;
+those of direct messages go to shard 0. Compression is `zlib-stream` or none.
 """
 
 import asyncio

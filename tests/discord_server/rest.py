@@ -165,7 +165,7 @@ class Rest:
             raise ApiError(401, 0, "401: Unauthorized")
 
     def _over_limit(self, call: Call) -> Fault | None:
-        """The global limit, which interactions and webhooks don't count in (documentation, "Global Rate Limit")."""
+        """The global limit, without interactions and webhooks (documentation, "Global Rate Limit")."""
         if self.requests_a_second is None or "Authorization" not in call.headers:
             return None
         now = time.monotonic()

@@ -19,6 +19,7 @@ from bot.chat.posting import DISCORD_FAILED, UNREADABLE, is_missing
 from bot.chat.replies import answer_error
 from bot.chat.transport.connection import REFUSALS
 from bot.chat.transport.request_throttle import RequestThrottle
+from bot.chat.transport.sharded_client import ShardedClient
 from bot.domain.errors import LoginRefused, UserError
 from bot.domain.schedule import Backoff
 from bot.domain.shards import ShardRange
@@ -90,7 +91,7 @@ def offer_in_direct_messages(tree: app_commands.CommandTree[Any]) -> None:
             command.allowed_installs = app_commands.AppInstallationType(guild=True, user=True)
 
 
-class ZoetropeBot(ServiceBot):
+class ZoetropeBot(ShardedClient, ServiceBot):
     """The bot. Its `services` are set before it starts."""
 
     operator_sync_pauses_s: Sequence[float] = (1.0, 4.0)

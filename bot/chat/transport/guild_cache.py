@@ -102,16 +102,12 @@ class PackedGuilds(MutableMapping[int, discord.Guild]):
 
 
 class SlimState(AutoShardedConnectionState[Any]):
-    """What discord.py knows of Discord, with servers kept small, and no members but the bot itself.
-
-    listed: the shards whose servers are known, though perhaps not available.
-    """
+    """What discord.py knows of Discord, with servers kept small, and no members but the bot itself."""
 
     packed: PackedGuilds
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.listed: set[int] = set()
         for event in _UNUSED:
             self.parsers.pop(event, None)
 
@@ -139,7 +135,6 @@ class SlimState(AutoShardedConnectionState[Any]):
         for guild_id in [guild_id for guild_id in self.packed if shard.holds(guild_id)]:
             del self.packed[guild_id]
         super().parse_ready(data)
-        self.listed.add(shard.id)
         self.dispatch(LISTED, shard, frozenset(int(guild["id"]) for guild in data["guilds"]))
 
     async def _delay_shard_ready(self, shard_id: int) -> None:

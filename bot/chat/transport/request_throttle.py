@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import aiohttp
 from discord.http import Route
 
+from bot.chat.transport.request_limiter import RequestLimiter
 from bot.domain.schedule import Backoff
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class RequestThrottle:
         """backoff: between a shard's gateway connections that didn't last."""
         self.unauthorized = asyncio.Event()
         """Set when Discord answers a request with the bot's own token with 401."""
+        self.limiter: RequestLimiter | None = None
+        """Spaces requests out, where something has to."""
         self._clock = clock
         self._chance = chance
         self._sleep = sleep
@@ -107,6 +110,8 @@ class RequestThrottle:
         del session, context
         if str(request.url).startswith(Route.BASE):
             self._hold_back()
+            if self.limiter is not None and "Authorization" in request.headers:  # others don't count
+                await self.limiter.wait()
 
     async def _after(
         self, session: aiohttp.ClientSession, context: SimpleNamespace, request: aiohttp.TraceRequestEndParams

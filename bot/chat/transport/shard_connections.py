@@ -21,6 +21,7 @@ from yarl import URL
 
 from bot.chat.posting import DISCORD_FAILED
 from bot.chat.transport.request_throttle import RequestThrottle
+from bot.domain.errors import StoreError
 from bot.domain.schedule import Backoff
 
 log = logging.getLogger(__name__)
@@ -82,12 +83,21 @@ class IdentifyTurns:
         bucket = shard_id % self._max_concurrency
         async with self._locks[bucket]:
             await self._sleep_until(self._next_at.get(bucket, 0.0))
-            if self._reserve is not None:
-                await self._sleep_until(self._clock() + await self._reserve(bucket))
+            await self._sleep_until(self._clock() + await self._reserved_s(bucket))
             try:
                 yield
             finally:
                 self._next_at[bucket] = self._clock() + self._interval_s
+
+    async def _reserved_s(self, bucket: int) -> float:
+        """In how many seconds the turn among all processes is. Discord has the last word anyway."""
+        if self._reserve is None:
+            return 0.0
+        try:
+            return await self._reserve(bucket)
+        except StoreError as error:
+            log.warning("the start of a session can't be agreed with other processes: %s", error)
+            return 0.0
 
     async def _sleep_until(self, at: float) -> None:
         if (pause_s := at - self._clock()) > 0:

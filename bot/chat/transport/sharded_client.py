@@ -5,9 +5,9 @@ import logging
 from typing import Any
 
 import discord
-from discord.ext import commands
 from yarl import URL
 
+from bot.chat.own_shards import own_shards
 from bot.chat.transport.guild_cache import SlimState
 from bot.chat.transport.request_throttle import RequestThrottle
 from bot.chat.transport.shard_connections import (
@@ -19,7 +19,7 @@ from bot.chat.transport.shard_connections import (
     gateway_plan,
 )
 from bot.domain.schedule import Backoff
-from bot.domain.shards import ShardRange, shard_of
+from bot.domain.shards import ShardRange
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,6 @@ class ShardedClient(CleanClose, discord.AutoShardedClient):
     throttle: of the client's requests. reserve_identify: set before it connects where other processes connect too.
     """
 
-    _connection: SlimState
     throttle: RequestThrottle
     reserve_identify: ReserveIdentify | None = None
     reconnect_backoff = Backoff(first_s=2, cap_s=60)
@@ -77,20 +76,6 @@ class ShardedClient(CleanClose, discord.AutoShardedClient):
             dispatch=self.dispatch, handlers=self._handlers, hooks=self._hooks, http=self.http, **options
         )
 
-    def is_own(self, guild_id: int) -> bool:
-        """Whether a server's shard is one of this process's; False before their number is known."""
-        return bool(self.own_shards) and shard_of(guild_id, self.shard_count) in self.own_shards
-
-    def is_listed(self, guild_id: int) -> bool:
-        """Whether READY has listed the servers of this server's shard, which is one of this process's."""
-        return self.is_own(guild_id) and shard_of(guild_id, self.shard_count) in self._connection.listed
-
-    @property
-    def own_shards(self) -> frozenset[int]:
-        """The numbers of this process's shards; none before their number is known."""
-        count: int | None = self.shard_count  # discord.py says that it is always known
-        return frozenset(range(count or 0) if self.shard_ids is None else self.shard_ids)
-
     async def connect(self, *, reconnect: bool = True) -> None:
         """Connects all shards and keeps them connected until the client is closed.
 
@@ -106,7 +91,7 @@ class ShardedClient(CleanClose, discord.AutoShardedClient):
             ShardConnection(
                 self, shard_id, URL(plan.url), turns, self.throttle, self._on_opened, self.reconnect_backoff
             )
-            for shard_id in sorted(self.own_shards)
+            for shard_id in sorted(own_shards(self))
         ]
         tasks = self._connecting = {
             asyncio.create_task(connection.run(), name=f"shard {connection.id}") for connection in connections
@@ -129,7 +114,7 @@ class ShardedClient(CleanClose, discord.AutoShardedClient):
             task.cancel()
 
     def _follow(self, plan: GatewayPlan) -> None:
-        if not self.own_shards:
+        if not own_shards(self):
             self.shard_count = plan.shards
         elif self.shard_count < plan.shards:
             log.warning(
@@ -138,7 +123,7 @@ class ShardedClient(CleanClose, discord.AutoShardedClient):
                 plan.shards,
                 self.shard_count,
             )
-        own = self.own_shards
+        own = own_shards(self)
         self._connection.shard_count = self.shard_count
         self._connection.shard_ids = sorted(own)
         self.throttle.allow_sessions(plan.sessions * len(own) // self.shard_count)
@@ -157,7 +142,3 @@ class ShardedClient(CleanClose, discord.AutoShardedClient):
         """Called by discord.py before it starts a session. Its own pauses for five seconds."""
         del shard_id, initial
         await self.throttle.before_identify()
-
-
-class ShardedBot(ShardedClient, commands.AutoShardedBot):
-    """A sharded client with commands."""
