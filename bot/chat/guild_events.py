@@ -78,7 +78,7 @@ class GuildEvents:
         self._recorded: set[int] = set()
         self._unwelcomed: set[int] = set()
         self._described: dict[int, Description] = {}
-        self._describing = False
+        self._timer: asyncio.TimerHandle | None = None
         self._opening_dm = asyncio.Lock()
         self._dm_opened_at: float | None = None
         self.caught_up = asyncio.Event()
@@ -103,6 +103,8 @@ class GuildEvents:
     async def stop(self) -> None:
         """Cancels what is in progress and ignores what follows; the next start catches up on it."""
         self._stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
@@ -143,16 +145,19 @@ class GuildEvents:
     async def on_guild_described(self, guild_id: int, name: str, channel_id: int | None) -> None:
         """A server's name or system channel may have changed."""
         self._described[guild_id] = Description(name, channel_id)
-        if self._describing:
-            return
-        self._describing = True
-        try:
-            while self._described:
-                await asyncio.sleep(self.describe_after_s)
-                found, self._described = self._described, {}
-                await self._persist(partial(self._membership.describe, found))
-        finally:
-            self._describing = False
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self.describe_after_s, self._start_describing)
+
+    def _start_describing(self) -> None:
+        self._timer = None
+        if not self._stopping:
+            task = asyncio.create_task(self._describe())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _describe(self) -> None:
+        found, self._described = self._described, {}
+        await self._persist(partial(self._membership.describe, found))
 
     async def on_shard_listed(self, shard: Shard, guild_ids: frozenset[int]) -> None:
         """READY has listed all servers of a shard: catches up on what was missed while it was disconnected."""

@@ -8,12 +8,25 @@ from typing import Any
 
 import discord
 
+from bot.chat.transport.client import ZoetropeBot
 from tests.bench.report import Checkout, Row, run
 
 SERVERS, CHANNELS, ROLES = 500, 25, 15
 
 _TIME = "2026-01-01T12:00:00.000000+00:00"
-_NAMES = ("general", "memes", "art", "lounge", "music", "off-topic", "staff", "rules", "help", "showcase", "events")
+_NAMES = (
+    "general",
+    "memes",
+    "art",
+    "lounge",
+    "music",
+    "off-topic",
+    "staff",
+    "rules",
+    "help",
+    "showcase",
+    "events",
+)
 
 
 def snowflake(number: int) -> str:
@@ -75,7 +88,10 @@ def server_payload(number: int, bot_id: int) -> dict[str, Any]:
         "features": ["COMMUNITY", "NEWS"],
         "emojis": [],
         "stickers": [],
-        "roles": [role(guild_id, "@everyone", 0), *(role(each, f"Role {i}", i) for i, each in enumerate(roles, 1))],
+        "roles": [
+            role(guild_id, "@everyone", 0),
+            *(role(each, f"Role {i}", i) for i, each in enumerate(roles, 1)),
+        ],
         "channels": [channel(position) for position in range(CHANNELS)],
         "threads": [],
         "members": [member],
@@ -103,15 +119,15 @@ async def bytes_per_server(make: Callable[[], discord.AutoShardedClient], server
     await asyncio.sleep(0)
     for number in range(10):  # what comes with the first ones
         state.parse_guild_create(server_payload(number, bot_id))
-    await _settle(state)
+    await _settle()
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
         for number in range(10, servers):
             state.parse_guild_create(server_payload(number, bot_id))
             if number % 50 == 0:
-                await _settle(state)
-        await _settle(state)
+                await _settle()
+        await _settle()
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -121,7 +137,7 @@ async def bytes_per_server(make: Callable[[], discord.AutoShardedClient], server
     return (after - before) / (servers - 10)
 
 
-async def _settle(state: Any) -> None:
+async def _settle() -> None:
     """Lets the client take the servers out of its queue, and frees what is not needed any more."""
     for _ in range(5):
         await asyncio.sleep(0)
@@ -140,8 +156,6 @@ def plain() -> discord.AutoShardedClient:
 
 def slim() -> discord.AutoShardedClient:
     """The bot's client."""
-    from bot.chat.transport.client import ZoetropeBot
-
     return ZoetropeBot()
 
 

@@ -7,7 +7,7 @@ SERVER = 197_038_439_483_310_086
 
 
 def test_a_servers_shard_follows_from_its_id() -> None:
-    assert (SERVER >> 22) % 2 == shard_of(SERVER, 2)
+    assert shard_of(SERVER, 2) == (SERVER >> 22) % 2
     assert [shard_of(SERVER, count) for count in (1, 2, 3, 8)] == [0, (SERVER >> 22) % 2, (SERVER >> 22) % 3, 2]
 
 
@@ -25,7 +25,9 @@ def test_a_range_is_written_as_numbers_and_their_count(text: str, ids: range, *,
     assert (parsed.ids, parsed.is_all) == (ids, is_all)
 
 
-@pytest.mark.parametrize("text", ["", "2", "3-1/4", "4/4", "0-4/4", "-1/2", "0/0", "a/b", "1-2-3/4", "0 - 1/2", "٣/٤"])
+@pytest.mark.parametrize(
+    "text", ["", "2", "3-1/4", "4/4", "0-4/4", "-1/2", "0/0", "a/b", "1-2-3/4", "0 - 1/2", "٣/٤"]
+)
 def test_nonsense_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no range of shards"):
         ShardRange.parse(text)
