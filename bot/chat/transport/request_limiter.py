@@ -24,7 +24,7 @@ AT_ONCE = 8
 BATCH_MAX = 8
 """How many turns are reserved together, if so many requests wait."""
 
-_ANSWER_S = 1.0
+ANSWER_S = 1.0
 """How long the answer is waited for; a request matters more than the limit, which Discord enforces."""
 _ALONE_S = 5.0
 """How long this process goes by itself after that."""
@@ -36,18 +36,23 @@ Reserve = Callable[[int], Awaitable[float]]
 
 
 class RequestLimiter:
-    """Gives each request its turn. a_second: how many there are. reserve: None where this process is alone."""
+    """Gives each request its turn.
+
+    a_second: how many there are. reserve: None where this process is alone. answer_s: how long it may take.
+    """
 
     def __init__(
         self,
         a_second: float = A_SECOND,
         *,
         reserve: Reserve | None = None,
+        answer_s: float = ANSWER_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.interval_s = 1 / a_second
         self._reserve = reserve
+        self._answer_s = answer_s
         self._clock = clock
         self._sleep = sleep
         self._next_at = 0.0
@@ -75,7 +80,7 @@ class RequestLimiter:
             if not self._turns:
                 turns = min(self._waiting, BATCH_MAX)
                 try:
-                    async with asyncio.timeout(_ANSWER_S):
+                    async with asyncio.timeout(self._answer_s):
                         first_at = self._clock() + await self._reserve(turns)
                 except (StoreError, TimeoutError) as error:
                     log.warning("the limit of requests to Discord can't be shared for now: %r", error)

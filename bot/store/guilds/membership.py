@@ -27,6 +27,9 @@ from bot.store.schema import guilds, listed_shards
 WELCOMED_AGAIN_AFTER = timedelta(days=1)
 """How long after its removal the bot welcomes a server again."""
 
+_SHARD_STEP = 1 << 22
+"""Ids that differ by less have the same shard; PostgreSQL shifts a bigint by integers only."""
+
 _BATCH = 500
 """How many servers one statement names."""
 
@@ -136,7 +139,7 @@ class MembershipStore:
 
 def _in_shard(shard: Shard) -> ColumnElement[bool]:
     """The rows of a shard's servers; see `bot.domain.shards.shard_of`."""
-    return (guilds.c.id != OUTSIDE_SERVERS) & (guilds.c.id.bitwise_rshift(22) % shard.count == shard.id)
+    return (guilds.c.id != OUTSIDE_SERVERS) & (guilds.c.id // _SHARD_STEP % shard.count == shard.id)
 
 
 def _batches(guild_ids: Iterable[int]) -> Iterator[list[int]]:

@@ -98,7 +98,7 @@ async def test_a_lost_shard_is_resumed_while_the_others_go_on(server: DiscordSer
 
 async def test_a_session_that_starts_too_early_is_started_again(server: DiscordServer) -> None:
     """Two processes know nothing of each other's turns, unless they share a database."""
-    server.gateway.identify_interval_s = 0.05
+    server.gateway.identify_interval_s = 0.5
     async with connecting(Client(), server):
         await until_live(server, [(number, 4) for number in range(4)])
     assert server.gateway.refused > 0
