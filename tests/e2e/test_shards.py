@@ -19,7 +19,7 @@ from tests.e2e.test_processes import KEY, BotProcesses
 from tests.faulty_gateway import FaultyGateway
 from tests.store import postgres_server
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
 WITHIN_S = 240.0
 COUNT = 2
