@@ -7,7 +7,6 @@ discord.com/developers/docs; what is not modelled answers 404 with code 0, as an
 import json
 import socket
 import struct
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +22,6 @@ from tests.discord_server.faults import (
     Hang,
     Reset,
     Truncated,
-    rate_limited,
 )
 from tests.discord_server.gateway import Gateway
 from tests.discord_server.interactions import Interactions
@@ -87,9 +85,7 @@ class Rest:
         self._commands = commands
         self._interactions = interactions
         self._faults = faults
-        self.requests_a_second: int | None = None
-        self._second_began = 0.0
-        self._in_second = 0
+        self.limit = GlobalLimit()
 
     def routes(self) -> list[web.RouteDef]:
         channel, message = "/channels/{channel}", "/channels/{channel}/messages/{message}"
@@ -136,7 +132,9 @@ class Rest:
             call = await _read(request)
             self.calls.append(call)
             content = str(call.payload.get("content", "")) if isinstance(call.payload, dict) else ""
-            fault = call.fault = self._faults.take(call.method, call.path, content) or self._over_limit(call)
+            fault = call.fault = self._faults.take(call.method, call.path, content) or self.limit.take(
+                "Authorization" in call.headers
+            )
             self._state.changed()
             if fault is not None and fault.phase is FaultPhase.BEFORE:
                 return await self._inject(fault, request, call)
@@ -163,18 +161,6 @@ class Rest:
         by_token_in_path = call.path.startswith(("/webhooks/", "/interactions/"))
         if not by_token_in_path and call.headers.get("Authorization") != f"Bot {self._gateway.token}":
             raise ApiError(401, 0, "401: Unauthorized")
-
-    def _over_limit(self, call: Call) -> Fault | None:
-        """The global limit, without interactions and webhooks (documentation, "Global Rate Limit")."""
-        if self.requests_a_second is None or "Authorization" not in call.headers:
-            return None
-        now = time.monotonic()
-        if now - self._second_began >= 1:
-            self._second_began, self._in_second = now, 0
-        self._in_second += 1
-        if self._in_second <= self.requests_a_second:
-            return None
-        return rate_limited(self._second_began + 1 - now, "global")
 
     async def _inject(
         self, fault: Fault, request: web.Request, call: Call, right: web.Response | None = None

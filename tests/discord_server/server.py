@@ -51,7 +51,7 @@ class DiscordServer:
 
     def limit_requests(self, a_second: int) -> None:
         """Answers what comes above this in a second with a global 429, as Discord does above 50."""
-        self._rest.requests_a_second = a_second
+        self._rest.limit.a_second = a_second
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=MAX_BODY_BYTES)
