@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bot.doctor import CheckResult
+    from bot.domain.shards import ShardRange
     from bot.settings import DatabaseSettings
     from bot.store.maintenance.commands import Finding
 
@@ -67,6 +68,7 @@ async def _run(options: argparse.Namespace) -> int:
     # time again whenever the bot's own garbage is looked for.
     gc.disable()
     from bot import process
+    from bot.domain.database_url import sqlite_file
     from bot.settings import Settings
     from bot.store.maintenance.file_watch import CHECK_INTERVAL_S
 
@@ -74,8 +76,23 @@ async def _run(options: argparse.Namespace) -> int:
     gc.enable()
     settings = Settings.load()
     _keep_secret(settings)
-    await process.run(settings, commands=options.command == "run", file_check_s=CHECK_INTERVAL_S)
+    commands = options.command == "run"
+    shards, works = (options.shards, not options.no_worker) if commands else (None, True)
+    if (alone := _needs_company(shards, works=works)) is not None and sqlite_file(
+        settings.database_url
+    ) is not None:
+        _print_error(alone)
+        return MISUSED
+    await process.run(settings, commands=commands, works=works, shards=shards, file_check_s=CHECK_INTERVAL_S)
     return 0
+
+
+def _needs_company(shards: "ShardRange | None", *, works: bool) -> str | None:
+    """Why a process isn't enough, as other processes have to do the rest; None if it is."""
+    share = "Only on PostgreSQL can processes share a database: set DATABASE_URL to one, or leave"
+    if shards is not None and not shards.is_all:
+        return f"--shards leaves the other shards' servers to other processes. {share} --shards out."
+    return None if works else f"--no-worker leaves all jobs to other processes. {share} --no-worker out."
 
 
 async def _doctor(_: argparse.Namespace) -> int:
@@ -214,6 +231,15 @@ def _port(text: str) -> int:
     return port
 
 
+def _shards(text: str) -> "ShardRange":
+    from bot.domain.shards import ShardRange
+
+    try:
+        return ShardRange.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 class _Version(argparse.Action):
     """Prints the version, which takes longer to find out than all else that is parsed."""
 
@@ -245,6 +271,14 @@ def _parser() -> argparse.ArgumentParser:
     for command, call in calls.items():
         command.set_defaults(call=call)
     _add_db_actions(db)
+    run.add_argument(
+        "--shards",
+        type=_shards,
+        metavar="A-B/N",
+        help="connect only the shards A to B of N, counted from 0, and leave the others to other processes "
+        "(default: all that Discord recommends)",
+    )
+    run.add_argument("--no-worker", action="store_true", help="work on no jobs, as `zoetrope worker`s do that")
     demo.add_argument(
         "--port", type=_port, help=f"port of the demo's page (default: {DEMO_PORT}, or any free one)"
     )

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from bot.chat.context import Services
@@ -18,11 +19,13 @@ from bot.chat.interaction_answers import InteractionAnswers
 from bot.chat.messages.notification_texts import render
 from bot.chat.order_replies import OrderReplies
 from bot.chat.permissions.command_permissions import CommandPermissions, asking
-from bot.chat.transport.client import Client, ZoetropeBot
+from bot.chat.transport.client import Client, RestClient, ZoetropeBot
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.endpoints import redirect
 from bot.chat.transport.gateway_status import discord_status
 from bot.chat.transport.posted_videos import DiscordVideos
+from bot.chat.transport.request_limiter import A_SECOND, AT_ONCE, RequestLimiter
+from bot.chat.transport.shard_connections import IDENTIFY_INTERVAL_S
 from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
@@ -65,6 +68,7 @@ from bot.store.monitoring import MonitoringStore
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
+from bot.store.shared_limits import SharedLimits
 from bot.worker.background_service import BackgroundService
 from bot.worker.backups import BackupWorker
 from bot.worker.config import WorkerConfig
@@ -83,8 +87,8 @@ log = logging.getLogger(__name__)
 class App:
     """The open parts. `client` is not logged in yet. `guild_events`: of a client that connects to the gateway.
 
-    `monitoring`: reads what metrics and health say of the database; `metrics_port`: where they are served, if
-    they are.
+    clock_sync: runs with the worker, and keeps `clock` to that of the database's server, if there is one.
+    monitoring: reads what metrics and health say of the database. metrics_port: where they are served, or None.
     """
 
     settings: Settings
@@ -96,6 +100,7 @@ class App:
     lock: ProcessLock | None
     clock: Clock
     guild_events: GuildEvents | None
+    clock_sync: ServerClockSync | None
     monitoring: MonitoringStore
     metrics_port: int | None
 
@@ -160,6 +165,26 @@ def _scheduled_backups(settings: Settings, database: Database, clock: Clock) -> 
     return [BackupWorker(backups, database, clock=clock)]
 
 
+def _share_discord(client: Client, settings: Settings, database: Database) -> None:
+    """Keeps the client's requests below Discord's limit, together with other processes where there may be some."""
+    if not isinstance(client, ZoetropeBot | RestClient):
+        return
+    shared = SharedLimits(database) if database.file is None else None
+    a_second = settings.discord_requests_per_second
+    if a_second is None:
+        a_second = A_SECOND if settings.discord_api_url is None else 0
+    if a_second:
+        every_s = 1 / a_second
+        client.throttle.limiter = RequestLimiter(
+            a_second,
+            reserve=None
+            if shared is None
+            else partial(shared.reserve, "requests", interval_s=every_s, at_once=AT_ONCE),
+        )
+    if shared is not None and isinstance(client, ZoetropeBot):
+        client.reserve_identify = lambda bucket: shared.reserve(f"identify {bucket}", 1, IDENTIFY_INTERVAL_S)
+
+
 @asynccontextmanager
 async def open_app(
     settings: Settings,
@@ -181,6 +206,7 @@ async def open_app(
         lock = stack.enter_context(process_lock(settings.database_url))
         database = await stack.enter_async_context(Database.open(settings.database_url))
         await migrate(database, clock=utc_now)
+        _share_discord(client, settings, database)
         clock, reference = await _clock_of(database)
         defaults, limits = operator_defaults(settings), provider_limits(settings)
         task_lifetime = timedelta(seconds=settings.upstream_task_lifetime_seconds)
@@ -235,12 +261,12 @@ async def open_app(
         member_data, policy = MemberDataStore(database, defaults), retention_policy(settings)
         retention = RetentionWorker(RetentionStore(database, defaults), member_data, policy, clock=clock)
         durations = DurationLearner(TaskDurationStore(database), poll_schedule)
+        clock_sync = None if reference is None else ServerClockSync(reference, database.server_time)
         background_services: list[BackgroundService] = [
             *(notifier, retention, durations, status_cards),
             *_scheduled_backups(settings, database, clock),
+            *([] if clock_sync is None else [clock_sync]),
         ]
-        if reference is not None:
-            background_services.append(ServerClockSync(reference, database.server_time))
         worker = Worker(store, context, WorkerConfig(limits), background_services, observer)
         wake = worker.wake
         decoder = await stack.enter_async_context(DecodeClient())
@@ -287,10 +313,9 @@ async def open_app(
                 replies=replies,
                 upload_limits=upload_limits,
             )
-            members = MembershipStore(database)
             guild_events = GuildEvents(
                 client,
-                members,
+                MembershipStore(database),
                 waiting_jobs,
                 open_to_all=defaults.open_to_all,
                 wake=wake,
@@ -304,7 +329,20 @@ async def open_app(
         monitoring = MonitoringStore(database, defaults, limits, clock)
         monitored = _monitored(settings, client, observer, monitoring, context.workdir, clock)
         port = await stack.enter_async_context(monitored)
-        yield App(settings, client, database, store, worker, service, lock, clock, guild_events, monitoring, port)
+        yield App(
+            settings,
+            client,
+            database,
+            store,
+            worker,
+            service,
+            lock,
+            clock,
+            guild_events,
+            clock_sync,
+            monitoring,
+            port,
+        )
 
 
 @asynccontextmanager

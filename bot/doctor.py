@@ -234,6 +234,7 @@ async def _check_discord(settings: Settings) -> AsyncIterator[CheckResult]:
     with redirect(settings.discord_api_url, settings.discord_gateway_url):
         try:
             yield CheckResult("discord", await checks.log_in(settings.discord_token.get_secret_value()))
+            yield CheckResult("shards", await checks.shards())
             async for server, problem in checks.servers():
                 yield _result(f"server {server}", problem, fine="all permissions granted.")
             async for result in _check_operator(settings, checks):

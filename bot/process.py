@@ -17,6 +17,7 @@ from bot.chat.transport.gateway_status import discord_status
 from bot.chat.transport.request_throttle import RequestThrottle
 from bot.domain.database_url import described
 from bot.domain.errors import DeliveryDelayed, OutOfMemory, StoreError
+from bot.domain.shards import ShardRange
 from bot.operations.memory_watch import MemoryWatch
 from bot.settings import Settings
 from bot.store.maintenance.file_watch import FileWatch, LostFile
@@ -42,25 +43,32 @@ _EXIT_TIMEOUT_S = 3.0
 
 
 async def run(
-    settings: Settings, *, commands: bool, file_check_s: float, ready_timeout_s: float = _READY_TIMEOUT_S
+    settings: Settings,
+    *,
+    commands: bool,
+    file_check_s: float,
+    works: bool = True,
+    shards: ShardRange | None = None,
+    ready_timeout_s: float = _READY_TIMEOUT_S,
 ) -> None:
     """Runs until SIGINT or SIGTERM, then stops cleanly. A second signal ends the process immediately.
 
     SIGUSR1 logs diagnostics and disturbs nothing. commands: also connect to Discord's gateway and answer commands.
+    works: on jobs; without, other processes do. shards: those that it connects; None for as many as Discord says.
     file_check_s: how often a SQLite file is checked to be still there. ready_timeout_s: how long submissions wait
     for the gateway.
     Raises: LoginRefused; OutOfMemory after several such errors; StoreError.
     """
     observer = observer_for(settings)
     throttle = RequestThrottle(observer=observer)
-    client = ZoetropeBot(throttle) if commands else RestClient(throttle)
+    client = ZoetropeBot(throttle, shards=shards) if commands else RestClient(throttle)
     async with open_app(settings, client, observer) as app:
         if not commands:
             await log_start(app)
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, log_diagnostics)
         stopped = asyncio.create_task(stop_signal())
         running = asyncio.create_task(
-            _run_worker_and_gateway(app, commands=commands, ready_timeout_s=ready_timeout_s)
+            _run_worker_and_gateway(app, commands=commands, works=works, ready_timeout_s=ready_timeout_s)
         )
         watches: set[asyncio.Task[None]] = {
             asyncio.create_task(until_refused(client, client.throttle)),
@@ -87,19 +95,23 @@ async def run(
     log.info("stopped")
 
 
-async def _run_worker_and_gateway(app: App, *, commands: bool, ready_timeout_s: float) -> None:
+async def _run_worker_and_gateway(app: App, *, commands: bool, works: bool, ready_timeout_s: float) -> None:
     # Log in first: the worker posts through the client.
     await log_in(app.client, app.settings.discord_token.get_secret_value())
     log.info("logged in as %s", app.client.user)
     if not commands:
         await app.worker.run()
         return
-    assert app.guild_events is not None  # noqa: S101 - only with a gateway
-    app.worker.hold_submissions()  # before the worker runs
-    behind = hold_submissions_while_behind(app.worker, app.store, app.guild_events, app.clock, ready_timeout_s)
-    beside = [asyncio.create_task(behind), asyncio.create_task(_log_start_when_ready(app, ready_timeout_s))]
+    beside = [asyncio.create_task(_log_start_when_ready(app, ready_timeout_s))]
+    if works:
+        assert app.guild_events is not None  # noqa: S101 - only with a gateway
+        app.worker.hold_submissions()  # before the worker runs
+        behind = hold_submissions_while_behind(app.worker, app.store, app.guild_events, app.clock, ready_timeout_s)
+        beside.append(asyncio.create_task(behind))
+    elif app.clock_sync is not None:  # otherwise the worker runs it
+        beside.append(asyncio.create_task(app.clock_sync.run()))
     try:
-        await asyncio.gather(app.worker.run(), stay_connected(app.client))
+        await asyncio.gather(stay_connected(app.client), *([app.worker.run()] if works else []))
     finally:
         for task in beside:
             task.cancel()

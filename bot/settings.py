@@ -176,6 +176,9 @@ class Settings(DatabaseSettings, MetricsSettings):
     discord_gateway_url: GatewayUrl | None = Field(
         None, description="the ws(s) URL of a gateway proxy, such as `ws://127.0.0.1:8081`"
     )
+    discord_requests_per_second: float | None = Field(
+        None, ge=0, le=1000, description="how many requests per second may be sent to Discord, 0 to 1000"
+    )
     poll_min_seconds: float = number(3.0, 0.1, 900, "the shortest pause between two polls of a task", "seconds")
     poll_max_seconds: float = number(15.0, 0.1, 900, "the longest pause between two polls of a task", "seconds")
     job_timeout_seconds: float = number(

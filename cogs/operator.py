@@ -38,7 +38,7 @@ reconcile = app_commands.Group(
 async def servers(interaction: Interaction) -> None:
     """Lists the servers, the most expensive first; also as a file if they don't fit."""
     service, _ = await _begin(interaction)
-    names = operator_buttons.names(interaction.client)
+    names = await operator_buttons.names(interaction)
     uses = await service.servers(names)
     text, whole = operator_texts.servers(uses, names, await service.overview())
     files = []
@@ -70,7 +70,7 @@ async def budgets(
     elif entry is None:
         text = operator_texts.budgets(await service.overview(), service.rules)
     else:
-        names = operator_buttons.names(interaction.client)
+        names = await operator_buttons.names(interaction)
         text = operator_texts.server(await service.server(entry), service.rules, names)
     await interaction.edit_original_response(content=text)
 
@@ -130,7 +130,7 @@ async def open_jobs(interaction: Interaction) -> None:
     """Lists the jobs that may have a paid task."""
     service, _ = await _begin(interaction)
     jobs = await service.unreconciled()
-    names = operator_buttons.names(interaction.client)
+    names = await operator_buttons.names(interaction)
     await interaction.edit_original_response(content=operator_texts.unreconciled(jobs, names))
 
 
@@ -165,8 +165,7 @@ async def lost(interaction: Interaction, job: str) -> None:
 async def announce(interaction: Interaction, text: Range[str, 1, operator_texts.ANNOUNCEMENT_MAX]) -> None:
     """Shows the announcement with a button that sends it."""
     service, _ = await _begin(interaction)
-    channels = operator_buttons.system_channels(interaction.client)
-    reach = await service.announcement_reach(channels)
+    reach = await service.announcement_reach()
     question = operator_texts.ask_announce(reach.reached, len(reach.unreached))
     embed, view = operator_buttons.announcement(text)
     await interaction.edit_original_response(content=question, embed=embed, view=view)
@@ -185,7 +184,7 @@ async def costs(interaction: Interaction) -> None:
 async def ledger(interaction: Interaction, job: Range[str, 1, 100]) -> None:
     """Shows the ledger entries of one job, and its provider's last response."""
     service, _ = await _begin(interaction)
-    text = cost_texts.job_ledger(await service.ledger(job), operator_buttons.names(interaction.client))
+    text = cost_texts.job_ledger(await service.ledger(job), await operator_buttons.names(interaction))
     await interaction.edit_original_response(content=text)
 
 
@@ -203,8 +202,8 @@ async def log(interaction: Interaction) -> None:
 @unset.autocomplete("server")
 async def known_servers(interaction: Interaction, current: str) -> list[Choice[str]]:
     """Servers by name or id, the most expensive first."""
-    names = operator_buttons.names(interaction.client)
     service, _ = await operator_of(interaction)
+    names = await operator_buttons.names(interaction)
     ids = await service.server_ids(names)
     choices = [(server_choice(guild_id, names), str(guild_id)) for guild_id in ids]
     return matching(choices, current)
@@ -215,8 +214,8 @@ async def known_servers(interaction: Interaction, current: str) -> list[Choice[s
 @ledger.autocomplete("job")
 async def open_job(interaction: Interaction, current: str) -> list[Choice[str]]:
     """Jobs that need reconciling."""
-    names = operator_buttons.names(interaction.client)
     service, _ = await operator_of(interaction)
+    names = await operator_buttons.names(interaction)
     choices = [(operator_texts.job_choice(job, names), job.id) for job in await service.unreconciled()]
     return matching(choices, current)
 

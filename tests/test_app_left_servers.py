@@ -12,6 +12,7 @@ import pytest
 from bot.domain.jobs import FailureCause, FailureDetail, Frame, Job, JobState, NewJob, Order, new_job_id
 from bot.domain.outcomes import Reschedule
 from bot.domain.policy import Requester
+from bot.domain.shards import Shard
 from bot.operations.clock import utc_now
 from bot.process import run
 from bot.store.engine import Database
@@ -40,7 +41,7 @@ class LeftServer:
     async def set_up(self) -> None:
         leaves = self.discord.state.add_guild("Leaves")
         channel = self.discord.state.add_channel(leaves, "general")
-        await self.members.reconcile([leaves.id, self.discord.guild.id], utc_now())
+        await self.members.reconcile(Shard(0, 1), [leaves.id, self.discord.guild.id], utc_now())
         self.left = await self.queued(channel, "nobody's")
         self.discord.remove_from(leaves)
         no_access = refused(403, 50001, "Missing Access")

@@ -90,7 +90,7 @@ async def test_a_welcome_that_waits_for_its_turn_ends_with_the_bot(
     async with running(local, grace_s=0.1) as task:
         async with Database.open(local.settings().database_url) as database, asyncio.timeout(LONG_S):
             membership = MembershipStore(database)
-            while await membership.to_welcome([local.discord.guild.id]):
+            while await membership.unwelcomed(local.discord.guild.id):
                 await asyncio.sleep(0)
         for name in ("One", "Two"):
             local.discord.invite(local.discord.state.add_guild(name))

@@ -8,7 +8,7 @@ import discord
 import pytest
 from discord import app_commands
 
-from bot.chat.transport.client import CleanClose
+from bot.chat.transport.sharded_client import CleanClose
 from tests.discord_server import (
     Callback,
     DiscordServer,

@@ -69,6 +69,13 @@ async def test_an_operator_in_a_server_with_the_bot_and_a_usable_log_channel_is_
     ]
 
 
+async def test_the_number_of_servers_and_of_shards_is_shown(discord: DiscordServer, tmp_path: Path) -> None:
+    discord.gateway.shards = 3
+    [result] = [it for it in await checks(discord, tmp_path, "shards") if it.subject == "shards"]
+
+    assert "in about 1 servers, for which Discord recommends 3 shards" in result.text
+
+
 async def test_a_server_without_the_bot_is_reported(discord: DiscordServer, tmp_path: Path) -> None:
     [result] = await checks(discord, tmp_path, operator_guild_id=5, operator_user_ids=(1,))
 

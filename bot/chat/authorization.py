@@ -8,8 +8,9 @@ import asyncio
 
 import discord
 
-from bot.chat.context import Interaction, services_of
+from bot.chat.context import Interaction, ServiceBot, services_of
 from bot.chat.messages.reason_texts import Said
+from bot.chat.own_shards import is_own
 from bot.chat.permissions.channel_permissions import missing_permissions, refuse_where_unpostable
 from bot.chat.permissions.command_permissions import Overrides, decide, decide_open
 from bot.chat.permissions.option_validation import OUTSIDE
@@ -134,25 +135,43 @@ async def may_see_cost(interaction: Interaction) -> bool:
 
 
 async def _buyer_from_outside(interaction: Interaction, job: Job) -> Requester:
-    guild = interaction.client.get_guild(job.guild_id)
-    if guild is None or guild.unavailable:
-        raise NotPossible(Said(_NOT_THERE))
-    channel = guild.get_channel_or_thread(job.channel_id)
     try:
+        guild, channel, me = await _place_of(interaction.client, job)
         member = await guild.fetch_member(interaction.user.id)
-    except discord.NotFound:
+    except (discord.NotFound, discord.Forbidden):
         raise NotPossible(Said(_NOT_THERE)) from None
     if channel is None or not channel.permissions_for(member).use_application_commands:
         raise NotPossible(Said(_NOT_THERE))
     thread = isinstance(channel, discord.Thread)
     if not channel.permissions_for(member).view_channel or missing_permissions(
-        channel.permissions_for(guild.me), thread=thread
+        channel.permissions_for(me), thread=thread
     ):
         raise NotPossible(Said(_NOT_THERE))
     who = _requester(guild.id, channel.id, channel, member, admin=False)
     parent_id = channel.parent_id if isinstance(channel, discord.Thread) else channel.id
     await _refuse_where_disabled(interaction, who, parent_id, channel.permissions_for(member))
     return who
+
+
+async def _place_of(
+    client: ServiceBot, job: Job
+) -> tuple[discord.Guild, discord.abc.GuildChannel | discord.Thread | None, discord.Member]:
+    """The job's server, its channel and the bot as a member; from Discord if another process has its shard.
+
+    Direct messages come to one shard, whatever server they are about. Raises: NotPossible where the bot isn't;
+    discord.NotFound, discord.Forbidden.
+    """
+    if is_own(client, job.guild_id):
+        known = client.get_guild(job.guild_id)
+        if known is None or known.unavailable:
+            raise NotPossible(Said(_NOT_THERE))
+        return known, known.get_channel_or_thread(job.channel_id), known.me
+    assert client.user is not None  # noqa: S101 - it is logged in
+    guild = await client.fetch_guild(job.guild_id, with_counts=False)
+    channel = await guild.fetch_channel(job.channel_id)
+    if isinstance(channel, discord.Thread):  # whose permissions are its parent's
+        guild._add_channel(await guild.fetch_channel(channel.parent_id))  # type: ignore[arg-type]  # noqa: SLF001
+    return guild, channel, await guild.fetch_member(client.user.id)
 
 
 async def _refuse_where_disabled(
@@ -189,7 +208,8 @@ def is_elsewhere(interaction: Interaction) -> bool:
     """
     if interaction.guild_id is None:
         return interaction.context.private_channel
-    if interaction.client.get_guild(interaction.guild_id) is not None or not interaction.client.is_ready():
+    # READY listed the servers of its shard before anything happened in them.
+    if interaction.client.get_guild(interaction.guild_id) is not None:
         return False
     return interaction.is_user_integration() and not interaction.is_guild_integration()
 

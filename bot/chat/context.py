@@ -52,7 +52,7 @@ class Services:
     pictures: OfferedPictures = field(default_factory=OfferedPictures)
 
 
-class ServiceBot(commands.Bot):
+class ServiceBot(commands.AutoShardedBot):
     """A bot that holds the services, which are set before it starts."""
 
     services: Services

@@ -6,7 +6,11 @@ import discord
 
 from bot.chat.permissions.channel_permissions import PERMISSIONS, missing_permissions
 from bot.chat.posting import DISCORD_FAILED, UNREADABLE, is_missing, said_by
+from bot.chat.transport.shard_connections import gateway_plan
 from bot.domain.errors import DeliveryDelayed, LoginRefused
+
+SERVERS_MAX = 100
+"""How many servers are looked up, with two requests each."""
 
 _NEEDED_FOR_TEXT = {"View Channel", "Send Messages", "Send Messages in Threads"}
 """The permissions that the bot needs where it only posts text."""
@@ -38,14 +42,30 @@ class DiscordChecks:
             raise DeliveryDelayed("Discord's response can't be read") from error
         return f"logged in as {self._client.user}. Invite link: {invite_link(application.id)}"
 
+    async def shards(self) -> str:
+        """In how many servers the bot is, and how many shards Discord recommends. Raises: DeliveryDelayed."""
+        try:
+            application = await self._client.application_info()
+            plan = await gateway_plan(self._client)
+        except (*DISCORD_FAILED, discord.GatewayNotFound) as error:
+            raise DeliveryDelayed(f"Discord can't be reached: {said_by(error)}") from error
+        except UNREADABLE as error:
+            raise DeliveryDelayed("Discord's response can't be read") from error
+        servers = application.approximate_guild_count
+        shards = "1 shard" if plan.shards == 1 else f"{plan.shards} shards"
+        return (
+            f"in about {servers} servers, for which Discord recommends {shards}. "
+            f"{plan.sessions_left} connections can be started today."
+        )
+
     async def servers(self) -> AsyncIterator[tuple[str, str | None]]:
-        """Each server's name, and what is wrong with the bot's permissions there, if anything.
+        """Each server's name, and what is wrong with the bot's permissions there, if anything; of `SERVERS_MAX`.
 
         Raises: DeliveryDelayed if Discord can't be reached.
         """
         me = self._client.user
         try:
-            found = [guild async for guild in self._client.fetch_guilds(limit=None)]
+            found = [guild async for guild in self._client.fetch_guilds(limit=SERVERS_MAX)]
         except DISCORD_FAILED as error:
             raise DeliveryDelayed(f"Discord can't be reached: {said_by(error)}") from error
         for listed in found:

@@ -3,22 +3,31 @@
 The welcome goes to the log channel, else the system channel, else to whoever invited the bot as a direct message.
 This module only finds the channel; the store queues the message and marks the server as welcomed, all in one
 transaction.
+
+Which servers the bot is in is what READY lists, for each shard of this process. Whether they are available then,
+and when they arrive, makes no difference.
 """
 
 import asyncio
 import functools
 import logging
+import random
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import discord
 from discord.ext import commands
 
+from bot.chat.own_shards import own_shards
 from bot.chat.posting import DISCORD_FAILED, is_missing
+from bot.domain.errors import StoreError
 from bot.domain.guilds import Access, Guild
 from bot.domain.notifications import Welcome
-from bot.store.guilds.membership import MembershipStore
+from bot.domain.schedule import Backoff
+from bot.domain.shards import Shard
+from bot.store.guilds.membership import Description, MembershipStore
 from bot.store.jobs.waiting_jobs import WaitingJobs
 
 log = logging.getLogger(__name__)
@@ -29,13 +38,20 @@ Create DM names no number)."""
 
 _AUDIT_ENTRIES = 25
 
+_STORE_BACKOFF = Backoff(first_s=1, cap_s=30)
+
+T = TypeVar("T")
+
 
 class GuildEvents:
     """Handles servers that add or remove the bot."""
 
+    describe_after_s = 1.0
+    """How long servers' names are gathered before they are recorded together."""
+
     def __init__(
         self,
-        client: commands.Bot,
+        client: commands.AutoShardedBot,
         membership: MembershipStore,
         waiting_jobs: WaitingJobs,
         *,
@@ -58,12 +74,18 @@ class GuildEvents:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self._recording = asyncio.Lock()
+        self._connected: set[int] = set()
+        self._recorded: set[int] = set()
+        self._unwelcomed: set[int] = set()
+        self._described: dict[int, Description] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._opening_dm = asyncio.Lock()
         self._dm_opened_at: float | None = None
         self.caught_up = asyncio.Event()
-        """Set while it is recorded which servers the bot has left; not while the gateway is disconnected."""
+        """Set while it is recorded which servers of this process's shards the bot has left; not while one of them
+        is disconnected."""
         self.fell_behind = asyncio.Event()
-        """Set when the gateway disconnects; whoever waits for it clears it."""
+        """Set when a shard disconnects; whoever waits for it clears it."""
 
     def attach(self) -> None:
         """Registers the listeners."""
@@ -71,15 +93,18 @@ class GuildEvents:
             self.on_guild_join,
             self.on_guild_remove,
             self.on_guild_available,
-            self.on_ready,
-            self.on_disconnect,
-            self.on_resumed,
+            self.on_guild_described,
+            self.on_shard_listed,
+            self.on_shard_disconnect,
+            self.on_shard_resumed,
         ):
             self._client.add_listener(self._tracked(listener), listener.__name__)
 
     async def stop(self) -> None:
         """Cancels what is in progress and ignores what follows; the next start catches up on it."""
         self._stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
@@ -100,66 +125,106 @@ class GuildEvents:
         return handle
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
-        """The bot was invited. Before READY is complete, `on_ready` finds out by itself."""
-        if not self._client.is_ready():
-            return
+        """The bot was invited."""
         async with self._recording:
-            await self._membership.joined(guild.id, self._clock())
-        await self._welcome(guild)
+            await self._persist(lambda: self._membership.joined(guild.id, self._clock()))
+        await self._welcome(guild.id)
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """The bot was removed, or the server was deleted; an outage is a different event."""
-        if not self._client.is_ready():
-            return
+        self._unwelcomed.discard(guild.id)
         async with self._recording:
-            await self._membership.left(guild.id, self._clock())
+            await self._persist(lambda: self._membership.left(guild.id, self._clock()))
         await self._cancel_where_left_or_blocked()
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
-        """The server is available again after an outage, which may have begun before the bot started."""
-        if self._client.is_ready():
-            await self._welcome(guild)
+        """A server that READY listed has arrived, perhaps after an outage which began before the bot started."""
+        if guild.id in self._unwelcomed:
+            await self._welcome(guild.id)
 
-    async def on_ready(self) -> None:
-        """Discord has listed all servers: catches up on what was missed while the bot was offline."""
-        # Whether this is a first start is judged before anything else is recorded.
+    async def on_guild_described(self, guild_id: int, name: str, channel_id: int | None) -> None:
+        """A server's name or system channel may have changed."""
+        self._described[guild_id] = Description(name, channel_id)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self.describe_after_s, self._start_describing)
+
+    def _start_describing(self) -> None:
+        self._timer = None
+        if not self._stopping:
+            task = asyncio.create_task(self._describe())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _describe(self) -> None:
+        found, self._described = self._described, {}
+        await self._persist(partial(self._membership.describe, found))
+
+    async def on_shard_listed(self, shard: Shard, guild_ids: frozenset[int]) -> None:
+        """READY has listed all servers of a shard: catches up on what was missed while it was disconnected."""
+        self._connected.add(shard.id)
+        self._recorded.discard(shard.id)
         async with self._recording:
-            present = {guild.id: guild for guild in self._client.guilds}
-            await self._membership.reconcile(present, self._clock())
-        self.caught_up.set()
+            unwelcomed = await self._persist(lambda: self._membership.reconcile(shard, guild_ids, self._clock()))
+            self._unwelcomed = {id_ for id_ in self._unwelcomed if not shard.holds(id_)} | unwelcomed
+            self._recorded.add(shard.id)
+            self._see_whether_caught_up()
         await self._cancel_where_left_or_blocked()
-        for new in await self._membership.to_welcome(present):
-            if not present[new.id].unavailable:
-                await self._welcome(present[new.id])
+        for guild_id in unwelcomed:
+            await self._welcome(guild_id)
 
-    async def on_disconnect(self) -> None:
-        """The gateway connection was lost, or one more attempt failed: servers can remove the bot unnoticed."""
-        if self.caught_up.is_set():
+    async def on_shard_disconnect(self, shard_id: int) -> None:
+        """A connection was lost, or one more attempt failed: servers can remove the bot unnoticed."""
+        self._connected.discard(shard_id)
+        self._see_whether_caught_up()
+
+    async def on_shard_resumed(self, shard_id: int) -> None:
+        """The connection is back, and Discord has sent what was missed."""
+        async with self._recording:  # after the servers that were left meanwhile
+            self._connected.add(shard_id)
+            self._see_whether_caught_up()
+
+    def _see_whether_caught_up(self) -> None:
+        own = own_shards(self._client)
+        if own and own <= self._connected & self._recorded:
+            self.caught_up.set()
+        elif self.caught_up.is_set():
             self.caught_up.clear()
             self.fell_behind.set()
 
-    async def on_resumed(self) -> None:
-        """The connection is back, and Discord has sent what was missed."""
-        async with self._recording:  # after the servers that were left meanwhile
-            self.caught_up.set()
+    async def _persist(self, write: Callable[[], Awaitable[T]]) -> T:
+        """What `write` returns, as soon as the database takes it: Discord says it only once."""
+        failures = 0
+        while True:
+            try:
+                return await write()
+            except StoreError as error:
+                log.warning("which servers the bot is in can't be recorded yet: %s", error)
+                await asyncio.sleep(_STORE_BACKOFF.pause_s(failures, jitter=random.random()))  # noqa: S311
+                failures += 1
 
     async def _cancel_where_left_or_blocked(self) -> None:
         if cancelled := await self._waiting_jobs.cancel_where_left_or_blocked(self._clock()):
             log.info("%d queued videos were cancelled: their server removed the bot or is blocked", cancelled)
 
-    async def _welcome(self, guild: discord.Guild) -> None:
-        found = await self._membership.to_welcome([guild.id])
-        if not found:
+    async def _welcome(self, guild_id: int) -> None:
+        """Welcomes a server that wasn't welcomed yet, as soon as it is available."""
+        guild = self._client.get_guild(guild_id)
+        if guild is None or guild.unavailable:
+            return
+        self._unwelcomed.discard(guild_id)
+        found = await self._membership.unwelcomed(guild_id)
+        if found is None:
             return
         try:
-            channel_id = await self._welcome_channel_id(guild, found[0])
+            channel_id = await self._welcome_channel_id(guild, found)
         except DISCORD_FAILED as error:
             if not is_missing(error):
                 log.warning("server %d: the welcome is postponed: %s", guild.id, error)
+                self._unwelcomed.add(guild_id)
                 return
             log.warning("server %d: no channel for the welcome: %s", guild.id, error)
             channel_id = None
-        welcome = Welcome(guild.name, self._is_allowed(found[0]))
+        welcome = Welcome(guild.name, self._is_allowed(found))
         if await self._membership.welcome(guild.id, welcome, self._clock(), channel_id=channel_id):
             log.info("server %d: welcome queued", guild.id)
             self._wake()

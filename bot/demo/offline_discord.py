@@ -60,12 +60,15 @@ class OfflineDiscord:
     views: the channels that the page offers, each with the member who looks at it.
     """
 
-    def __init__(self, bot: commands.Bot, *, manages: bool = False) -> None:
+    def __init__(self, bot: commands.Bot | commands.AutoShardedBot, *, manages: bool = False) -> None:
         self.bot = bot
         self._manages = manages
         self.views: list[ChannelView] = []
         # No privileged intent is granted, as for a bot that requested none in the developer portal.
-        self._env = Env(bot, approved_intents=discord.Intents.default(), settle_timeout=_SETTLE_S)
+        shards = 1 if isinstance(bot, discord.AutoShardedClient) else None
+        self._env = Env(
+            bot, approved_intents=discord.Intents.default(), settle_timeout=_SETTLE_S, shard_count=shards
+        )
         # SimCord has no public setting for its clock, nor for the bot's name.
         self._env.backend.clock = cast("Any", _WallClock())
         self._env.backend.bot_user.name = "Zoetrope"

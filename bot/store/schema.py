@@ -257,6 +257,25 @@ guilds = Table(
     Column("refused_content_counts", Boolean, nullable=False, server_default=false()),
     *optional(StorableJson, "allowed_models"),
     Column("quotes_shown", Boolean, nullable=False, server_default=true()),
+    *optional(StorableText, "name"),
+    *optional(BigInteger, "system_channel_id"),
+)
+
+# The shards, of so many, whose servers were recorded at least once.
+listed_shards = Table(
+    "listed_shards",
+    metadata,
+    Column("count", Integer, primary_key=True, autoincrement=False),
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    *required(UtcDateTime, "listed_at"),
+)
+
+# What processes share of Discord's limits. `next_at_s`: when the next turn is, by the database server's clock.
+shared_limits = Table(
+    "shared_limits",
+    metadata,
+    Column("name", StorableText, primary_key=True),
+    Column("next_at_s", Double, nullable=False),
 )
 
 # Limits of a role or of a single member. `kind`: role or member.

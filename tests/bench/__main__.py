@@ -20,6 +20,8 @@ BENCHMARKS = (
     "command_line",
     "start",
     "memory",
+    "server_memory",
+    "many_servers",
 )
 """The modules, in the order of the table."""
 

@@ -1,7 +1,7 @@
 import discord
 
 from bot.chat.autocomplete import names_of
-from bot.chat.transport.client import CleanClose
+from bot.chat.transport.sharded_client import CleanClose
 from tests.discord_server import DiscordServer, connected
 
 

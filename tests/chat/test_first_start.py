@@ -14,7 +14,7 @@ from discord.ext import commands
 from sqlalchemy import ColumnElement, Table, func, select
 
 from bot.chat.guild_events import DM_INTERVAL_S, GuildEvents
-from bot.chat.transport.client import CleanClose
+from bot.chat.transport.sharded_client import ShardedClient
 from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
 from bot.store.jobs.waiting_jobs import WaitingJobs
@@ -28,7 +28,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class Bot(CleanClose, commands.Bot):
+class Bot(ShardedClient, commands.AutoShardedBot):
     """Nothing but a client with listeners."""
 
 

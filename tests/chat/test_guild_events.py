@@ -13,12 +13,13 @@ from discord.ext import commands
 
 from bot.chat.guild_events import GuildEvents
 from bot.chat.messages.notification_texts import render
-from bot.chat.transport.client import CleanClose
 from bot.chat.transport.delivery import DiscordNotificationSender
+from bot.chat.transport.sharded_client import ShardedClient
 from bot.domain.guilds import Access
 from bot.domain.guilds import Guild as Known
 from bot.domain.jobs import FailureCause, FailureDetail, JobState
 from bot.domain.notifications import StoredNotification, Welcome
+from bot.domain.shards import Shard
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.guilds.membership import MembershipStore
@@ -41,6 +42,7 @@ from tests.store.factories import add_waiting, next_job, read
 
 SEND_DENIED = Overwrite(deny=Permissions(send_messages=True))
 WITHIN_S = 60.0
+ONLY_SHARD = Shard(0, 1)
 WELCOME = Welcome("A server", allowed=True)
 
 
@@ -48,7 +50,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class Bot(CleanClose, commands.Bot):
+class Bot(ShardedClient, commands.AutoShardedBot):
     """Nothing but a client with listeners."""
 
 
@@ -126,8 +128,8 @@ async def harness(migrated_file: Path, tmp_path: Path) -> AsyncIterator[GuildEve
     shutil.copy(migrated_file, path)
     async with DiscordServer() as server, Database.open(f"sqlite:///{path}") as database:
         server.guild.system_channel_id = server.channel.id
-        # Not the first start of this database: the bot was in another server before.
-        await MembershipStore(database).left(1, now())
+        # Not the first start of this database: the bot was in no server then.
+        await MembershipStore(database).reconcile(ONLY_SHARD, (), now())
         yield GuildEventsHarness(server, database)
 
 
@@ -253,16 +255,15 @@ async def test_a_return_after_a_day_that_was_missed_is_welcomed_again(
 ) -> None:
     store = MembershipStore(harness.database)
     await store.welcome(5, WELCOME, now(), channel_id=55)
-    await store.reconcile([], now() - away)
-    await store.reconcile([5], now())
-
-    assert (await store.to_welcome([5]) == []) == welcomed
+    await store.reconcile(ONLY_SHARD, [], now() - away)
+    assert (await store.reconcile(ONLY_SHARD, [5], now()) == frozenset()) == welcomed
 
 
 async def test_a_server_that_joins_for_the_first_time_is_welcomed(harness: GuildEventsHarness) -> None:
     store = MembershipStore(harness.database)
     await store.joined(5, now())
-    [known] = await store.to_welcome([5])
+    known = await store.unwelcomed(5)
+    assert known is not None
     assert (known.id, known.left_at, known.welcomed_at) == (5, None, None)
 
 
@@ -311,7 +312,7 @@ async def test_leaving_keeps_the_settings_and_the_first_time_of_leaving(harness:
     await store.left(guild.id, now())
     first = await harness.known(guild)
     await store.left(guild.id, now())
-    await store.reconcile([], now())
+    await store.reconcile(ONLY_SHARD, [], now())
     assert await harness.known(guild) == first
     assert first.settings.paused
 

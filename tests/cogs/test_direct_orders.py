@@ -14,6 +14,7 @@ from bot.chat.posting import shown_text
 from bot.domain.guilds import OUTSIDE_SERVERS, Access
 from bot.domain.jobs import Job, JobState
 from bot.domain.policy import PolicyViolation, Requester, RuleName
+from bot.domain.shards import Shard
 from bot.operations.clock import utc_now
 from bot.store.guilds import guild_settings
 from bot.store.guilds.membership import MembershipStore
@@ -195,7 +196,7 @@ async def test_a_start_does_not_take_direct_messages_for_a_server_that_was_left(
     async with direct.app.database.write() as connection:
         await guild_settings.ensure(connection, OUTSIDE_SERVERS)
 
-    await members.reconcile([direct.offline.guild.id], utc_now() + timedelta(days=1))
+    await members.reconcile(Shard(0, 1), [direct.offline.guild.id], utc_now() + timedelta(days=1))
 
     assert await WaitingJobs(direct.app.database).cancel_where_left_or_blocked(utc_now()) == 0
 

@@ -3,6 +3,7 @@
 `FaultPhase.AFTER` is the hard case: the request took effect, and the caller never learns it.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -127,3 +128,22 @@ class FaultScript:
 
     def clear(self) -> None:
         self._scripted.clear()
+
+
+class GlobalLimit:
+    """How many requests Discord takes in a second (documentation, "Global Rate Limit"); None: as many as come."""
+
+    def __init__(self) -> None:
+        self.a_second: int | None = None
+        self._began = 0.0
+        self._taken = 0
+
+    def take(self, counts: bool) -> Answer | None:  # noqa: FBT001 - the only thing to say
+        """The refusal of what is too much. counts: responses to interactions and webhooks don't."""
+        if self.a_second is None or not counts:
+            return None
+        now = time.monotonic()
+        if now - self._began >= 1:
+            self._began, self._taken = now, 0
+        self._taken += 1
+        return None if self._taken <= self.a_second else rate_limited(self._began + 1 - now, "global")

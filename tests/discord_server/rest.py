@@ -14,7 +14,16 @@ from typing import Any
 from aiohttp import BodyPartReader, web
 
 from tests.discord_server.commands import Commands
-from tests.discord_server.faults import Answer, Fault, FaultPhase, FaultScript, Hang, Reset, Truncated
+from tests.discord_server.faults import (
+    Answer,
+    Fault,
+    FaultPhase,
+    FaultScript,
+    GlobalLimit,
+    Hang,
+    Reset,
+    Truncated,
+)
 from tests.discord_server.gateway import Gateway
 from tests.discord_server.interactions import Interactions
 from tests.discord_server.messages import Message, Upload
@@ -77,6 +86,7 @@ class Rest:
         self._commands = commands
         self._interactions = interactions
         self._faults = faults
+        self.limit = GlobalLimit()
 
     def routes(self) -> list[web.RouteDef]:
         channel, message = "/channels/{channel}", "/channels/{channel}/messages/{message}"
@@ -123,7 +133,9 @@ class Rest:
             call = await _read(request)
             self.calls.append(call)
             content = str(call.payload.get("content", "")) if isinstance(call.payload, dict) else ""
-            fault = call.fault = self._faults.take(call.method, call.path, content)
+            fault = call.fault = self._faults.take(call.method, call.path, content) or self.limit.take(
+                "Authorization" in call.headers
+            )
             self._state.changed()
             if fault is not None and fault.phase is FaultPhase.BEFORE:
                 return await self._inject(fault, request, call)
@@ -172,10 +184,11 @@ class Rest:
     # --- the bot's own affairs ---
 
     def _gateway_bot(self, _: Call) -> Json:
-        limits = {"total": 1000, "remaining": 999, "reset_after": 0, "max_concurrency": 1}
+        concurrency = self._gateway.max_concurrency
+        limits = {"total": 1000, "remaining": 999, "reset_after": 0, "max_concurrency": concurrency}
         return {
             "url": self._gateway.advertised_url or self._gateway.url,
-            "shards": 1,
+            "shards": self._gateway.shards,
             "session_start_limit": limits,
         }
 

@@ -49,6 +49,10 @@ class DiscordServer:
         """Every REST and CDN request, in the order received."""
         return self._rest.calls
 
+    def limit_requests(self, a_second: int) -> None:
+        """Answers what comes above this in a second with a global 429, as Discord does above 50."""
+        self._rest.limit.a_second = a_second
+
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/gateway", self.gateway.handle)
@@ -202,8 +206,12 @@ class DiscordServer:
         return await self._send(self.interactions.begin(kind, channel, user, data))
 
     async def _send(self, interaction: Interaction) -> Interaction:
-        await self.state.until(lambda: self.gateway.live)
-        self.gateway.dispatch("INTERACTION_CREATE", interaction.create_json())
+        sent = interaction.create_json()
+        guild_id = int(sent.get("guild_id") or 0)
+        await self.state.until(
+            lambda: any(held.session is not None and held.session.holds(guild_id) for held in self.gateway.live)
+        )
+        self.gateway.dispatch("INTERACTION_CREATE", sent)
         return interaction
 
     def _find_message(self, message_id: int) -> Message:

@@ -71,8 +71,12 @@ class DiscordState:
         premium_tier: int = 0,
         locale: str = "en-US",
         bot_permissions: Permissions = MEMBER_PERMISSIONS,
+        shard: tuple[int, int] | None = None,
     ) -> Guild:
+        """shard: its number and of how many, if that matters."""
         guild = Guild(name, User(f"owner of {name}"), premium_tier=premium_tier, locale=locale)
+        while shard is not None and (guild.id >> 22) % shard[1] != shard[0]:
+            guild.id -= 1 << 22  # created a millisecond earlier
         guild.roles[guild.id] = Role("@everyone", MEMBER_PERMISSIONS, id=guild.id)
         managed = Role(self.bot.name, bot_permissions, bot_id=self.bot.id)
         guild.roles[managed.id] = managed

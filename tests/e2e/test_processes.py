@@ -245,7 +245,7 @@ async def test_doctor_reports_a_working_setup_and_shows_the_invite_link(processe
     code, output = await processes.output("doctor")
 
     assert code == 0, output
-    assert output.count("ok  ") == 5
+    assert output.count("ok  ") == 6
     assert "oauth2/authorize" in output
     assert not processes.upstream.received
 

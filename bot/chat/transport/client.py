@@ -19,8 +19,10 @@ from bot.chat.posting import DISCORD_FAILED, UNREADABLE, is_missing
 from bot.chat.replies import answer_error
 from bot.chat.transport.connection import REFUSALS
 from bot.chat.transport.request_throttle import RequestThrottle
+from bot.chat.transport.sharded_client import ShardedClient
 from bot.domain.errors import LoginRefused, UserError
 from bot.domain.schedule import Backoff
+from bot.domain.shards import ShardRange
 
 log = logging.getLogger(__name__)
 
@@ -89,35 +91,14 @@ def offer_in_direct_messages(tree: app_commands.CommandTree[Any]) -> None:
             command.allowed_installs = app_commands.AppInstallationType(guild=True, user=True)
 
 
-class CleanClose(discord.Client):
-    """A client that leaves nothing running when it is closed.
-
-    discord.py's own close() doesn't cancel the task that waits for the servers after READY. Up to two seconds
-    later, it would dispatch `ready` on an event loop that is already closed.
-    """
-
-    def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        """Called by discord.py for each event; ignored once the client is closed."""
-        if not self.is_closed():
-            super().dispatch(event, *args, **kwargs)
-
-    async def close(self) -> None:
-        """Closes the connection and cancels the task that waits for the servers."""
-        await super().close()
-        waiting = self._connection._ready_task  # noqa: SLF001 - discord.py has no public way
-        if waiting is not None:
-            waiting.cancel()
-            await asyncio.wait({waiting})
-
-
-class ZoetropeBot(CleanClose, ServiceBot):
+class ZoetropeBot(ShardedClient, ServiceBot):
     """The bot. Its `services` are set before it starts."""
 
     operator_sync_pauses_s: Sequence[float] = (1.0, 4.0)
     """Before each further attempt to offer `/operator`."""
 
-    def __init__(self, throttle: RequestThrottle | None = None) -> None:
-        self.throttle = throttle or RequestThrottle()
+    def __init__(self, throttle: RequestThrottle | None = None, *, shards: ShardRange | None = None) -> None:
+        """shards: those of this process; None connects as many as Discord recommends."""
         # Guilds only: no members, no presence, no message content. Slash commands and buttons need no intent.
         super().__init__(
             command_prefix=commands.when_mentioned,
@@ -128,7 +109,9 @@ class ZoetropeBot(CleanClose, ServiceBot):
             max_messages=None,
             max_ratelimit_timeout=RATE_LIMIT_S,
             chunk_guilds_at_startup=False,
-            http_trace=self.throttle.trace(),
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            shards=shards,
+            throttle=throttle,
         )
 
     async def setup_hook(self) -> None:
@@ -174,11 +157,6 @@ class ZoetropeBot(CleanClose, ServiceBot):
                 ids = {command.name: command.id for command in synced}
                 self.services.command_permissions.command_ids |= ids
                 return
-
-    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Called by discord.py before it starts a session."""
-        await super().before_identify_hook(shard_id, initial=initial)
-        await self.throttle.before_identify()
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Does nothing: `commands.Bot` would parse messages as commands."""

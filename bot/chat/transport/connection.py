@@ -1,11 +1,10 @@
-"""Keeps the gateway connection through every temporary failure, and explains the permanent ones.
+"""Keeps the gateway connections through every temporary failure, and explains the permanent ones.
 
-discord.py resumes and reconnects by itself, but gives up if its very first connection fails or a message can't be
-read; then this module tries again. `bot.chat.transport.request_throttle` spaces the attempts.
+A connection that was open once is kept by `bot.chat.transport.shard_connections`; this module tries again where it
+can't even be asked for.
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 
@@ -25,8 +24,9 @@ REVOKED = "Discord rejects DISCORD_TOKEN: the token was reset. Set it to the bot
 
 _FATAL = {
     4004: REVOKED,
-    4010: "Discord rejected this bot's shard (4010). Update Zoetrope.",
-    4011: "This bot is in too many servers for a single connection (4011). Remove it from some.",
+    4010: "Discord rejected this bot's shard (4010). Check the numbers of `zoetrope run --shards`.",
+    4011: "One of this bot's shards has too many servers (4011). Start it again: without `--shards` it asks "
+    "Discord how many it needs. With `--shards`, stop all processes and start them with more shards.",
     4012: "Discord's gateway no longer supports this version (4012). Update Zoetrope.",
     4013: "Discord does not know one of this bot's intents (4013). Update Zoetrope.",
     4014: "Discord denies this bot its intents (4014), though none of them need approval: check the bot's page in "
@@ -42,18 +42,11 @@ async def stay_connected(client: discord.Client, backoff: Backoff = Backoff(firs
     while not client.is_closed():
         try:
             await client.connect(reconnect=True)
-        except discord.PrivilegedIntentsRequired as error:
-            raise LoginRefused(_FATAL[4014]) from error
         except discord.ConnectionClosed as error:
             text = f"Discord closed the connection permanently ({error.code})."
             raise LoginRefused(_FATAL.get(error.code, text)) from error
         except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
-            log.warning("the gateway connection was lost: %r", error)
-            # None before the first connection, despite its annotation. Left open, it keeps sending heartbeats.
-            websocket: object = client.ws
-            if isinstance(websocket, discord.gateway.DiscordWebSocket):
-                with contextlib.suppress(*DISCORD_FAILED, RuntimeError):
-                    await websocket.close(code=4000)
+            log.warning("Discord's gateway can't be asked for: %r", error)
             await asyncio.sleep(backoff.pause_s(failures, jitter=random.random()))  # noqa: S311 - no secret
             failures += 1
 

@@ -2,8 +2,8 @@
 
 Each job backs off by itself, but doesn't know about the others. Three things concern all of them: every request
 during an IP ban prolongs it; 10,000 refused requests within ten minutes lead to one (source: Discord's
-documentation, "Invalid Request Limit"); and discord.py reopens a gateway connection without a pause if it is
-closed right after it opened.
+documentation, "Invalid Request Limit"); and a gateway connection that is closed right after it opened must not be
+opened again at once.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import aiohttp
 from discord.http import Route
 
+from bot.chat.transport.request_limiter import RequestLimiter
 from bot.chat.transport.request_times import RequestTimes
 from bot.domain.schedule import Backoff
 from bot.operations.observer import Observer
@@ -32,7 +33,7 @@ BAN_MAX_S = 3600.0
 
 STEADY_S = 60.0
 """A gateway connection that lasted this long counts as stable."""
-SESSIONS_MAX, SESSIONS_WINDOW_S, SESSIONS_PAUSE_S = 500, 86_400.0, 180.0
+SESSIONS_LIMIT, SESSIONS_MAX, SESSIONS_WINDOW_S, SESSIONS_PAUSE_S = 1_000, 500, 86_400.0, 180.0
 """Discord allows 1,000 IDENTIFYs a day and resets the token of a bot that sends more. After the first
 `SESSIONS_MAX` of a day there is a pause before each, so at most 980 are sent."""
 
@@ -55,22 +56,22 @@ class RequestThrottle:
         backoff: Backoff = Backoff(first_s=2, cap_s=45),
         observer: Observer | None = None,
     ) -> None:
-        """backoff: between gateway connections that didn't last; discord.py allows a minute for both.
-
-        observer: is told of each request.
-        """
+        """backoff: between a shard's gateway connections that didn't last. observer: is told of each request."""
         self.unauthorized = asyncio.Event()
         """Set when Discord answers a request with the bot's own token with 401."""
+        self.limiter: RequestLimiter | None = None
+        """Spaces requests out, where something has to."""
         self._clock = clock
         self._chance = chance
         self._sleep = sleep
         self._backoff = backoff
         self._refused: deque[float] = deque()
         self._silent_until = 0.0
-        self._opened_at: float | None = None
-        self._short_lived = 0
+        self._opened_at: dict[int, float] = {}
+        self._short_lived: dict[int, int] = {}
         self._sessions: deque[float] = deque()
         self._times = None if observer is None else RequestTimes(observer)
+        self._sessions_max = SESSIONS_MAX
 
     def trace(self) -> aiohttp.TraceConfig:
         """For the `http_trace` of a discord.py client."""
@@ -79,24 +80,42 @@ class RequestThrottle:
         config.on_request_end.append(self._after)
         return config if self._times is None else self._times.add_to(config)
 
+    def allow_sessions(self, a_day: int) -> None:
+        """Discord allows this process so many IDENTIFYs a day; more for large bots."""
+        self._sessions_max = max(1, round(a_day * SESSIONS_MAX / SESSIONS_LIMIT))
+
     async def before_identify(self) -> None:
-        """Called before each IDENTIFY. Raises: RequestSuppressed if it is too early; discord.py tries again."""
+        """Called before each IDENTIFY. Raises: RequestSuppressed if it is too early; it is tried again."""
         now = self._clock()
         _forget(self._sessions, now - SESSIONS_WINDOW_S)
-        if len(self._sessions) >= SESSIONS_MAX and now - self._sessions[-1] < SESSIONS_PAUSE_S:
+        if len(self._sessions) >= self._sessions_max and now - self._sessions[-1] < SESSIONS_PAUSE_S:
             raise RequestSuppressed(
                 f"{len(self._sessions)} sessions were started within a day; the next one waits."
             )
         self._sessions.append(now)
 
+    async def before_connection(self, shard_id: int) -> None:
+        """Called before each gateway connection: waits if the shard's last ones didn't last."""
+        opened_at = self._opened_at.get(shard_id)
+        if opened_at is not None and self._clock() - opened_at < STEADY_S:
+            short_lived = self._short_lived.get(shard_id, 0)
+            pause_s = self._backoff.pause_s(short_lived, jitter=self._chance())
+            self._short_lived[shard_id] = short_lived + 1
+            if short_lived > 0:
+                log.warning("recent gateway connections didn't last; connecting again in %.0f s", pause_s)
+            await self._sleep(pause_s)
+        else:
+            self._short_lived[shard_id] = 0
+        self._opened_at[shard_id] = self._clock()
+
     async def _before(
         self, session: aiohttp.ClientSession, context: SimpleNamespace, request: aiohttp.TraceRequestStartParams
     ) -> None:
         del session, context
-        if request.headers.get("Upgrade") == "websocket":
-            await self._pace()
-        elif str(request.url).startswith(Route.BASE):
+        if str(request.url).startswith(Route.BASE):
             self._hold_back()
+            if self.limiter is not None and "Authorization" in request.headers:  # others don't count
+                await self.limiter.wait()
 
     async def _after(
         self, session: aiohttp.ClientSession, context: SimpleNamespace, request: aiohttp.TraceRequestEndParams
@@ -128,19 +147,6 @@ class RequestThrottle:
                 "Discord refused %d requests within ten minutes; sending nothing for a while", len(self._refused)
             )
             raise RequestSuppressed(f"Discord refused {len(self._refused)} requests within ten minutes.")
-
-    async def _pace(self) -> None:
-        """Waits before a gateway connection if the last ones didn't last."""
-        opened_at = self._opened_at
-        if opened_at is not None and self._clock() - opened_at < STEADY_S:
-            pause_s = self._backoff.pause_s(self._short_lived, jitter=self._chance())
-            self._short_lived += 1
-            if self._short_lived > 1:
-                log.warning("recent gateway connections didn't last; connecting again in %.0f s", pause_s)
-            await self._sleep(pause_s)
-        else:
-            self._short_lived = 0
-        self._opened_at = self._clock()
 
 
 def _pause_s(retry_after: str | None) -> float:

@@ -3,7 +3,7 @@
 import discord
 
 from bot.chat.authorization import operator_of
-from bot.chat.context import Interaction, ServiceBot
+from bot.chat.context import Interaction, services_of
 from bot.chat.messages import operator_texts as texts
 from bot.chat.messages.reason_texts import Said
 from bot.chat.messages.server_names import OUTSIDE
@@ -26,9 +26,8 @@ class AnnounceButton(PersistentButton, template="zoetrope-operator:announce"):
         text = message.embeds[0].description if message is not None and message.embeds else None
         if message is None or not text:
             raise NotPossible(Said("There's no announcement here to send. Use `/operator announce` again."))
-        channels = system_channels(interaction.client)
-        result = await service.announce(operator, text, channels, key=str(message.id))
-        answer = texts.announced(result, names(interaction.client))
+        result = await service.announce(operator, text, key=str(message.id))
+        answer = texts.announced(result, await names(interaction))
         await interaction.edit_original_response(content=answer, view=None)
 
 
@@ -37,20 +36,11 @@ def announcement(text: str) -> tuple[discord.Embed, discord.ui.View]:
     return discord.Embed(description=text), row_of(AnnounceButton())
 
 
-def names(client: ServiceBot) -> dict[int, str]:
-    """The names of the bot's servers by id, and what stands for them where direct messages are taken as one."""
-    outside = {OUTSIDE_SERVERS: OUTSIDE} if client.services.direct_orders else {}
-    return outside | {guild.id: guild.name for guild in client.guilds}
+async def names(interaction: Interaction) -> dict[int, str]:
+    """The names of the bot's servers by id, and what stands for them where direct messages are taken as one.
 
-
-def system_channels(client: discord.Client) -> dict[int, int | None]:
-    """Each server's system channel by server id; None if there is none or the bot can't post there."""
-    return {guild.id: _system_channel(guild) for guild in client.guilds}
-
-
-def _system_channel(guild: discord.Guild) -> int | None:
-    channel = guild.system_channel
-    if channel is None:
-        return None
-    may = channel.permissions_for(guild.me)
-    return channel.id if may.view_channel and may.send_messages else None
+    For the operator: empty for anybody else.
+    """
+    services = services_of(interaction)
+    outside = {OUTSIDE_SERVERS: OUTSIDE} if services.direct_orders else {}
+    return outside if services.operator is None else outside | await services.operator.server_names()

@@ -27,6 +27,7 @@ from bot.store import operator_reports
 from bot.store.engine import Connection, Database
 from bot.store.guilds import audit_log as audit_log_store
 from bot.store.guilds import guild_settings
+from bot.store.guilds.membership import Description, MembershipStore
 from bot.store.jobs import recovery, submission_gate, submissions, transitions
 from bot.store.money import ledger
 from bot.store.operator_reports import GuildUsage, JobLedger
@@ -104,6 +105,7 @@ class OperatorService:
         wake: Callable[[], None],
         clock: Clock,
     ) -> None:
+        self._membership = MembershipStore(database)
         self.guild_id = guild_id
         self.user_ids = frozenset(user_ids)
         self.rules = rules
@@ -268,21 +270,24 @@ class OperatorService:
             closed = await recovery.mark_lost(tx.connection, job_id, tx.now, actor_id=operator.user_id)
             return await _reconciled(tx, Action.TASK_LOST, closed, {})
 
-    async def announcement_reach(self, system_channels: Mapping[int, int | None]) -> AnnouncementReach:
-        """Where an announcement would go; see `announce`."""
-        async with self._database.read() as connection:
-            return _reach_of(await _targets(connection, system_channels))
+    async def server_names(self) -> dict[int, str]:
+        """The names of the servers that the bot is in, by id, whichever process is connected for them."""
+        return {guild_id: known.name for guild_id, known in (await self._membership.descriptions()).items()}
 
-    async def announce(
-        self, operator: Operator, text: str, system_channels: Mapping[int, int | None], key: str
-    ) -> AnnouncementReach:
+    async def announcement_reach(self) -> AnnouncementReach:
+        """Where an announcement would go; see `announce`."""
+        servers = await self._membership.descriptions()
+        async with self._database.read() as connection:
+            return _reach_of(await _targets(connection, servers))
+
+    async def announce(self, operator: Operator, text: str, key: str) -> AnnouncementReach:
         """Queues `text` for every server's log channel or, without one, its system channel.
 
-        system_channels: by server id; None if the bot can't post in it. key: an announcement with the same key is
-        posted once per server.
+        key: an announcement with the same key is posted once per server.
         """
+        servers = await self._membership.descriptions()
         async with self._transaction(operator) as tx:
-            targets, announcement = await _targets(tx.connection, system_channels), Announcement(text)
+            targets, announcement = await _targets(tx.connection, servers), Announcement(text)
             for guild_id, channel_id in targets.items():
                 if channel_id is not None:
                     once = f"announce:{key}:{guild_id}"
@@ -352,10 +357,10 @@ async def _reconciled(tx: _Transaction, action: Action, result: Job | RecoveryPr
     return result
 
 
-async def _targets(connection: Connection, system_channels: Mapping[int, int | None]) -> dict[int, int | None]:
+async def _targets(connection: Connection, servers: Mapping[int, Description]) -> dict[int, int | None]:
     """The channel for announcements in each of these servers."""
     logs = await operator_reports.log_channels(connection)
-    return {guild_id: logs.get(guild_id, channel_id) for guild_id, channel_id in system_channels.items()}
+    return {guild_id: logs.get(guild_id, known.system_channel_id) for guild_id, known in servers.items()}
 
 
 def _reach_of(targets: Mapping[int, int | None]) -> AnnouncementReach:

@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import discord
 import pytest
 
-from bot.chat.transport.client import CleanClose, RestClient, ZoetropeBot
+from bot.chat.transport.client import RestClient, ZoetropeBot
 from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.request_throttle import RequestThrottle
+from bot.chat.transport.sharded_client import ShardedClient
 from bot.domain.errors import LoginRefused
 from bot.domain.schedule import Backoff
 from tests.chat.some_services import some_services
@@ -32,20 +34,19 @@ class RecordingBackoff(Backoff):
         return 0.0
 
 
-class Bot(CleanClose):
+class Bot(ShardedClient):
     """The gateway side of the bot: its intents and throttle."""
 
+    reconnect_backoff = SHORT_BACKOFF
+    identify_interval_s = 0.0
+
     def __init__(self) -> None:
-        throttle = RequestThrottle(backoff=SHORT_BACKOFF)
         super().__init__(
             intents=discord.Intents(guilds=True),
-            http_trace=throttle.trace(),
+            throttle=RequestThrottle(backoff=SHORT_BACKOFF),
             heartbeat_timeout=HEARTBEAT_TIMEOUT_S,
             guild_ready_timeout=0.05,
         )
-
-    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Returns at once, instead of after discord.py's five seconds."""
 
 
 @pytest.fixture
@@ -129,8 +130,8 @@ async def test_a_gateway_that_fails_at_the_start_is_retried(
     ("code", "text"),
     [
         (4004, "set it to the bot's new token"),
-        (4010, "shard"),
-        (4011, "too many servers"),
+        (4010, "--shards"),
+        (4011, "start them with more shards"),
         (4012, "Update Zoetrope"),
         (4013, "Update Zoetrope"),
         (4014, "developer portal"),
@@ -184,10 +185,11 @@ async def test_a_client_that_is_closed_right_after_ready_leaves_nothing_running(
         client.services = some_services()
     async with logged_in(client, server) as bot:
         connection = asyncio.create_task(bot.connect())
-        while bot._connection._ready_task is None:
+        state: Any = bot._connection
+        while state._ready_task is None:
             await asyncio.sleep(0)
-        waiting = bot._connection._ready_task
+        waiting = [state._ready_task, *state._ready_tasks.values()]
         await bot.close()
         await connection
-        assert waiting.done()
+        assert all(task.done() for task in waiting)
         bot.dispatch("ready")  # discord.py would make a coroutine that nobody awaits

@@ -3,8 +3,8 @@ import pytest
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from bot.chat.transport.client import CleanClose
 from bot.chat.transport.endpoints import redirect
+from bot.chat.transport.sharded_client import CleanClose
 from tests.discord_server import DiscordServer, Upload, connected, logged_in
 
 UNUSED_URL = "ws://127.0.0.1:9"  # the discard port: a client that is not redirected connects to it

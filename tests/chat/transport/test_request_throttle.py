@@ -7,7 +7,6 @@ import pytest
 from bot.chat.transport.client import RestClient
 from bot.chat.transport.request_throttle import REFUSED_MAX, SESSIONS_MAX, RequestSuppressed, RequestThrottle
 from tests.discord_server import (
-    CloseWebsocket,
     DiscordServer,
     banned_by_cloudflare,
     logged_in,
@@ -115,25 +114,28 @@ async def test_sessions_stay_below_discords_daily_limit(throttle: RequestThrottl
     assert SESSIONS_MAX < begun < 1000
 
 
-async def test_reconnects_to_a_gateway_that_closes_at_once_are_spaced_out(
-    server: DiscordServer, time: ManualClock, throttle: RequestThrottle
+async def test_connections_that_do_not_last_are_spaced_out_shard_by_shard(
+    time: ManualClock, throttle: RequestThrottle
 ) -> None:
-    client = discord.Client(intents=discord.Intents.none(), http_trace=throttle.trace())
-    async with logged_in(client, server):
-        server.fail_next("GET", "/gateway", CloseWebsocket(4000), times=6)
-        for _ in range(6):
-            socket = await client.http.ws_connect(server.gateway_url)
-            await socket.close()
+    for _ in range(6):
+        await throttle.before_connection(0)
     assert time.slept == [2, 4, 8, 16, 32]
+    await throttle.before_connection(1)
+    assert len(time.slept) == 5
 
 
 async def test_a_connection_that_lasted_is_followed_by_the_next_without_a_pause(
-    server: DiscordServer, time: ManualClock, throttle: RequestThrottle
+    time: ManualClock, throttle: RequestThrottle
 ) -> None:
-    client = discord.Client(intents=discord.Intents.none(), http_trace=throttle.trace())
-    async with logged_in(client, server):
-        for _ in range(3):
-            socket = await client.http.ws_connect(server.gateway_url)
-            await socket.close()
-            time.now += 61
+    for _ in range(3):
+        await throttle.before_connection(0)
+        time.now += 61
     assert time.slept == []
+
+
+async def test_a_large_bot_may_start_more_sessions(throttle: RequestThrottle) -> None:
+    throttle.allow_sessions(4000)
+    for _ in range(2000):
+        await throttle.before_identify()
+    with pytest.raises(RequestSuppressed):
+        await throttle.before_identify()

@@ -1,15 +1,20 @@
 """Where announcements go in servers that have set no log channel."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import discord as discord_py
 import pytest
 from discord import Permissions
+from discord.ext import commands
 
-from bot.chat.transport.client import ZoetropeBot
-from bot.chat.views.operator_buttons import names, system_channels
-from tests.chat.some_services import some_services
+from bot.chat.transport.sharded_client import ShardedClient
 from tests.discord_server import DiscordServer, Overwrite
 from tests.discord_server.clients import connected
+
+
+class Bot(ShardedClient, commands.AutoShardedBot):
+    """Nothing but a client with listeners."""
 
 
 @pytest.fixture
@@ -20,13 +25,17 @@ async def discord() -> AsyncIterator[DiscordServer]:
 
 async def usable_system_channel(discord: DiscordServer) -> int | None:
     """The system channel of the first server, as the bot would use it."""
-    bot = ZoetropeBot()
-    bot.services = some_services()
-    bot._connection.guild_ready_timeout = 0  # discord.py waits two seconds for further servers
+    bot = Bot("!", intents=discord_py.Intents(guilds=True), guild_ready_timeout=0.05)
+    described: asyncio.Queue[tuple[int, str, int | None]] = asyncio.Queue()
+
+    async def on_guild_described(guild_id: int, name: str, channel_id: int | None) -> None:
+        described.put_nowait((guild_id, name, channel_id))
+
+    bot.add_listener(on_guild_described)
     async with connected(bot, discord):
-        await bot.wait_until_ready()
-        assert names(bot) == {discord.guild.id: "Moving Pictures"}
-        return system_channels(bot)[discord.guild.id]
+        guild_id, name, channel_id = await described.get()
+        assert (guild_id, name) == (discord.guild.id, "Moving Pictures")
+        return channel_id
 
 
 async def test_a_server_without_a_system_channel_has_none(discord: DiscordServer) -> None:

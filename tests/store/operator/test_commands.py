@@ -12,6 +12,7 @@ from bot.domain.errors import NotPossible, QuotaRefused, RuleRefused
 from bot.domain.guilds import Access, Budget, GuildSettings, OperatorState
 from bot.domain.jobs import FailureCause, FailureDetail, JobState
 from bot.store.guilds import guild_settings
+from bot.store.guilds.membership import Description, MembershipStore
 from bot.store.schema import EVERYWHERE
 from tests.store.factories import MINUTE, NOW, add, add_waiting, entries, next_job, notified, read
 from tests.store.operator.conftest import OPERATOR, OperatorHarness
@@ -180,11 +181,14 @@ async def test_an_announcement_prefers_the_log_channel_and_is_sent_once(harness:
         await guild_settings.write(
             connection, 10, guild_settings.settings_columns(GuildSettings(log_channel_id=77))
         )
-    channels = {10: 11, 20: 21, 30: None}
+    membership = MembershipStore(harness.database)
+    channels = {10: 11, 20: 21, 30: None, 40: 41}
+    await membership.describe({id_: Description(f"Server {id_}", to) for id_, to in channels.items()})
+    await membership.left(40, NOW)
 
-    assert (await harness.service.announcement_reach(channels)).unreached == (30,)
-    await harness.service.announce(OPERATOR, "**hello**", channels, key="message-1")
-    result = await harness.service.announce(OPERATOR, "**hello**", channels, key="message-1")
+    assert (await harness.service.announcement_reach()).unreached == (30,)
+    await harness.service.announce(OPERATOR, "**hello**", key="message-1")
+    result = await harness.service.announce(OPERATOR, "**hello**", key="message-1")
 
     assert (result.reached, result.unreached) == (2, (30,))
     found = await notified(harness.database)
