@@ -20,6 +20,7 @@ from bot.chat.permissions.command_permissions import CommandPermissions, asking
 from bot.chat.transport.client import Client, ZoetropeBot
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.endpoints import redirect
+from bot.chat.transport.gateway_status import discord_status
 from bot.chat.transport.posted_videos import DiscordVideos
 from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.upload_limits import UploadLimits
@@ -56,6 +57,7 @@ from bot.store.jobs.waiting_jobs import WaitingJobs
 from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.process_lock import ProcessLock, process_lock
 from bot.store.member_settings import MemberSettingsStore
+from bot.store.monitoring import MonitoringStore
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
@@ -74,7 +76,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """The open parts. `client` is not logged in yet. `guild_events`: of a client that connects to the gateway."""
+    """The open parts. `client` is not logged in yet. `guild_events`: of a client that connects to the gateway.
+
+    `metrics_port`: where metrics and health are served, if they are.
+    """
 
     settings: Settings
     client: Client
@@ -85,6 +90,7 @@ class App:
     lock: ProcessLock | None
     clock: Clock
     guild_events: GuildEvents | None
+    metrics_port: int | None = None
 
 
 def operator_defaults(settings: Settings) -> OperatorDefaults:
@@ -108,6 +114,13 @@ def operator_defaults(settings: Settings) -> OperatorDefaults:
     )
 
 
+async def _clock_of(database: Database) -> tuple[Clock, ReferenceClock | None]:
+    """The clock to go by and, where processes share a database server, that server's, which it follows."""
+    server_time = await database.server_time()
+    reference = None if server_time is None else ReferenceClock(server_time)
+    return SteadyClock(wall=reference or utc_now), reference
+
+
 async def _take_over(database: Database, store: JobStore, waiting_jobs: WaitingJobs, clock: Clock) -> None:
     """Takes over what earlier processes left, perhaps with other settings."""
     if database.file is not None and (freed := await store.free_leases()):
@@ -128,16 +141,14 @@ async def open_app(
     """Opens everything except the connection to Discord, and closes it in reverse order.
 
     prepare_first_frame: turns a member's file into a first frame; None for sandboxed processes. sleep: pauses
-    between two welcomes by direct message. Raises: StoreError.
+    between two welcomes by direct message. Raises: StoreError, PortUnavailable.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(redirect(settings.discord_api_url, settings.discord_gateway_url))
         lock = stack.enter_context(process_lock(settings.database_url))
         database = await stack.enter_async_context(Database.open(settings.database_url))
         await migrate(database, clock=utc_now)
-        server_time = await database.server_time()
-        reference = None if server_time is None else ReferenceClock(server_time)
-        clock = SteadyClock(wall=reference or utc_now)
+        clock, reference = await _clock_of(database)
         defaults, limits = operator_defaults(settings), provider_limits(settings)
         task_lifetime = timedelta(seconds=settings.upstream_task_lifetime_seconds)
         store = JobStore(database, defaults)
@@ -258,4 +269,26 @@ async def open_app(
         stack.push_async_callback(client.close)
         if guild_events is not None:  # before the client closes, or a request of theirs would fail
             stack.push_async_callback(guild_events.stop)
-        yield App(settings, client, database, store, worker, service, lock, clock, guild_events)
+        port = await stack.enter_async_context(_monitored(settings, client, database, defaults, clock))
+        yield App(settings, client, database, store, worker, service, lock, clock, guild_events, port)
+
+
+@asynccontextmanager
+async def _monitored(
+    settings: Settings, client: Client, database: Database, defaults: OperatorDefaults, clock: Clock
+) -> AsyncIterator[int | None]:
+    """Serves metrics and health, if there is a port for them, and yields it. Raises: PortUnavailable."""
+    if settings.metrics_port is None:
+        yield None
+        return
+    from bot.web.monitoring import monitored  # noqa: PLC0415 - memory that a bot without it does not need
+
+    async with monitored(
+        MonitoringStore(database, defaults, clock),
+        lambda: discord_status(client),
+        has_gateway=isinstance(client, ZoetropeBot),
+        clock=clock,
+        host=settings.metrics_host,
+        port=settings.metrics_port,
+    ) as port:
+        yield port

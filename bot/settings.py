@@ -29,10 +29,12 @@ from bot.setting_types import (
     DatabaseUrl,
     DiscordApiUrl,
     GatewayUrl,
+    Host,
     HttpUrl,
     Id,
     Ids,
     Key,
+    LogFormat,
     LogLevel,
     Models,
     Providers,
@@ -69,6 +71,7 @@ class DatabaseSettings(BaseSettings):
         description="`sqlite:///path/to/file.db` or `postgresql://user:password@host/name`",
     )
     log_level: LogLevel = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`")
+    log_format: LogFormat = Field("text", description="`text`, or `json`: one JSON object a line")
 
     @classmethod
     def load(cls) -> Self:
@@ -196,6 +199,12 @@ class Settings(DatabaseSettings):
     pictures_kept_days: int = number(30, 0, 3650, "days from a video's end during which its picture is kept")
     erase_after_leaving_days: int = number(
         30, 0, 3650, "days from the bot leaving a server until its data is erased"
+    )
+    metrics_host: Host = Field(
+        "127.0.0.1", description="the address at which METRICS_PORT listens, such as `0.0.0.0` for all"
+    )
+    metrics_port: int | None = Field(
+        None, ge=0, le=65_535, description="the port for metrics and health, 0 to 65535 (0: any that is free)"
     )
     shutdown_grace_seconds: float = number(75.0, 0, 600, "how long a stop waits for steps in progress", "seconds")
 
