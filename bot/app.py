@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from bot.chat.context import Services
 from bot.chat.guild_events import GuildEvents
@@ -26,11 +27,13 @@ from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.chat.views.member_buttons import cancel_row
+from bot.chat.views.operator_buttons import names
 from bot.domain.guilds import Budget, DirectOrders, LimitOverrides, OperatorDefaults
 from bot.domain.member_data import RetentionPolicy
 from bot.domain.models import PictureLimits
 from bot.domain.provider_limits import slots
 from bot.domain.schedule import PollSchedule
+from bot.domain.waiting import TellRemaining
 from bot.media.decode_client import DecodeClient
 from bot.media.prepared_frame import MAX_INPUT_BYTES, PreparedFrame
 from bot.operations.clock import Clock, ReferenceClock, SteadyClock, utc_now
@@ -70,6 +73,9 @@ from bot.worker.retention import RetentionWorker
 from bot.worker.server_clock import ServerClockSync
 from bot.worker.stages.context import StageConfig, StageContext
 from bot.worker.status_cards import StatusCards
+
+if TYPE_CHECKING:
+    from bot.web.operator_page.setup import Routes
 
 log = logging.getLogger(__name__)
 
@@ -269,15 +275,24 @@ async def open_app(
         stack.push_async_callback(client.close)
         if guild_events is not None:  # before the client closes, or a request of theirs would fail
             stack.push_async_callback(guild_events.stop)
-        port = await stack.enter_async_context(_monitored(settings, client, database, defaults, clock))
+        monitored = _monitored(settings, client, database, defaults, clock, poll_schedule.remaining)
+        port = await stack.enter_async_context(monitored)
         yield App(settings, client, database, store, worker, service, lock, clock, guild_events, port)
 
 
 @asynccontextmanager
 async def _monitored(
-    settings: Settings, client: Client, database: Database, defaults: OperatorDefaults, clock: Clock
+    settings: Settings,
+    client: Client,
+    database: Database,
+    defaults: OperatorDefaults,
+    clock: Clock,
+    remaining: TellRemaining,
 ) -> AsyncIterator[int | None]:
-    """Serves metrics and health, if there is a port for them, and yields it. Raises: PortUnavailable."""
+    """Serves metrics, health and the operator's page, if there is a port for them, and yields it.
+
+    remaining: how much longer tasks take. Raises: PortUnavailable.
+    """
     if settings.metrics_port is None:
         yield None
         return
@@ -290,5 +305,31 @@ async def _monitored(
         clock=clock,
         host=settings.metrics_host,
         port=settings.metrics_port,
+        page=_operator_page(settings, client, database, defaults, clock, remaining),
     ) as port:
         yield port
+
+
+def _operator_page(
+    settings: Settings,
+    client: Client,
+    database: Database,
+    defaults: OperatorDefaults,
+    clock: Clock,
+    remaining: TellRemaining,
+) -> "Routes":
+    """The routes of the operator's page; none without a token for it."""
+    if settings.operator_page_token is None:
+        return []
+    from bot.web.operator_page.setup import operator_page  # noqa: PLC0415 - as above
+
+    return operator_page(
+        database,
+        defaults,
+        provider_limits(settings),
+        remaining,
+        clock,
+        token=settings.operator_page_token.get_secret_value(),
+        host=settings.metrics_host,
+        names=lambda: names(client) if isinstance(client, ZoetropeBot) else {},
+    )

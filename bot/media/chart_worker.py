@@ -1,8 +1,8 @@
 """A process that draws one chart as a PNG: a server's videos and costs per day, all costs, or a member's quota.
 
-It reads the fields of a `Usage`, a `Costs` or a `Quota` as JSON from its standard input and writes the picture to its
-standard output. It is a process of its own because the bot itself doesn't load Pillow. It imports nothing else of
-ours, because starting takes longer than drawing.
+It reads the fields of a `Usage`, a `Costs` or a `Quota` as JSON from its standard input and writes the picture to
+its standard output. It is a process of its own because the bot itself doesn't load Pillow. It imports nothing else
+of ours, because starting takes longer than drawing.
 
 The charts have a dark background, so that they look the same in Discord's dark and light themes. Their colors are
 distinguishable with color blindness and differ in brightness too.
@@ -42,7 +42,7 @@ VTRIX, DASHSCOPE, BUDGET = "#56b4e9", "#e69f00", "#e8eaed"
 QUOTA_WIDTH_PX, QUOTA_HEIGHT_PX = 720, 300
 """Narrow, so that its text is still readable at the width of a phone."""
 
-COSTS_WIDTH_PX, COSTS_HEIGHT_PX = 800, 400
+COSTS_WIDTH_PX, COSTS_HEIGHT_PX = 800, 378
 """As narrow as thirty bars allow, for the same reason."""
 
 _COSTS_LEFT, _COSTS_RIGHT, _COSTS_PANEL_TOP, _COSTS_PANEL_BOTTOM = 84, 784, 52, 330
@@ -135,7 +135,7 @@ def draw_costs(costs: Costs) -> bytes:
         for x in range(panel.left, panel.right, 2 * _DASH_PX):
             canvas.line((x, y, min(x + _DASH_PX, panel.right), y), BUDGET, 3)
     note = "" if costs.budget is None else f"; a day's budget: {_short_number(costs.budget)}"
-    canvas.text((panel.right, panel.top - _LINE_PX - _SWATCH_PX // 2), f"USD a day{note}", TEXT, anchor="rm")
+    canvas.text((panel.right, panel.top - _LINE_PX + _SWATCH_PX // 2), f"USD a day{note}", TEXT, anchor="rm")
     _label_days(canvas, panel, [date.fromisoformat(day) for day in costs.days], most=_COSTS_LABELS)
     return _png(picture)
 

@@ -19,9 +19,9 @@ from bot.services.operator.reports import ProviderGate
 from bot.store import operator_reports
 from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
+from bot.store.job_record import job_record
 from bot.store.jobs import all_servers, lease_holders, submissions
 from bot.store.jobs.all_servers import ServerTotal, StateTotal
-from bot.store.jobs.job_record import job_record
 from bot.store.jobs.lease_holders import LeaseHolder, holder_of
 from bot.store.jobs.rows import job_of
 from bot.store.money import ledger
