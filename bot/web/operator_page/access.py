@@ -53,16 +53,21 @@ class Access:
     def is_session(self, cookie: str) -> bool:
         """Whether that is a session that hasn't ended."""
         ends, _, mac = cookie.partition(".")
-        if not hmac.compare_digest(self._mac(ends).encode(), mac.encode("utf-8", "surrogateescape")):
+        if not hmac.compare_digest(self._mac(ends).encode(), _bytes(mac)):
             return False
         return int(ends) > self._clock().timestamp()  # only we made that number
 
     def _mac(self, ends: str) -> str:
-        return hmac.new(self._key, b"operator page session " + ends.encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self._key, b"operator page session " + _bytes(ends), hashlib.sha256).hexdigest()
 
 
 def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(_bytes(text)).digest()
+
+
+def _bytes(text: str) -> bytes:
+    """A header's text as it was sent: aiohttp reads what isn't UTF-8 as surrogates."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def is_loopback(host: str) -> bool:
