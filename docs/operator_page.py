@@ -25,10 +25,10 @@ from docs.demo_tab import FLAGS
 from tests.web.operator_page.invented import TOKEN, Invented, served
 
 DAYS = 30
-DESKTOP, PHONE = ViewportSize(width=1160, height=800), ViewportSize(width=390, height=844)
-SCALE = 1.25
-COLORS = 128
+DESKTOP, PHONE = ViewportSize(width=1040, height=860), ViewportSize(width=390, height=844)
+COLORS = 64
 """A page has few colors; a picture of so many looks the same and takes a third of the space."""
+NAMES = {11: "Lighthouse Keepers", 12: "Les Amis de l'Écran", 13: "Bold & Co", 14: "Tokyo Anime Club"}
 
 
 async def take_pictures(folder: Path, chromium: str, *, days: int) -> None:
@@ -42,7 +42,7 @@ async def take_pictures(folder: Path, chromium: str, *, days: int) -> None:
             await invented.present()
             async with database.read() as connection:
                 [failed, *_] = await all_servers.failed(connection, limit=1)
-            async with served(database, now) as port, async_playwright() as playwright:
+            async with served(database, now, names=NAMES) as port, async_playwright() as playwright:
                 browser = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
                 views = {
                     "overview": "/?refresh=off",
@@ -64,9 +64,7 @@ async def look(
 ) -> None:
     """Signs in and takes a picture of each view, from its top to its end."""
     is_dark = scheme == "dark"
-    page = await browser.new_page(
-        viewport=size, device_scale_factor=SCALE, color_scheme="dark" if is_dark else "light"
-    )
+    page = await browser.new_page(viewport=size, color_scheme="dark" if is_dark else "light")
     await page.goto(f"{url}/login")
     if not end and not is_dark:
         save(await page.screenshot(), folder / "operator-page-login.png")
@@ -77,7 +75,7 @@ async def look(
         await page.goto(f"{url}{path}")
         for details in await page.locator("details").all():
             await details.evaluate("details => { details.open = true; }")
-        save(await page.screenshot(full_page=True), folder / f"operator-page-{name}{end}.png")
+        save(await page.screenshot(full_page=name != "costs"), folder / f"operator-page-{name}{end}.png")
     await page.close()
 
 

@@ -10,8 +10,8 @@ from bot.chat.messages.member_texts import STAGES
 from bot.chat.messages.provider_texts import provider_name
 from bot.domain.audit_log import AuditEntry
 from bot.domain.job_history import Event, Happened, PendingNotification
-from bot.domain.jobs import Job, JobState
-from bot.domain.ledger import Entry, EntryKind
+from bot.domain.jobs import ENDED, Job, JobState
+from bot.domain.ledger import ZERO, Entry, EntryKind
 from bot.domain.money import show_usd
 
 _ENTRIES: Mapping[EntryKind, str] = {
@@ -31,6 +31,11 @@ _NOTIFICATIONS = {
 def state_name(state: JobState) -> str:
     """What a job is doing, without the sign before it."""
     return STAGES[state].split(" ", 1)[1]
+
+
+def held_name(state: JobState) -> str:
+    """What is being done to a job that a worker holds; one that has ended is still to be announced."""
+    return "over, being announced" if state in ENDED else state_name(state)
 
 
 def why_failed(job: Job) -> str:
@@ -77,7 +82,7 @@ def event_text(event: Event, job: Job) -> str:
 
 
 def _entry(entry: Entry) -> str:
-    amounts = entry.amounts
+    amounts = ZERO - entry.amounts if entry.kind is EntryKind.RETURN else entry.amounts
     parts = [show_usd(amounts.usd)] if amounts.usd else []
     parts += [several(amounts.videos, "video")] if amounts.videos else []
     parts += [several(amounts.credits, "credit")] if amounts.credits else []

@@ -55,8 +55,8 @@ class PageOverview:
     """The present, across all servers.
 
     states: of active jobs, by their state. late: how many run longer than nine of ten did. servers: the busiest.
-    next_jobs: the first in line. process: the one that answers. lease_now: the time by which leases end. reserved,
-    held: see `bot.services.operator.reports.Costs`.
+    next_jobs: the first in line. process: the one that answers. lease_now: the time by which leases end. reserved:
+    for jobs in progress whose cost isn't known yet.
     """
 
     now: datetime
@@ -71,7 +71,6 @@ class PageOverview:
     spent: Spent
     budget: Budget
     reserved: Decimal
-    held: JobTotal
     providers: Sequence[ProviderStatus]
     workers: Sequence[LeaseHolder]
 
@@ -149,7 +148,6 @@ class OperatorPageService:
                 spent=await ledger.spent(connection, EVERYWHERE, now),
                 budget=state.budget.over(self._rules.budget),
                 reserved=await operator_reports.reserved(connection),
-                held=await operator_reports.held(connection),
                 providers=await self._providers(connection, now),
                 workers=await lease_holders.lease_holders(connection),
             )
@@ -205,6 +203,11 @@ class OperatorPageService:
         """Everything that is stored about a job of any server; None if there is no such job."""
         async with self._database.read() as connection:
             return await job_record(connection, job_id)
+
+    async def held(self) -> JobTotal:
+        """Ended jobs whose cost is unknown and still counts towards the budgets."""
+        async with self._database.read() as connection:
+            return await operator_reports.held(connection)
 
     def line(self, job: Job) -> JobLine:
         """The job as in a list, with its age and how long such tasks take."""

@@ -235,9 +235,13 @@ class OperatorPage:
         sums = {
             name: sum((day.by_provider.get(name, _NO_USD) for day in days), _NO_USD) for name in providers_of(days)
         }
-        return self._signed_in_page(
-            request, "costs.html", history=history, providers=list(sums), sums=sums, total=total_usd(days)
-        )
+        shown = {
+            "providers": list(sums),
+            "sums": sums,
+            "total": total_usd(days),
+            "held": await self._service.held(),
+        }
+        return self._signed_in_page(request, "costs.html", history=history, **shown)
 
     async def _costs_chart(self, _: web.Request) -> web.Response:
         """The chart of `/costs`; drawing takes a moment, so one is kept for half a minute."""
@@ -276,7 +280,7 @@ def _page(request: web.Request, template: str, status: int = 200, **values: Any)
         "refresh_s": None,
         "other_refresh": "",
         "process": process_name(),
-        "here": f"/{request.path.split('/')[1]}",
+        "here": request.path,
     }
     body = render(template, **shown | values)
     return web.Response(text=body, status=status, content_type="text/html", charset="utf-8")

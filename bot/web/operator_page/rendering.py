@@ -44,6 +44,7 @@ def _environment() -> Environment:
         "plain": plain,
         "provider": provider_title,
         "state": job_history_texts.state_name,
+        "held": job_history_texts.held_name,
         "why_failed": job_history_texts.why_failed,
         "what_failed": job_history_texts.what_failed,
         "event": job_history_texts.event_text,

@@ -102,7 +102,7 @@ def test_a_clock_that_goes_back_gives_no_tries(access: Access, time: Time) -> No
         ("bot.example", False),
     ],
 )
-def test_which_addresses_are_reached_from_this_machine_only(host: str, is_local: bool) -> None:
+def test_which_addresses_are_reached_from_this_machine_only(host: str, *, is_local: bool) -> None:
     assert is_loopback(host) is is_local
 
 
@@ -122,5 +122,5 @@ def test_which_addresses_are_reached_from_this_machine_only(host: str, is_local:
         ("[", False),
     ],
 )
-def test_another_name_that_leads_here_is_not_this_machine(host: str, is_ours: bool) -> None:
+def test_another_name_that_leads_here_is_not_this_machine(host: str, *, is_ours: bool) -> None:
     assert names_this_machine(host) is is_ours
