@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.chat.context import Services
@@ -28,6 +29,7 @@ from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.chat.views.member_buttons import cancel_row
 from bot.chat.views.operator_buttons import names
+from bot.domain.database_url import sqlite_file
 from bot.domain.guilds import Budget, DirectOrders, LimitOverrides, OperatorDefaults
 from bot.domain.member_data import RetentionPolicy
 from bot.domain.models import PictureLimits
@@ -37,6 +39,7 @@ from bot.domain.waiting import TellRemaining
 from bot.media.decode_client import DecodeClient
 from bot.media.prepared_frame import MAX_INPUT_BYTES, PreparedFrame
 from bot.operations.clock import Clock, ReferenceClock, SteadyClock, utc_now
+from bot.operations.observer import Observer
 from bot.operations.workdir import workdir
 from bot.provider_setup import catalog, open_providers, provider_limits
 from bot.providers.delivered_videos import DeliveredVideos
@@ -84,7 +87,8 @@ log = logging.getLogger(__name__)
 class App:
     """The open parts. `client` is not logged in yet. `guild_events`: of a client that connects to the gateway.
 
-    `metrics_port`: where metrics and health are served, if they are.
+    `monitoring`: reads what metrics and health say of the database; `metrics_port`: where they are served, if
+    they are.
     """
 
     settings: Settings
@@ -96,7 +100,8 @@ class App:
     lock: ProcessLock | None
     clock: Clock
     guild_events: GuildEvents | None
-    metrics_port: int | None = None
+    monitoring: MonitoringStore
+    metrics_port: int | None
 
 
 def operator_defaults(settings: Settings) -> OperatorDefaults:
@@ -120,6 +125,20 @@ def operator_defaults(settings: Settings) -> OperatorDefaults:
     )
 
 
+def retention_policy(settings: Settings) -> RetentionPolicy:
+    """How long what is kept."""
+    return RetentionPolicy(settings.retention_days, settings.erase_after_leaving_days, settings.pictures_kept_days)
+
+
+def observer_for(settings: Settings) -> Observer:
+    """What counts the process's work, for metrics if there are any."""
+    if settings.metrics_port is None:
+        return Observer()
+    from bot.web.instruments import Instruments  # noqa: PLC0415 - memory that a bot without it does not need
+
+    return Instruments()
+
+
 async def _clock_of(database: Database) -> tuple[Clock, ReferenceClock | None]:
     """The clock to go by and, where processes share a database server, that server's, which it follows."""
     server_time = await database.server_time()
@@ -140,15 +159,18 @@ async def _take_over(database: Database, store: JobStore, waiting_jobs: WaitingJ
 async def open_app(
     settings: Settings,
     client: Client,
+    observer: Observer | None = None,
     *,
     prepare_first_frame: Callable[[bytes, PictureLimits], Awaitable[PreparedFrame]] | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[App]:
     """Opens everything except the connection to Discord, and closes it in reverse order.
 
+    observer: from `observer_for`, if the client has it as well; None for one that the client reports nothing to.
     prepare_first_frame: turns a member's file into a first frame; None for sandboxed processes. sleep: pauses
     between two welcomes by direct message. Raises: StoreError, PortUnavailable.
     """
+    observer = observer or observer_for(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(redirect(settings.discord_api_url, settings.discord_gateway_url))
         lock = stack.enter_context(process_lock(settings.database_url))
@@ -174,7 +196,7 @@ async def open_app(
             slots=slots(limits),
             clock=clock,
         )
-        providers = await stack.enter_async_context(open_providers(settings))
+        providers = await stack.enter_async_context(open_providers(settings, observer))
         extensions = ExtensionStore(database)
         delivered = DeliveredVideos(DiscordVideos(client), providers, clock, task_lifetime)
         context = StageContext(
@@ -198,7 +220,6 @@ async def open_app(
             extensions=extensions,
             delivered=delivered,
         )
-        config = WorkerConfig(limits)
         notifier = Notifier(
             NotificationStore(database, render),
             DiscordNotificationSender(client),
@@ -206,16 +227,13 @@ async def open_app(
             clock=clock,
             jitter=random.random,
         )
-        policy = RetentionPolicy(
-            settings.retention_days, settings.erase_after_leaving_days, settings.pictures_kept_days
-        )
-        member_data = MemberDataStore(database, defaults)
+        member_data, policy = MemberDataStore(database, defaults), retention_policy(settings)
         retention = RetentionWorker(RetentionStore(database, defaults), member_data, policy, clock=clock)
         durations = DurationLearner(TaskDurationStore(database), poll_schedule)
         background_services: list[BackgroundService] = [notifier, retention, durations, status_cards]
         if reference is not None:
             background_services.append(ServerClockSync(reference, database.server_time))
-        worker = Worker(store, context, config, background_services)
+        worker = Worker(store, context, WorkerConfig(limits), background_services, observer)
         wake = worker.wake
         decoder = await stack.enter_async_context(DecodeClient())
         service = VideoService(
@@ -275,37 +293,47 @@ async def open_app(
         stack.push_async_callback(client.close)
         if guild_events is not None:  # before the client closes, or a request of theirs would fail
             stack.push_async_callback(guild_events.stop)
-        monitored = _monitored(settings, client, database, defaults, clock, poll_schedule.remaining)
-        port = await stack.enter_async_context(monitored)
-        yield App(settings, client, database, store, worker, service, lock, clock, guild_events, port)
+        monitoring = MonitoringStore(database, defaults, limits, clock)
+        page = _operator_page(settings, client, database, defaults, clock, poll_schedule.remaining)
+        port = await stack.enter_async_context(
+            _monitored(settings, client, observer, monitoring, context.workdir, clock, page)
+        )
+        yield App(settings, client, database, store, worker, service, lock, clock, guild_events, monitoring, port)
 
 
 @asynccontextmanager
 async def _monitored(
     settings: Settings,
     client: Client,
-    database: Database,
-    defaults: OperatorDefaults,
+    observer: Observer,
+    store: MonitoringStore,
+    work_folder: Path,
     clock: Clock,
-    remaining: TellRemaining,
+    page: "Routes",
 ) -> AsyncIterator[int | None]:
     """Serves metrics, health and the operator's page, if there is a port for them, and yields it.
 
-    remaining: how much longer tasks take. Raises: PortUnavailable.
+    page: its routes; none if it isn't served. Raises: PortUnavailable.
     """
     if settings.metrics_port is None:
         yield None
         return
-    from bot.web.monitoring import monitored  # noqa: PLC0415 - memory that a bot without it does not need
+    from bot.web.instruments import Instruments  # noqa: PLC0415 - memory that a bot without it does not need
+    from bot.web.monitoring import monitored  # noqa: PLC0415
 
+    assert isinstance(observer, Instruments)  # noqa: S101 - see `observer_for`
+    file = sqlite_file(settings.database_url)
+    folders = {"temporary": work_folder} | ({} if file is None else {"database": file.parent})
     async with monitored(
-        MonitoringStore(database, defaults, clock),
+        observer,
+        store,
         lambda: discord_status(client),
         has_gateway=isinstance(client, ZoetropeBot),
+        folders=folders,
         clock=clock,
         host=settings.metrics_host,
         port=settings.metrics_port,
-        page=_operator_page(settings, client, database, defaults, clock, remaining),
+        page=page,
     ) as port:
         yield port
 

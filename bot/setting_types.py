@@ -69,7 +69,7 @@ def _database_url(value: str) -> str:
 def _host(value: str) -> str:
     """An address or a name without a port; in brackets or not, if it is of IPv6."""
     name = value.removeprefix("[").removesuffix("]")
-    if not re.fullmatch(r"[0-9A-Za-z.-]+|[0-9A-Fa-f:.]+", name):
+    if not re.fullmatch(r"[0-9A-Za-z.-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*", name):
         raise ValueError("it is neither an IP address nor a host's name")
     return name
 

@@ -207,9 +207,10 @@ print(*sys.modules)
 NEEDED_LATER = {
     "PIL", "av", "alembic", "re2", "regex", "sqlalchemy.dialects.postgresql",
     "bot.demo", "bot.doctor", "bot.providers.dashscope.client", "bot.media.first_frame", "bot.media.video_encoder",
+    "jinja2", "bot.web.operator_page",
 }  # fmt: skip
-"""What only child processes need, or only upgrades, servers that block words, a PostgreSQL, other providers and
-commands."""
+"""What only child processes need, or only upgrades, servers that block words, a PostgreSQL, other providers,
+commands and the operator's page."""
 
 
 def test_a_bot_that_starts_loads_only_what_every_bot_needs() -> None:

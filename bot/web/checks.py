@@ -44,6 +44,8 @@ def discord_health(status: DiscordStatus, *, has_gateway: bool) -> PartHealth:
     gone = [shard.shard_id for shard in status.shards if not shard.is_connected]
     if not status.shards or len(gone) == len(status.shards):
         return PartHealth(PartStatus.FAILED, "not connected to the gateway")
+    if not status.is_ready:
+        return PartHealth(PartStatus.FAILED, "Discord has not named the bot's servers yet")
     if gone:
         return PartHealth(PartStatus.DEGRADED, f"shards not connected: {', '.join(map(str, gone))}")
     return _OK

@@ -16,6 +16,8 @@ from enum import StrEnum
 
 from aiohttp import web
 
+from bot.web.cached import Cached
+
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 2.0
@@ -58,36 +60,30 @@ class Health:
     ) -> None:
         self._checks = checks
         self._timeout_s = timeout_s
-        self._fresh_s = fresh_s
-        self._clock = clock
-        self._asking = asyncio.Lock()
-        self._asked_at: float | None = None
-        self._report: dict[str, PartHealth] = {}
+        self._raised: set[str] = set()
+        self._reports = Cached(self._ask_all, fresh_s, clock)
 
     async def report(self) -> Mapping[str, PartHealth]:
         """The health of each part, a few seconds old at most."""
-        async with self._asking:  # probes that come together share one answer
-            if self._asked_at is None or self._clock() - self._asked_at >= self._fresh_s:
-                answers = await asyncio.gather(*(self._ask(name) for name in self._checks))
-                self._report = dict(zip(self._checks, answers, strict=True))
-                self._asked_at = self._clock()
-            return self._report
+        return await self._reports.get()
+
+    async def _ask_all(self) -> Mapping[str, PartHealth]:
+        answers = await asyncio.gather(*(self._ask(name) for name in self._checks))
+        return dict(zip(self._checks, answers, strict=True))
 
     async def _ask(self, name: str) -> PartHealth:
         try:
             async with asyncio.timeout(self._timeout_s):
                 found = await self._checks[name]()
         except TimeoutError:
-            found = PartHealth(PartStatus.FAILED, "no answer in time")
+            return PartHealth(PartStatus.FAILED, "no answer in time")
         except Exception as error:  # noqa: BLE001 - whatever a part raises, it does not work
-            if self._status_of(name) is not PartStatus.FAILED:  # once, not with every probe
+            if name not in self._raised:  # once, not with every probe
                 log.warning("%s is not ready: %s", name, error)
+            self._raised.add(name)
             return PartHealth(PartStatus.FAILED, "it fails: see the log")
+        self._raised.discard(name)
         return found
-
-    def _status_of(self, name: str) -> PartStatus | None:
-        part = self._report.get(name)
-        return None if part is None else part.status
 
 
 def routes(health: Health) -> list[web.RouteDef]:

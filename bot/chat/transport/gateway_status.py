@@ -17,10 +17,16 @@ class ShardStatus:
 
 @dataclass(frozen=True, slots=True)
 class DiscordStatus:
-    """is_logged_in: Discord has accepted the token. shards: none for a client that only posts."""
+    """is_logged_in: Discord has accepted the token. shards: none for a client that only posts.
+
+    is_ready: Discord has begun to say which servers the bot is in. servers: that it has named so far; None before
+    the first connection.
+    """
 
     is_logged_in: bool
+    is_ready: bool
     shards: tuple[ShardStatus, ...]
+    servers: int | None = None
 
 
 def discord_status(client: discord.Client) -> DiscordStatus:
@@ -32,14 +38,13 @@ def discord_status(client: discord.Client) -> DiscordStatus:
             for number, shard in sorted(client.shards.items())
         )
     else:
-        # None before the first connection, despite its annotation. Without a session id, Discord has not said
-        # READY on it yet.
+        # None before the first connection, despite its annotation.
         websocket: discord.gateway.DiscordWebSocket | None = client.ws
         shards = ()
         if websocket is not None:
-            is_connected = websocket.open and websocket.session_id is not None
-            shards = (ShardStatus(client.shard_id or 0, is_connected, _known(websocket.latency)),)
-    return DiscordStatus(client.user is not None and not client.is_closed(), shards)
+            shards = (ShardStatus(client.shard_id or 0, websocket.open, _known(websocket.latency)),)
+    is_logged_in = client.user is not None and not client.is_closed()
+    return DiscordStatus(is_logged_in, client.is_ready(), shards, len(client.guilds) if shards else None)
 
 
 def _known(latency_s: float) -> float | None:

@@ -235,13 +235,15 @@ class OperatorPage:
         sums = {
             name: sum((day.by_provider.get(name, _NO_USD) for day in days), _NO_USD) for name in providers_of(days)
         }
-        shown = {
-            "providers": list(sums),
-            "sums": sums,
-            "total": total_usd(days),
-            "held": await self._service.held(),
-        }
-        return self._signed_in_page(request, "costs.html", history=history, **shown)
+        return self._signed_in_page(
+            request,
+            "costs.html",
+            history=history,
+            held=await self._service.held(),
+            providers=list(sums),
+            sums=sums,
+            total=total_usd(days),
+        )
 
     async def _costs_chart(self, _: web.Request) -> web.Response:
         """The chart of `/costs`; drawing takes a moment, so one is kept for half a minute."""
