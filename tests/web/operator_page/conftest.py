@@ -6,14 +6,15 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientResponse, ClientSession
 
-from bot.domain.jobs import Job
+from bot.domain.jobs import FailureReason, Job
 from bot.store.engine import Database
+from bot.store.jobs import all_servers
 from bot.store.maintenance.migrate import migrate
 from tests.web.operator_page import invented
 from tests.web.operator_page.invented import TOKEN, Invented
@@ -85,11 +86,6 @@ async def database(tmp_path: Path, invented_file: Path) -> AsyncIterator[Databas
         yield database
 
 
-@pytest.fixture
-def bot(database: Database) -> Invented:
-    return Invented(database, NOW)
-
-
 @asynccontextmanager
 async def visiting(
     database: Database, *, token: str | None = None, now: datetime = NOW, host: str = "127.0.0.1"
@@ -112,7 +108,8 @@ async def stranger(database: Database) -> AsyncIterator[Visitor]:
         yield visitor
 
 
-async def add_failure(bot: Invented, at: datetime = NOW - timedelta(minutes=1)) -> Job:
-    """One more failed job, the latest."""
-    reason, detail = invented.FAILURES[1]
-    return await bot.failed(at, reason, detail, guild_id=13, prompt=invented.HOSTILE_PROMPT)
+async def failed_job(database: Database, reason: FailureReason = FailureReason.UPSTREAM_FAILED) -> Job:
+    """The invented job that failed for this reason."""
+    async with database.read() as connection:
+        [job] = [job for job in await all_servers.failed(connection, limit=10) if job.failure_reason is reason]
+    return job
