@@ -89,7 +89,7 @@ async def test_the_costs_command_has_the_chart_of_the_operators_page(operator_se
     [chart] = result.response.attachments
     assert (chart.filename, (await chart.read())[:4]) == ("costs.png", b"\x89PNG")
     assert chart.description is not None
-    assert chart.description.startswith("Bar chart: $0.14 for what was ordered from ")
+    assert chart.description.startswith("Bar chart: $0.10 for what was ordered from ")
 
 
 async def test_the_ledger_explains_a_job_line_by_line(operator_server: OperatorServer) -> None:
