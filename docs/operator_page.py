@@ -54,7 +54,7 @@ async def take_pictures(folder: Path, chromium: str, *, days: int) -> None:
                 url = f"http://127.0.0.1:{port}"
                 await look(browser, url, views, folder, DESKTOP, "light", "")
                 await look(browser, url, {"overview-dark": views["overview"]}, folder, DESKTOP, "dark", "")
-                on_phone = {name: views[name] for name in ("overview", "jobs", "job")}
+                on_phone = {name: views[name] for name in ("jobs", "job")}
                 await look(browser, url, on_phone, folder, PHONE, "dark", "-phone")
                 await browser.close()
 

@@ -86,6 +86,7 @@ async def test_the_costs_command_has_the_chart_of_the_operators_page(operator_se
 
     result = await operator_server.send("costs")
 
+    assert result.response is not None
     [chart] = result.response.attachments
     assert (chart.filename, (await chart.read())[:4]) == ("costs.png", b"\x89PNG")
     assert chart.description is not None
