@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
-from pathlib import Path
 
 from bot.chat.context import Services
 from bot.chat.guild_events import GuildEvents
@@ -19,18 +17,14 @@ from bot.chat.interaction_answers import InteractionAnswers
 from bot.chat.messages.notification_texts import render
 from bot.chat.order_replies import OrderReplies
 from bot.chat.permissions.command_permissions import CommandPermissions, asking
-from bot.chat.transport.client import Client, RestClient, ZoetropeBot
+from bot.chat.transport.client import Client, ZoetropeBot
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.endpoints import redirect
-from bot.chat.transport.gateway_status import discord_status
 from bot.chat.transport.posted_videos import DiscordVideos
-from bot.chat.transport.request_limiter import A_SECOND, AT_ONCE, RequestLimiter
-from bot.chat.transport.shard_connections import IDENTIFY_INTERVAL_S
 from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.chat.views.member_buttons import cancel_row
-from bot.domain.database_url import sqlite_file
 from bot.domain.guilds import Budget, DirectOrders, LimitOverrides, OperatorDefaults
 from bot.domain.member_data import RetentionPolicy
 from bot.domain.models import PictureLimits
@@ -41,7 +35,6 @@ from bot.media.prepared_frame import MAX_INPUT_BYTES, PreparedFrame
 from bot.operations.clock import Clock, ReferenceClock, SteadyClock, utc_now
 from bot.operations.observer import Observer
 from bot.operations.workdir import workdir
-from bot.provider_setup import catalog, open_providers, provider_limits
 from bot.providers.delivered_videos import DeliveredVideos
 from bot.providers.discord_files import DiscordFiles
 from bot.services.admin.service import AdminService
@@ -51,6 +44,9 @@ from bot.services.operator.service import OperatorService
 from bot.services.privacy import PrivacyService
 from bot.services.videos import VideoService
 from bot.settings import Settings
+from bot.setup.discord_limits import share_discord_limits
+from bot.setup.monitoring import observer_for, operator_page, serving_monitoring
+from bot.setup.providers import catalog, open_providers, provider_limits
 from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
 from bot.store.jobs.approvals import ApprovalStore
@@ -68,7 +64,6 @@ from bot.store.monitoring import MonitoringStore
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
-from bot.store.shared_limits import SharedLimits
 from bot.worker.background_service import BackgroundService
 from bot.worker.backups import BackupWorker
 from bot.worker.config import WorkerConfig
@@ -131,15 +126,6 @@ def retention_policy(settings: Settings) -> RetentionPolicy:
     return RetentionPolicy(settings.retention_days, settings.erase_after_leaving_days, settings.pictures_kept_days)
 
 
-def observer_for(settings: Settings) -> Observer:
-    """What counts the process's work, for metrics if there are any."""
-    if settings.metrics_port is None:
-        return Observer()
-    from bot.web.instruments import Instruments  # noqa: PLC0415 - memory that a bot without it does not need
-
-    return Instruments()
-
-
 async def _clock_of(database: Database) -> tuple[Clock, ReferenceClock | None]:
     """The clock to go by and, where processes share a database server, that server's, which it follows."""
     server_time = await database.server_time()
@@ -165,26 +151,6 @@ def _scheduled_backups(settings: Settings, database: Database, clock: Clock) -> 
     return [BackupWorker(backups, database, clock=clock)]
 
 
-def _share_discord(client: Client, settings: Settings, database: Database) -> None:
-    """Keeps the client's requests below Discord's limit, together with other processes where there may be some."""
-    if not isinstance(client, ZoetropeBot | RestClient):
-        return
-    shared = SharedLimits(database) if database.file is None else None
-    a_second = settings.discord_requests_per_second
-    if a_second is None:
-        a_second = A_SECOND if settings.discord_api_url is None else 0
-    if a_second:
-        every_s = 1 / a_second
-        client.throttle.limiter = RequestLimiter(
-            a_second,
-            reserve=None
-            if shared is None
-            else partial(shared.reserve, "requests", interval_s=every_s, at_once=AT_ONCE),
-        )
-    if shared is not None and isinstance(client, ZoetropeBot):
-        client.reserve_identify = lambda bucket: shared.reserve(f"identify {bucket}", 1, IDENTIFY_INTERVAL_S)
-
-
 @asynccontextmanager
 async def open_app(
     settings: Settings,
@@ -206,7 +172,7 @@ async def open_app(
         lock = stack.enter_context(process_lock(settings.database_url))
         database = await stack.enter_async_context(Database.open(settings.database_url))
         await migrate(database, clock=utc_now)
-        _share_discord(client, settings, database)
+        share_discord_limits(client, settings, database)
         clock, reference = await _clock_of(database)
         defaults, limits = operator_defaults(settings), provider_limits(settings)
         task_lifetime = timedelta(seconds=settings.upstream_task_lifetime_seconds)
@@ -327,7 +293,8 @@ async def open_app(
         if guild_events is not None:  # before the client closes, or a request of theirs would fail
             stack.push_async_callback(guild_events.stop)
         monitoring = MonitoringStore(database, defaults, limits, clock)
-        monitored = _monitored(settings, client, observer, monitoring, context.workdir, clock)
+        page = operator_page(settings, database, defaults, clock, poll_schedule.remaining)
+        monitored = serving_monitoring(settings, client, observer, monitoring, context.workdir, clock, page)
         port = await stack.enter_async_context(monitored)
         yield App(
             settings,
@@ -343,30 +310,3 @@ async def open_app(
             monitoring,
             port,
         )
-
-
-@asynccontextmanager
-async def _monitored(
-    settings: Settings, client: Client, observer: Observer, store: MonitoringStore, work_folder: Path, clock: Clock
-) -> AsyncIterator[int | None]:
-    """Serves metrics and health, if there is a port for them, and yields it. Raises: PortUnavailable."""
-    if settings.metrics_port is None:
-        yield None
-        return
-    from bot.web.instruments import Instruments  # noqa: PLC0415 - memory that a bot without it does not need
-    from bot.web.monitoring import monitored  # noqa: PLC0415
-
-    assert isinstance(observer, Instruments)  # noqa: S101 - see `observer_for`
-    file = sqlite_file(settings.database_url)
-    folders = {"temporary": work_folder} | ({} if file is None else {"database": file.parent})
-    async with monitored(
-        observer,
-        store,
-        lambda: discord_status(client),
-        has_gateway=isinstance(client, ZoetropeBot),
-        folders=folders,
-        clock=clock,
-        host=settings.metrics_host,
-        port=settings.metrics_port,
-    ) as port:
-        yield port

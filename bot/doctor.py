@@ -19,9 +19,9 @@ from bot.domain.models import TaskKind
 from bot.domain.money import show_usd
 from bot.media.sandbox import Protection, missing_protections
 from bot.operations import process_hardening
-from bot.provider_setup import dashscope_client, prices_usd, vtrix_client
 from bot.providers.base import Provider
 from bot.settings import PUBLISHED_MAX_RUNNING, PUBLISHED_SUBMITS_PER_SECOND, Settings
+from bot.setup.providers import dashscope_client, prices_usd, vtrix_client
 from bot.store import operator_reports
 from bot.store.engine import Database
 from bot.store.maintenance.migrate import schema_status

@@ -7,7 +7,7 @@ from contextlib import suppress
 from decimal import Decimal
 from importlib.metadata import version
 
-from bot.app import App, observer_for, open_app
+from bot.app import App, open_app
 from bot.chat.messages.operator_texts import database_lost
 from bot.chat.submission_hold import hold_submissions_while_behind
 from bot.chat.transport.client import RestClient, ZoetropeBot, log_in
@@ -20,6 +20,7 @@ from bot.domain.errors import DeliveryDelayed, OutOfMemory, StoreError
 from bot.domain.shards import ShardRange
 from bot.operations.memory_watch import MemoryWatch
 from bot.settings import Settings
+from bot.setup.monitoring import observer_for
 from bot.store.maintenance.file_watch import FileWatch, LostFile
 
 log = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from bot.domain.jobs import ProviderName
 from bot.domain.models import checked_names
 
 _KEY_LENGTH_MIN = 8
+_TOKEN_LENGTH_MIN = 16
 _DISCORD_API_VERSION = 10
 _ID_MAX = 2**63 - 1
 
@@ -52,6 +53,12 @@ def _key(value: SecretStr) -> SecretStr:
         raise ValueError("it is too short")
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("it contains a space, or a character that doesn't belong in it")
+    return value
+
+
+def _page_token(value: SecretStr) -> SecretStr:
+    if len(_key(value).get_secret_value()) < _TOKEN_LENGTH_MIN:
+        raise ValueError("it is too short")
     return value
 
 
@@ -138,6 +145,7 @@ DiscordApiUrl = Annotated[HttpUrl, AfterValidator(_discord_api_version)]
 GatewayUrl = Annotated[str, _service_url("ws", "wss")]
 Host = Annotated[str, AfterValidator(_host)]
 Key = Annotated[SecretStr, AfterValidator(_key)]
+PageToken = Annotated[SecretStr, AfterValidator(_page_token)]
 Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=9)]
 UsdOrNone = Annotated[Usd | None, BeforeValidator(_parse_none)]
 Id = Annotated[int, Field(ge=1, le=_ID_MAX)]

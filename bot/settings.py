@@ -40,6 +40,7 @@ from bot.setting_types import (
     LogFormat,
     LogLevel,
     Models,
+    PageToken,
     Providers,
     Usd,
     UsdOrNone,
@@ -226,6 +227,10 @@ class Settings(DatabaseSettings, MetricsSettings):
         timedelta(hours=24), description="the time between two scheduled backups, `1h` to `30d`"
     )
     backup_keep: int = number(14, 1, 1000, "how many scheduled backups are kept")
+    operator_page_token: PageToken | None = Field(
+        None,
+        description="a secret of 16 characters or more, which opens the operator's page on METRICS_PORT",
+    )
     shutdown_grace_seconds: float = number(75.0, 0, 600, "how long a stop waits for steps in progress", "seconds")
 
     @field_validator("vtrix_api_key", "dashscope_api_key")
@@ -267,6 +272,9 @@ def _contradictions(settings: Settings) -> list[str]:
         ),
         "OPERATOR_GUILD_ID and OPERATOR_USER_IDS only work together. Set both, or neither.": (
             (guild_id is None) == bool(user_ids)
+        ),
+        "OPERATOR_PAGE_TOKEN has no effect without METRICS_PORT. Set both, or neither.": (
+            settings.operator_page_token is not None and settings.metrics_port is None
         ),
         "OPEN_TO_ALL_SERVERS=false needs `/operator allow`. Set OPERATOR_GUILD_ID and OPERATOR_USER_IDS.": (
             not settings.open_to_all_servers and guild_id is None

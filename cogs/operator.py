@@ -171,12 +171,15 @@ async def announce(interaction: Interaction, text: Range[str, 1, operator_texts.
     await interaction.edit_original_response(content=question, embed=embed, view=view)
 
 
-@group.command(description="What videos cost: average prices, this month's totals, and what's reserved")
+@group.command(description="What videos cost: average prices, this month's totals, what's reserved, and a chart")
 async def costs(interaction: Interaction) -> None:
-    """Shows prices and sums."""
+    """Shows prices and sums, and a chart of the last thirty days."""
     service, _ = await _begin(interaction)
-    text = cost_texts.costs(await service.costs())
-    await interaction.edit_original_response(content=text)
+    text, history = cost_texts.costs(await service.costs()), await service.cost_history.history()
+    chart, files = await service.cost_history.chart(history), []
+    if chart is not None:
+        files.append(discord.File(io.BytesIO(chart), "costs.png", description=cost_texts.described(history)))
+    await interaction.edit_original_response(content=text, attachments=files)
 
 
 @group.command(description="All ledger entries for one video, and what the video service said last")

@@ -20,9 +20,9 @@ from bot.domain.jobs import FailureReason, Job, JobState
 from bot.domain.policy import Requester
 from bot.operations.clock import utc_now
 from bot.process import log_diagnostics, run
-from bot.provider_setup import SUBMIT_TIMEOUT_S, vtrix_client
 from bot.services.videos import VideoService
 from bot.settings import GivenSettings, Settings
+from bot.setup.providers import SUBMIT_TIMEOUT_S, vtrix_client
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance.file_watch import CHECK_INTERVAL_S

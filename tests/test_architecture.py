@@ -207,10 +207,10 @@ print(*sys.modules)
 NEEDED_LATER = {
     "PIL", "av", "alembic", "re2", "regex", "sqlalchemy.dialects.postgresql",
     "bot.demo", "bot.doctor", "bot.providers.dashscope.client", "bot.media.first_frame", "bot.media.video_encoder",
-    "bot.web", "prometheus_client", "aiohttp.web",
+    "bot.web", "jinja2", "prometheus_client", "aiohttp.web",
 }  # fmt: skip
-"""What only child processes need, or only upgrades, servers that block words, a PostgreSQL, a port for metrics,
-other providers and commands."""
+"""What only child processes need, or only upgrades, servers that block words, a PostgreSQL, a port for metrics and
+the operator's page, other providers and commands."""
 
 
 def test_a_bot_that_starts_loads_only_what_every_bot_needs() -> None:

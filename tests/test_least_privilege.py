@@ -4,8 +4,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import discord
 
-from bot.chat.doctor_checks import DiscordChecks, invite_link
-from bot.chat.permissions.channel_permissions import PERMISSIONS
+from bot.chat.doctor_checks import DiscordChecks
+from bot.chat.permissions.channel_permissions import PERMISSIONS, invite_link
 from bot.chat.transport.client import RestClient, ZoetropeBot
 
 USED = {

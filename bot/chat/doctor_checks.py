@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable
 
 import discord
 
-from bot.chat.permissions.channel_permissions import PERMISSIONS, missing_permissions
+from bot.chat.permissions.channel_permissions import invite_link, missing_permissions
 from bot.chat.posting import DISCORD_FAILED, UNREADABLE, is_missing, said_by
 from bot.chat.transport.shard_connections import gateway_plan
 from bot.domain.errors import DeliveryDelayed, LoginRefused
@@ -14,13 +14,6 @@ SERVERS_MAX = 100
 
 _NEEDED_FOR_TEXT = {"View Channel", "Send Messages", "Send Messages in Threads"}
 """The permissions that the bot needs where it only posts text."""
-
-
-def invite_link(application_id: int) -> str:
-    """The link that adds the bot to a server with the permissions it needs and no others."""
-    return discord.utils.oauth_url(
-        application_id, permissions=PERMISSIONS, scopes=("bot", "applications.commands")
-    )
 
 
 class DiscordChecks:

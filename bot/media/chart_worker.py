@@ -1,8 +1,8 @@
-"""A process that draws one chart as a PNG: a server's videos and costs per day, or a member's quota.
+"""A process that draws one chart as a PNG: a server's videos and costs per day, all costs, or a member's quota.
 
-It reads the fields of a `Usage` or a `Quota` as JSON from its standard input and writes the picture to its
-standard output. It is a process of its own because the bot itself doesn't load Pillow. It imports nothing else of
-ours, because starting takes longer than drawing.
+It reads the fields of a `Usage`, a `Costs` or a `Quota` as JSON from its standard input and writes the picture to
+its standard output. It is a process of its own because the bot itself doesn't load Pillow. It imports nothing else
+of ours, because starting takes longer than drawing.
 
 The charts have a dark background, so that they look the same in Discord's dark and light themes. Their colors are
 distinguishable with color blindness and differ in brightness too.
@@ -37,10 +37,17 @@ BACKGROUND, TEXT, GRID = "#1e2127", "#e8eaed", "#454b55"
 DELIVERED, FAILED, CANCELLED, IN_PROGRESS = "#56b4e9", "#d55e00", "#8d949e", "#f0e442"
 REJECTED = "#cc79a7"
 SETTLED, RESERVED = "#2bb58a", "#b9ead9"
-
+VTRIX, DASHSCOPE, BUDGET = "#56b4e9", "#e69f00", "#e8eaed"
 
 QUOTA_WIDTH_PX, QUOTA_HEIGHT_PX = 720, 300
 """Narrow, so that its text is still readable at the width of a phone."""
+
+COSTS_WIDTH_PX, COSTS_HEIGHT_PX = 800, 378
+"""As narrow as thirty bars allow, for the same reason."""
+
+_COSTS_LEFT, _COSTS_RIGHT, _COSTS_PANEL_TOP, _COSTS_PANEL_BOTTOM = 84, 784, 52, 330
+_COSTS_FONT_PX, _COSTS_LABELS = 22, 6
+_DASH_PX = 8
 
 _MARGIN_PX, _TITLE_PX, _LABEL_PX = 40, 40, 26
 _SLOTS_TOP, _SLOTS_BOTTOM = 92, 140
@@ -62,6 +69,17 @@ class Usage(NamedTuple):
     costs: Mapping[str, Sequence[float]]
 
 
+class Costs(NamedTuple):
+    """What videos cost. days: in ISO format; at least one. budget: of a day; None without one.
+
+    by_provider: for each provider's name, what each day cost in USD.
+    """
+
+    days: Sequence[str]
+    by_provider: Mapping[str, Sequence[float]]
+    budget: float | None
+
+
 class Quota(NamedTuple):
     """A member's rolling window. left: of `limit` videos, at least 1. unlocks_in_s: when each used one unlocks."""
 
@@ -79,6 +97,8 @@ _COLORS = {
     "in progress": IN_PROGRESS,
     "settled": SETTLED,
     "reserved": RESERVED,
+    "vtrix": VTRIX,
+    "dashscope": DASHSCOPE,
 }
 
 
@@ -97,6 +117,26 @@ def draw_usage(chart: Usage) -> bytes:
     _label_days(canvas, costs, [date.fromisoformat(day) for day in chart.days])
     unit = "Day (UTC)" if chart.unit == "day" else "Week from (UTC)"
     canvas.text(((_LEFT + _RIGHT) // 2, _UNIT_MIDDLE), unit, TEXT, anchor="mm")
+    return _png(picture)
+
+
+def draw_costs(costs: Costs) -> bytes:
+    """What videos cost on each day as a PNG, and a dashed line where a day's budget ends."""
+    picture = Image.new("RGB", (COSTS_WIDTH_PX, COSTS_HEIGHT_PX), BACKGROUND)
+    canvas = ImageDraw.Draw(picture)
+    canvas.font = ImageFont.load_default(_COSTS_FONT_PX)
+    sides = {"left": _COSTS_LEFT, "right": _COSTS_RIGHT}
+    panel = _Panel(canvas, len(costs.days), _COSTS_PANEL_TOP, _COSTS_PANEL_BOTTOM, **sides)
+    series = costs.by_provider or {"": [0.0] * len(costs.days)}
+    highest = _highest(series) * _HEADROOM
+    panel.draw(series, _steps(series, count=4, whole=False))
+    if costs.budget is not None and 0 < costs.budget <= highest:
+        y = panel.bottom - round(costs.budget * (panel.bottom - panel.top) / highest)
+        for x in range(panel.left, panel.right, 2 * _DASH_PX):
+            canvas.line((x, y, min(x + _DASH_PX, panel.right), y), BUDGET, 3)
+    note = "" if costs.budget is None else f"; a day's budget: {_short_number(costs.budget)}"
+    canvas.text((panel.right, panel.top - _LINE_PX + _SWATCH_PX // 2), f"USD a day{note}", TEXT, anchor="rm")
+    _label_days(canvas, panel, [date.fromisoformat(day) for day in costs.days], most=_COSTS_LABELS)
     return _png(picture)
 
 
@@ -164,13 +204,22 @@ def _png(picture: Image.Image) -> bytes:
 class _Panel:
     """One of the two sets of axes, with bars on top of each other."""
 
-    def __init__(self, canvas: ImageDraw.ImageDraw, count: int, top: int, bottom: int) -> None:
-        self.top, self.bottom = top, bottom
+    def __init__(
+        self,
+        canvas: ImageDraw.ImageDraw,
+        count: int,
+        top: int,
+        bottom: int,
+        *,
+        left: int = _LEFT,
+        right: int = _RIGHT,
+    ) -> None:
+        self.top, self.bottom, self.left, self.right = top, bottom, left, right
         self._canvas = canvas
         self._count = count
         spaces = max(count + 0.2, _MIN_SPACES)
-        self._space_px = (_RIGHT - _LEFT) / spaces
-        self._first_px = _LEFT + (spaces - count) / 2 * self._space_px
+        self._space_px = (right - left) / spaces
+        self._first_px = left + (spaces - count) / 2 * self._space_px
 
     def x(self, bar: float) -> float:
         """The horizontal middle of a bar, counted from 0."""
@@ -183,8 +232,8 @@ class _Panel:
         shown = [name for name, heights in series.items() if any(heights)]
         for number in range(math.floor(highest / step) + 1 if shown else 1):
             y = self.bottom - round(number * step * scale)
-            self._canvas.line((_LEFT, y, _RIGHT, y), GRID)
-            self._canvas.text((_LEFT - _GAP_PX, y), _short_number(number * step), TEXT, anchor="rm")
+            self._canvas.line((self.left, y, self.right, y), GRID)
+            self._canvas.text((self.left - _GAP_PX, y), _short_number(number * step), TEXT, anchor="rm")
         below = [0.0] * self._count
         for name in shown:
             for bar, height in enumerate(series[name]):
@@ -193,7 +242,7 @@ class _Panel:
                 if upper < lower:
                     self._canvas.rectangle((left, upper, right - 1, lower - 1), _COLORS[name])
                 below[bar] += height
-        x = float(_LEFT)
+        x = float(self.left)
         for name in shown:
             y = self.top - _LINE_PX
             self._canvas.rectangle((x, y, x + _SWATCH_PX - 1, y + _SWATCH_PX - 1), _COLORS[name])
@@ -221,16 +270,21 @@ def _steps(series: Mapping[str, Sequence[float]], *, count: int, whole: bool) ->
     return next(power * number for number in rounds if power * number >= least)
 
 
-def _label_days(canvas: ImageDraw.ImageDraw, panel: _Panel, days: Sequence[date]) -> None:
-    for bar, label in _day_labels(days):
+def _label_days(
+    canvas: ImageDraw.ImageDraw, panel: _Panel, days: Sequence[date], *, most: int = _MAX_LABELS
+) -> None:
+    width_px, _ = canvas.im.size
+    for bar, label in _day_labels(days, most):
         half_px = max(map(canvas.textlength, label.splitlines())) / 2
-        x = min(panel.x(bar), WIDTH_PX - _GAP_PX - half_px)
-        canvas.multiline_text((x, _DAYS_TOP), label, TEXT, anchor="ma", align="center", spacing=2)
+        x = min(panel.x(bar), width_px - _GAP_PX - half_px)
+        canvas.multiline_text(
+            (x, panel.bottom + _DAYS_TOP - _COSTS_BOTTOM), label, TEXT, anchor="ma", align="center", spacing=2
+        )
 
 
-def _day_labels(days: Sequence[date]) -> Iterator[tuple[int, str]]:
+def _day_labels(days: Sequence[date], most: int) -> Iterator[tuple[int, str]]:
     """Labels for some of the bars, the last one always, with the year where it changes."""
-    step = max(1, -(-len(days) // _MAX_LABELS))
+    step = max(1, -(-len(days) // most))
     labeled_year = days[-1].year if days[0].year == days[-1].year else None
     for bar in range(len(days) - 1, -1, -step)[::-1]:
         day = days[bar]
@@ -257,6 +311,8 @@ def _short_number(value: float) -> str:
 
 def draw(fields: Mapping[str, Any]) -> bytes:
     """The chart that has these fields."""
+    if "by_provider" in fields:
+        return draw_costs(Costs(**fields))
     return draw_quota(Quota(**fields)) if "unlocks_in_s" in fields else draw_usage(Usage(**fields))
 
 

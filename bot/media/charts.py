@@ -1,11 +1,13 @@
-"""Has charts drawn, in a process of its own (`chart_worker.py`): a server's use, and a member's quota."""
+"""Has charts drawn, in a process of its own (`chart_worker.py`): use, costs, and a member's quota."""
 
 import asyncio
 import json
 from asyncio.subprocess import PIPE
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
+from bot.domain.cost_history import CostDay, providers_of
 from bot.domain.limits import Allowance
 from bot.domain.usage_stats import Day, by_week
 from bot.media import sandbox
@@ -22,6 +24,13 @@ async def draw_usage(days: Sequence[Day], *, timeout_s: float = _TIMEOUT_S) -> b
 async def draw_quota(allowance: Allowance, *, timeout_s: float = _TIMEOUT_S) -> bytes:
     """A member's rolling window as a PNG: what is left, and when more unlocks. Raises: OSError if that fails."""
     return await _draw(quota_input(allowance), timeout_s)
+
+
+async def draw_costs(
+    days: Sequence[CostDay], usd_per_day: Decimal | None, *, timeout_s: float = _TIMEOUT_S
+) -> bytes:
+    """What videos cost on each day as a PNG, by provider, and a day's budget. Raises: OSError if that fails."""
+    return await _draw(costs_input(days, usd_per_day), timeout_s)
 
 
 async def _draw(chart: Mapping[str, Any], timeout_s: float) -> bytes:
@@ -69,4 +78,16 @@ def quota_input(allowance: Allowance) -> dict[str, Any]:
         "left": limit - len(unlocks_in_s),
         "window_s": window_s,
         "unlocks_in_s": [min(max(seconds, 0.0), window_s) for seconds in unlocks_in_s],
+    }
+
+
+def costs_input(days: Sequence[CostDay], usd_per_day: Decimal | None) -> dict[str, Any]:
+    """What that process reads: the fields of its `Costs`."""
+    return {
+        "days": [day.day.isoformat() for day in days],
+        "by_provider": {
+            name.value: [max(0.0, float(day.by_provider.get(name, 0))) for day in days]
+            for name in providers_of(days)
+        },
+        "budget": None if usd_per_day is None else float(usd_per_day),
     }

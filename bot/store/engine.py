@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from bot.domain.database_url import PostgresUrl, parse_database_url
 from bot.domain.errors import CommitUnknown, DatabaseFileLost, StoreError
+from bot.operations.process_name import APPLICATION, process_name
 from bot.store import sqlite_driver
 from bot.store.sqlite_files import explanation, identity_of, make_folders, refuse_unusable_path
 
@@ -140,7 +141,9 @@ class Database:
 
         async def connect() -> Any:
             # asyncpg reads the whole address itself: sslmode, several hosts, a socket's folder.
-            return await asyncpg.connect(dsn, timeout=_CONNECT_TIMEOUT_S, command_timeout=_COMMAND_TIMEOUT_S)
+            named = {"application_name": f"{APPLICATION}{process_name()}"}
+            timeouts = {"timeout": _CONNECT_TIMEOUT_S, "command_timeout": _COMMAND_TIMEOUT_S}
+            return await asyncpg.connect(dsn, server_settings=named, **timeouts)
 
         engine = create_async_engine(
             "postgresql+asyncpg://", async_creator=connect, pool_pre_ping=True, hide_parameters=True

@@ -115,6 +115,8 @@ Index("ix_jobs_active", jobs.c.state, jobs.c.created_at, **partial(IS_ACTIVE.tex
 Index("ix_jobs_active_guild", jobs.c.guild_id, jobs.c.state, jobs.c.user_id, **partial(IS_ACTIVE.text))
 # A server's latest failures.
 Index("ix_jobs_failed", jobs.c.guild_id, jobs.c.state_changed_at, **partial(IS_FAILED.text))
+# The latest failures of all servers.
+Index("ix_jobs_failed_at", jobs.c.state_changed_at, **partial(IS_FAILED.text))
 # A server's usage over a span of days.
 Index("ix_jobs_guild", jobs.c.guild_id, jobs.c.created_at)
 COST_IS_HELD = and_(jobs.c.cost_unknown_since.is_not(None), jobs.c.cost_usd.is_(None), jobs.c.result_url.is_(None))

@@ -1,8 +1,10 @@
 """Puts the operator's server together: which routes there are, and what they read."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+from aiohttp import web
 
 from bot.chat.transport.gateway_status import DiscordStatus
 from bot.operations.clock import Clock
@@ -27,16 +29,18 @@ async def monitored(
     clock: Clock,
     host: str,
     port: int,
+    page: Sequence[web.RouteDef] = (),
 ) -> AsyncIterator[int]:
     """Serves health and metrics until it is left; yields the port.
 
     has_gateway: whether the process answers commands. folders: those whose disks may fill, by what they are for.
-    Raises: PortUnavailable.
+    page: the routes of the operator's page, if it is served. Raises: PortUnavailable.
     """
     instruments.registry.register(ProcessStateCollector(discord, folders))
     routes = [
         *health.routes(Health(readiness_checks(store, discord, has_gateway=has_gateway, clock=clock))),
         *metrics.routes(Scrapes(instruments, store.figures)),
+        *page,
     ]
     async with lag_measured(instruments.loop_lagged), serving(routes, host=host, port=port) as bound_port:
         yield bound_port

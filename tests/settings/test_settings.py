@@ -265,6 +265,23 @@ def test_a_bot_closed_to_other_servers_with_an_operator_is_valid(load: Any) -> N
     assert settings.open_to_all_servers is False
 
 
+def test_the_token_of_the_operators_page_is_a_secret_of_some_length(load: Any) -> None:
+    token = "correct-horse-battery-staple"
+    settings = load(OPERATOR_PAGE_TOKEN=token, METRICS_PORT="9464")
+    assert token in settings.secrets()
+    assert "OPERATOR_PAGE_TOKEN" in settings.secret_names()
+    assert token not in repr(settings)
+    for short in ("x" * 15, "with blanks in the middle", "tökèn-of-some-length"):
+        (problem,) = problems(load, OPERATOR_PAGE_TOKEN=short, METRICS_PORT="9464")
+        assert problem.startswith("OPERATOR_PAGE_TOKEN is invalid")
+        assert short not in problem
+
+
+def test_a_token_without_a_port_for_the_page_is_a_problem(load: Any) -> None:
+    (problem,) = problems(load, OPERATOR_PAGE_TOKEN="correct-horse-battery-staple")
+    assert problem.startswith("OPERATOR_PAGE_TOKEN has no effect without METRICS_PORT")
+
+
 def test_by_default_nothing_listens_and_only_on_this_machine(load: Any) -> None:
     settings = load()
     assert (settings.metrics_port, settings.metrics_host, settings.log_format) == (None, "127.0.0.1", "text")

@@ -17,12 +17,14 @@ from bot.chat.messages.markdown import (
 )
 from bot.chat.messages.provider_texts import provider_name, provider_title
 from bot.chat.messages.server_names import name_of
+from bot.domain.cost_history import total_usd
 from bot.domain.durations import show_duration
 from bot.domain.jobs import Job
 from bot.domain.ledger import Entry, EntryKind, total
 from bot.domain.models import NAMES_NO_COSTS, TaskKind
 from bot.domain.money import show_usd
 from bot.domain.provider_limits import NO_BUDGET
+from bot.services.operator.cost_history import CostHistory
 from bot.services.operator.reports import Costs, KindPrice
 from bot.store.money.ledger import PRICE_FROM
 from bot.store.operator_reports import JobLedger
@@ -59,6 +61,13 @@ def costs(report: Costs) -> str:
             f"{show_usd(report.unanswered.usd)}, which the budgets no longer include."
         )
     return joined_within(lines, CONTENT_MAX, rest=REST)
+
+
+def described(history: CostHistory) -> str:
+    """The chart of costs in words, for those who can't see it."""
+    days, usd = history.days, show_usd(total_usd(history.days))
+    budget = "" if history.usd_per_day is None else f" A day's budget is {show_usd(history.usd_per_day)}."
+    return f"Bar chart: {usd} for what was ordered from {days[0].day} to {days[-1].day} (UTC), by day.{budget}"
 
 
 def _by_provider(report: Costs) -> Iterator[str]:

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from itertools import accumulate, cycle
 
@@ -44,6 +44,27 @@ def escaped(text: str, maximum: int | None = None, *, keep_mentions: bool = Fals
     return escape(line) if maximum is None else fitting(line, maximum, escape)
 
 
+_MARKUP = re.compile(
+    r"\\(?P<escaped>.)|`(?P<code>[^`\n]*)`|\*\*|^-# |^> "
+    r"|<t:(?P<second>\d{1,12})(?::[a-zA-Z])?>|<@&?(?P<member>\d{1,20})>|<#(?P<channel>\d{1,20})>",
+    re.MULTILINE,
+)
+
+
+def plain(text: str) -> str:
+    """A text of ours without its markdown, for where none is shown: what `escaped` put in is taken out again."""
+    return _MARKUP.sub(_plain, text)
+
+
+def _plain(found: re.Match[str]) -> str:
+    if found["second"] is not None:
+        return f"{datetime.fromtimestamp(int(found['second']), UTC):%Y-%m-%d %H:%M} UTC"
+    for name, before in (("escaped", ""), ("code", ""), ("member", "member "), ("channel", "channel ")):
+        if found[name] is not None:
+            return f"{before}{found[name]}"
+    return ""
+
+
 def before_web_page(text: str) -> str:
     """Foreign text up to where a web page's source begins, such as a proxy's in front of a service."""
     found = _WEB_PAGE.search(text)
@@ -57,7 +78,12 @@ def _escape_but_mentions(line: str) -> str:
 
 def one_line(text: str) -> str:
     """Foreign text on one line, without what can't be seen; not escaped."""
-    return " ".join("".join(char for char in text if not _invisible(char)).split())
+    return " ".join(visible(text).split())
+
+
+def visible(text: str) -> str:
+    """Foreign text without what can't be seen or turns the direction of what follows; its lines stay."""
+    return "".join(char for char in text if not _invisible(char))
 
 
 def _escape(line: str) -> str:

@@ -73,3 +73,10 @@ def is_public(channel: discord.TextChannel) -> bool:
 def _listed(names: list[str]) -> str:
     bold = [f"**{name}**" for name in names]
     return bold[0] if len(bold) == 1 else f"{', '.join(bold[:-1])} and {bold[-1]}"
+
+
+def invite_link(application_id: int) -> str:
+    """The link that adds the bot to a server with the permissions it needs and no others."""
+    return discord.utils.oauth_url(
+        application_id, permissions=PERMISSIONS, scopes=("bot", "applications.commands")
+    )

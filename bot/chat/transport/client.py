@@ -13,8 +13,8 @@ from discord.ext import commands
 from bot.chat.authorization import ADMIN_COMMAND, OPERATOR_COMMAND, admin_of, operator_of
 from bot.chat.autocomplete import offer_nothing
 from bot.chat.context import Interaction, ServiceBot, services_of
-from bot.chat.doctor_checks import invite_link
 from bot.chat.permissions import option_validation
+from bot.chat.permissions.channel_permissions import invite_link
 from bot.chat.posting import DISCORD_FAILED, UNREADABLE, is_missing
 from bot.chat.replies import answer_error
 from bot.chat.transport.connection import REFUSALS

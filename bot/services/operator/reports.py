@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Self
 
 from bot.domain.guilds import Budget, OperatorState
 from bot.domain.jobs import JobState, ProviderName
@@ -11,6 +12,7 @@ from bot.domain.ledger import EntryKind
 from bot.domain.models import TaskKind
 from bot.domain.quotas import Spent
 from bot.store.jobs import transitions
+from bot.store.jobs.submission_gate import Gate
 from bot.store.operator_reports import JobTotal, KindTotal, Price
 
 
@@ -75,6 +77,12 @@ class ProviderGate:
     reason: str | None
     failures: int
     is_out_of_budget: bool = False
+
+    @classmethod
+    def of(cls, gate: Gate, now: datetime) -> Self:
+        """The provider's gate as it is at `now`."""
+        closed_until = gate.opens_at if gate.is_closed(now) else None
+        return cls(closed_until, gate.reason, gate.failures, gate.is_out_of_budget)
 
 
 @dataclass(frozen=True, slots=True)

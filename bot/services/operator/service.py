@@ -14,6 +14,7 @@ from bot.domain.notifications import ActionLogged, Announcement
 from bot.operations.clock import Clock
 from bot.services.operator import operator_input
 from bot.services.operator.changes import budget_change, queue_change
+from bot.services.operator.cost_history import CostHistoryService
 from bot.services.operator.operator_input import OperatorProblem, OperatorRefused
 from bot.services.operator.reports import (
     AnnouncementReach,
@@ -112,6 +113,7 @@ class OperatorService:
         self._database = database
         self._wake = wake
         self._clock = clock
+        self.cost_history = CostHistoryService(database, rules, clock)
 
     async def servers(self, known: Collection[int] = ()) -> list[GuildUsage]:
         """All servers, this month's most expensive first. known: the servers the bot is in, listed too."""
@@ -216,12 +218,7 @@ class OperatorService:
             now = self._clock()
             gates = await submissions.gates(connection, self.rules, now)
             active = await operator_reports.active_by_state(connection)
-        reports = {
-            provider: ProviderGate(
-                gate.opens_at if gate.is_closed(now) else None, gate.reason, gate.failures, gate.is_out_of_budget
-            )
-            for provider, gate in gates.items()
-        }
+        reports = {provider: ProviderGate.of(gate, now) for provider, gate in gates.items()}
         return GateReport(reports, active.get(JobState.QUEUED, 0))
 
     async def open_gate(self, operator: Operator) -> AuditEntry:

@@ -18,7 +18,7 @@ from bot.domain.jobs import Job, JobState
 from bot.domain.provider_limits import ProviderLimits
 from bot.store.bulk import IDS, is_among
 from bot.store.engine import Connection
-from bot.store.jobs import due, submissions
+from bot.store.jobs import due, lease_holders, submissions
 from bot.store.jobs.due import ANYTHING, DueFor, Times
 from bot.store.jobs.rows import JOB_COLUMNS, job_of
 from bot.store.schema import AWAITS_POLL, AWAITS_STAGE, jobs, notifications
@@ -35,7 +35,7 @@ async def claim_due(
 ) -> list[Job]:
     """Puts up to `limit` due rows under a lease; skips rows that another process is claiming."""
     lease = {
-        "lease_token": submissions.new_token(),
+        "lease_token": lease_holders.new_token(),
         "lease_until": _lease_ends(times.lease_now, leases),
         "claim_count": jobs.c.claim_count + 1,
     }

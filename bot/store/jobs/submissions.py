@@ -7,7 +7,6 @@ take by then wait for it, and the providers after it get the jobs behind them.
 `next_at` and `claim_queued` go by the same rules: a worker that sleeps until the former says so finds a job.
 """
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -22,7 +21,7 @@ from bot.domain.models import Catalog
 from bot.domain.provider_limits import NO_BUDGET, RATE_WAIT_MAX, ProviderLimits
 from bot.domain.quotas import day_ends
 from bot.store.engine import Connection
-from bot.store.jobs import submission_gate
+from bot.store.jobs import lease_holders, submission_gate
 from bot.store.jobs.rows import count_jobs, read_job, select_jobs, state_columns
 from bot.store.jobs.submission_gate import Gate
 from bot.store.money import ledger
@@ -31,7 +30,7 @@ from bot.store.schema import IS_ACTIVE, guilds, jobs
 NO_JOBS: frozenset[str] = frozenset()
 """The ids of no jobs."""
 
-_HOLDS_A_SLOT = and_(IS_ACTIVE, jobs.c.state.in_((JobState.SUBMITTING, JobState.RUNNING)))
+HOLDS_A_SLOT = and_(IS_ACTIVE, jobs.c.state.in_((JobState.SUBMITTING, JobState.RUNNING)))
 """Jobs that occupy one of their provider's slots."""
 
 BOT_REMOVED = jobs.c.guild_id.in_(select(guilds.c.id).where(guilds.c.left_at.is_not(None)))
@@ -55,10 +54,7 @@ _WAITING_FOR_A_SLOT = and_(
 def next_in_line(*where: ColumnElement[bool], count: int = 1) -> Select[Any]:
     """The next of the jobs that match to submit: of the member with the fewest slots, the oldest."""
     holding = (
-        select(jobs.c.user_id, func.count().label("slots"))
-        .where(_HOLDS_A_SLOT)
-        .group_by(jobs.c.user_id)
-        .subquery()
+        select(jobs.c.user_id, func.count().label("slots")).where(HOLDS_A_SLOT).group_by(jobs.c.user_id).subquery()
     )
     return (
         select_jobs()
@@ -98,7 +94,7 @@ async def claim_queued(
     if row is None:
         return None
     claimed: dict[str, Any] = {
-        "lease_token": new_token(),
+        "lease_token": lease_holders.new_token(),
         "lease_until": lease_now + lease,
         "claim_count": 1,
         "provider": provider,
@@ -206,13 +202,8 @@ async def _taken_by(
 async def _free_slots(connection: Connection, gate: Gate, limits: ProviderLimits) -> int:
     """How many more jobs may be submitted to the provider; after failures, one at a time."""
     of_provider = jobs.c.provider == limits.provider
-    free = max(0, limits.max_running - await count_jobs(connection, _HOLDS_A_SLOT, of_provider))
+    free = max(0, limits.max_running - await count_jobs(connection, HOLDS_A_SLOT, of_provider))
     if not free or gate.failures == 0:
         return free
     submitting = (IS_ACTIVE, jobs.c.state == JobState.SUBMITTING, of_provider)
     return 0 if await count_jobs(connection, *submitting) else 1
-
-
-def new_token() -> str:
-    """A token for a lease."""
-    return secrets.token_urlsafe(12)

@@ -80,6 +80,19 @@ async def test_the_costs_command_shows_prices_and_unknown_costs(operator_server:
     assert "total: **$0.14**" in text
 
 
+async def test_the_costs_command_has_the_chart_of_the_operators_page(operator_server: OperatorServer) -> None:
+    await operator_server.harness.animate()
+    await operator_server.harness.wait_for_video()
+
+    result = await operator_server.send("costs")
+
+    assert result.response is not None
+    [chart] = result.response.attachments
+    assert (chart.filename, (await chart.read())[:4]) == ("costs.png", b"\x89PNG")
+    assert chart.description is not None
+    assert chart.description.startswith("Bar chart: $0.10 for what was ordered from ")
+
+
 async def test_the_ledger_explains_a_job_line_by_line(operator_server: OperatorServer) -> None:
     await operator_server.harness.animate()
     await operator_server.harness.wait_for_video()

@@ -13,10 +13,13 @@ import pytest
 from sqlalchemy import event
 
 from bot.chat.messages.notification_texts import render
-from bot.domain.jobs import Order
-from bot.domain.outcomes import JobUpdate, Reschedule
+from bot.domain.jobs import ACTIVE, JobState, Order
+from bot.domain.outcomes import JobUpdate, MoveTo, Reschedule
 from bot.domain.policy import Requester
 from bot.domain.repeats import KeptFrame
+from bot.domain.task_durations import Remaining
+from bot.services.operator.cost_history import CostHistoryService
+from bot.services.operator.page import PAGE_SIZE, OperatorPageService
 from bot.store.engine import Database
 from bot.store.jobs import pictures
 from bot.store.jobs.due import DueFor
@@ -26,7 +29,7 @@ from bot.store.outbox.notifications import NotificationStore
 from bot.store.schema import HAS_FAILED_CLAIMS
 from tests.providers_asked import VTRIX, vtrix
 from tests.store.conftest import migrate_database
-from tests.store.factories import LEASES, MINUTE, NOW, SECOND, add, new_job
+from tests.store.factories import LEASES, MINUTE, NOW, SECOND, UNLIMITED, add, new_job
 
 pytestmark = pytest.mark.both_databases
 
@@ -34,12 +37,13 @@ Statements = list[tuple[str, Any]]
 Action = Callable[[JobStore, Database], Awaitable[None]]
 
 ENDED_JOBS = 20_000
+HOUR = 60 * MINUTE
 INSERT_ENDED_JOBS = """
     INSERT INTO jobs (id, state, guild_id, channel_id, user_id, prompt, resolution, prompt_extend, watermark,
                       created_at, state_changed_at, charged, cancel_requested, attempts, claim_count)
     WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
-    SELECT 'old-' || n, 'delivered', n % 7, 100, n % 1000, 'a fox', '720P', {yes}, {no},
-           {at}, {at}, {yes}, {no}, 0, 0
+    SELECT 'old-' || n, CASE n % 10 WHEN 3 THEN 'failed' ELSE 'delivered' END, n % 7, 100, n % 1000, 'a fox',
+           '720P', {yes}, {no}, {at}, {at}, {yes}, {no}, 0, 0
     FROM numbers
 """
 
@@ -51,9 +55,10 @@ INSERT_LEDGER_ENTRIES = """
 WHOLE_TABLE = re.compile(
     r"Seq Scan on (jobs|ledger|first_frames|kept_pictures)"
     r"|SCAN (jobs|ledger|first_frames|kept_pictures)"
-    r"(?! USING (COVERING )?INDEX ix_jobs_(polls|stages|active|failed_claims))"
+    r"(?! USING (COVERING )?INDEX ix_jobs_(polls|stages|active|failed_claims|failed_at))"
 )
-"""A partial index may be read completely: it contains only active jobs, or even fewer."""
+"""A partial index may be read completely: it contains only active jobs, or even fewer. That of failures is read
+from its end, as far as a page needs."""
 
 
 @pytest.fixture
@@ -142,7 +147,23 @@ async def delete_pictures(store: JobStore, database: Database) -> None:
         await pictures.delete_with_copies(connection, [job.id])
 
 
-ACTIONS = pytest.mark.parametrize("action", [claim_and_write, begin, look, accept, delete_pictures])
+async def watch(store: JobStore, database: Database) -> None:
+    """What the operator's page reads."""
+    page = OperatorPageService(database, UNLIMITED, vtrix(5), lambda *_: Remaining(30, 60), lambda: NOW)
+    submitting = await store.claim_queued(NOW, vtrix(5), MINUTE)
+    assert submitting is not None
+    task = JobUpdate(upstream_id="task-1", submitted_at=NOW - HOUR)
+    assert await store.apply(submitting, MoveTo(JobState.RUNNING, task), NOW)
+    assert (await page.overview()).late == 1
+    for state in sorted(ACTIVE):
+        await page.in_progress(state)
+    assert len((await page.in_progress(JobState.RUNNING, late_only=True)).lines) == 1
+    assert len((await page.failures()).lines) == PAGE_SIZE
+    assert await page.job(submitting.id) is not None
+    await CostHistoryService(database, UNLIMITED, lambda: NOW).history()
+
+
+ACTIONS = pytest.mark.parametrize("action", [claim_and_write, begin, look, accept, delete_pictures, watch])
 
 
 @ACTIONS

@@ -1,0 +1,1 @@
+"""Opens parts of the program as the settings say; `bot.app` puts them together."""
