@@ -6,6 +6,7 @@ commands that are still working, and Discord would show "thinking…" for ever.
 
 import asyncio
 import logging
+from datetime import timedelta
 from typing import Any
 
 import discord
@@ -14,8 +15,17 @@ from bot.chat.messages import member_texts
 from bot.chat.messages.reason_texts import Said
 from bot.chat.replies import answer_error
 from bot.domain.errors import NotPossible
+from bot.operations import held_lease
+from bot.operations.held_lease import HeldLease
 
 log = logging.getLogger(__name__)
+
+ANSWERABLE_FOR = timedelta(minutes=15)
+"""How long an interaction's token is valid (Discord's documentation of interactions).
+
+What was not done by then, as the process was stopped meanwhile, isn't done any more: its member has been told nothing
+and may have asked again.
+"""
 
 ANSWER_TIMEOUT_S = 3.0
 """How long it may take to tell members that their commands were interrupted."""
@@ -35,6 +45,7 @@ class InteractionTracker:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - discord.py handles each interaction in one
         self._in_progress[task] = interaction
+        held_lease.work_under(HeldLease(held_lease.now_s(), ANSWERABLE_FOR))
         task.add_done_callback(self._in_progress.pop)
         if self._stopping:
             raise NotPossible(Said(member_texts.STOPPING))
