@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 ANSWERABLE_FOR = timedelta(minutes=15)
 """How long an interaction's token is valid (Discord's documentation of interactions).
 
-What was not done by then, as the process was stopped meanwhile, isn't done any more: its member has been told nothing
-and may have asked again.
+What was not done by then, as the process was stopped meanwhile, isn't done any more: its member has been told
+nothing and may have asked again.
 """
 
 ANSWER_TIMEOUT_S = 3.0

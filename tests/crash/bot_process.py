@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -86,15 +86,24 @@ class Recorder:
 
 
 class BotProcess:
-    """A running `zoetrope <command>`. Working directory and log are in `folder`.
+    """A running `zoetrope <command> <arguments>`. Working directory and log are in `folder`.
 
     name: of the process, which begins with its command; also that of its log.
     """
 
-    def __init__(self, name: str, folder: Path, environment: Mapping[str, str], hook: Hook | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        hook: Hook | None = None,
+        *,
+        arguments: Sequence[str] = (),
+    ) -> None:
         self._ended = asyncio.Event()
+        command = [*name.split()[:1], *arguments]
         self._process: ForkServerProcess = _context.Process(
-            target=_run, args=(name, folder, dict(environment), hook), daemon=True
+            target=_run, args=(command, name, folder, dict(environment), hook), daemon=True
         )
         self._process.start()
         self._loop = asyncio.get_running_loop()
@@ -156,7 +165,7 @@ def _check_preload(question: Connection) -> None:
     question.send(os.getppid() if ok else None)
 
 
-def _run(name: str, folder: Path, environment: dict[str, str], hook: Hook | None) -> NoReturn:
+def _run(command: list[str], name: str, folder: Path, environment: dict[str, str], hook: Hook | None) -> NoReturn:
     os.setsid()
     with (folder / f"{name}.log").open("ab") as log:
         os.dup2(log.fileno(), sys.stdout.fileno())
@@ -175,7 +184,7 @@ def _run(name: str, folder: Path, environment: dict[str, str], hook: Hook | None
                 # A task is over before a card would be edited the first time.
                 stack.enter_context(replaced(StatusCards, StatusCards.__init__, _init_eager(StatusCards.__init__)))
                 stack.enter_context(replaced(StatusCard, StatusCard.replaces, _replaces_at_once))
-        sys.exit(main(name.split()[:1]))
+        sys.exit(main(command))
 
 
 def _skip_time(seconds: float) -> None:

@@ -41,10 +41,14 @@ async def test_a_transaction_whose_process_is_stopped_lets_others_order(database
         Database.open(database_url, idle_timeout_s=SOON_S) as stopped,
         Database.open(database_url) as database,
     ):
-        with pytest.raises(StoreError):
+
+        async def stop_in_the_middle() -> None:
             async with stopped.write() as connection:
                 await guild_settings.operator_state_of(connection, lock=True)
                 await add(JobStore(database, UNLIMITED))
+
+        with pytest.raises(StoreError):
+            await stop_in_the_middle()
         assert await jobs_of(JobStore(stopped, UNLIMITED)) == 1
 
 
