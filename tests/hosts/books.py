@@ -58,7 +58,7 @@ async def audit(
     videos, cards = _buttons(discord, "video"), _buttons(discord, "cancel") + _buttons(discord, "status")
     notes = _buttons(discord, "note")
     told = {
-        "the log channel tells its failure": _lines(discord, log_channel, "❌"),
+        "the log channel tells its failure": _lines(discord, log_channel, "> "),
         "the operator is told that its outcome is unknown": _lines(discord, operator_channel, "🔎 Job"),
     }
     for job in found:
