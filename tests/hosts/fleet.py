@@ -194,7 +194,11 @@ class Fleet:
             process = BotProcess(name, self.folder, self.environment, arguments=arguments)
             self.running[name] = process
             code = await process.wait()
-            if code not in _ENDINGS:
-                said = (self.folder / f"{name}.log").read_text(encoding="utf-8").splitlines()[-8:]
+            if code in _ENDINGS:
+                continue
+            said = (self.folder / f"{name}.log").read_text(encoding="utf-8").splitlines()[-8:]
+            if code == 1 and said[-1].startswith("zoetrope: The database"):
+                self.counts["started while the database was away"] += 1  # as for a host, which starts it again
+            else:
                 self.problems.append(f"`{name}` ended by itself with {code}: {said}")
-                await asyncio.sleep(1)
+            await asyncio.sleep(1)
