@@ -114,7 +114,7 @@ def _keep_secret(settings: "DatabaseSettings") -> None:
     """Keeps the settings' secrets out of the log and of child processes."""
     from bot.operations import logs, process_hardening
 
-    logs.set_up(settings.log_level, settings.secrets())
+    logs.set_up(settings.log_level, settings.secrets(), log_format=settings.log_format)
     process_hardening.forget_variables(settings.secret_names())
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from bot.chat.context import Services
 from bot.chat.guild_events import GuildEvents
@@ -20,11 +21,13 @@ from bot.chat.permissions.command_permissions import CommandPermissions, asking
 from bot.chat.transport.client import Client, ZoetropeBot
 from bot.chat.transport.delivery import Delivery, DiscordNotificationSender
 from bot.chat.transport.endpoints import redirect
+from bot.chat.transport.gateway_status import discord_status
 from bot.chat.transport.posted_videos import DiscordVideos
 from bot.chat.transport.status_messages import StatusMessages
 from bot.chat.upload_limits import UploadLimits
 from bot.chat.views.approval_cards import ApprovalCards
 from bot.chat.views.member_buttons import cancel_row
+from bot.domain.database_url import sqlite_file
 from bot.domain.guilds import Budget, DirectOrders, LimitOverrides, OperatorDefaults
 from bot.domain.member_data import RetentionPolicy
 from bot.domain.models import PictureLimits
@@ -33,6 +36,7 @@ from bot.domain.schedule import PollSchedule
 from bot.media.decode_client import DecodeClient
 from bot.media.prepared_frame import MAX_INPUT_BYTES, PreparedFrame
 from bot.operations.clock import Clock, ReferenceClock, SteadyClock, utc_now
+from bot.operations.observer import Observer
 from bot.operations.workdir import workdir
 from bot.provider_setup import catalog, open_providers, provider_limits
 from bot.providers.delivered_videos import DeliveredVideos
@@ -56,6 +60,7 @@ from bot.store.jobs.waiting_jobs import WaitingJobs
 from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.process_lock import ProcessLock, process_lock
 from bot.store.member_settings import MemberSettingsStore
+from bot.store.monitoring import MonitoringStore
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
@@ -74,7 +79,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """The open parts. `client` is not logged in yet. `guild_events`: of a client that connects to the gateway."""
+    """The open parts. `client` is not logged in yet. `guild_events`: of a client that connects to the gateway.
+
+    `monitoring`: reads what metrics and health say of the database; `metrics_port`: where they are served, if
+    they are.
+    """
 
     settings: Settings
     client: Client
@@ -85,6 +94,8 @@ class App:
     lock: ProcessLock | None
     clock: Clock
     guild_events: GuildEvents | None
+    monitoring: MonitoringStore
+    metrics_port: int | None
 
 
 def operator_defaults(settings: Settings) -> OperatorDefaults:
@@ -108,6 +119,27 @@ def operator_defaults(settings: Settings) -> OperatorDefaults:
     )
 
 
+def retention_policy(settings: Settings) -> RetentionPolicy:
+    """How long what is kept."""
+    return RetentionPolicy(settings.retention_days, settings.erase_after_leaving_days, settings.pictures_kept_days)
+
+
+def observer_for(settings: Settings) -> Observer:
+    """What counts the process's work, for metrics if there are any."""
+    if settings.metrics_port is None:
+        return Observer()
+    from bot.web.instruments import Instruments  # noqa: PLC0415 - memory that a bot without it does not need
+
+    return Instruments()
+
+
+async def _clock_of(database: Database) -> tuple[Clock, ReferenceClock | None]:
+    """The clock to go by and, where processes share a database server, that server's, which it follows."""
+    server_time = await database.server_time()
+    reference = None if server_time is None else ReferenceClock(server_time)
+    return SteadyClock(wall=reference or utc_now), reference
+
+
 async def _take_over(database: Database, store: JobStore, waiting_jobs: WaitingJobs, clock: Clock) -> None:
     """Takes over what earlier processes left, perhaps with other settings."""
     if database.file is not None and (freed := await store.free_leases()):
@@ -121,23 +153,24 @@ async def _take_over(database: Database, store: JobStore, waiting_jobs: WaitingJ
 async def open_app(
     settings: Settings,
     client: Client,
+    observer: Observer | None = None,
     *,
     prepare_first_frame: Callable[[bytes, PictureLimits], Awaitable[PreparedFrame]] | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[App]:
     """Opens everything except the connection to Discord, and closes it in reverse order.
 
+    observer: from `observer_for`, if the client has it as well; None for one that the client reports nothing to.
     prepare_first_frame: turns a member's file into a first frame; None for sandboxed processes. sleep: pauses
-    between two welcomes by direct message. Raises: StoreError.
+    between two welcomes by direct message. Raises: StoreError, PortUnavailable.
     """
+    observer = observer or observer_for(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(redirect(settings.discord_api_url, settings.discord_gateway_url))
         lock = stack.enter_context(process_lock(settings.database_url))
         database = await stack.enter_async_context(Database.open(settings.database_url))
         await migrate(database, clock=utc_now)
-        server_time = await database.server_time()
-        reference = None if server_time is None else ReferenceClock(server_time)
-        clock = SteadyClock(wall=reference or utc_now)
+        clock, reference = await _clock_of(database)
         defaults, limits = operator_defaults(settings), provider_limits(settings)
         task_lifetime = timedelta(seconds=settings.upstream_task_lifetime_seconds)
         store = JobStore(database, defaults)
@@ -157,7 +190,7 @@ async def open_app(
             slots=slots(limits),
             clock=clock,
         )
-        providers = await stack.enter_async_context(open_providers(settings))
+        providers = await stack.enter_async_context(open_providers(settings, observer))
         extensions = ExtensionStore(database)
         delivered = DeliveredVideos(DiscordVideos(client), providers, clock, task_lifetime)
         context = StageContext(
@@ -181,7 +214,6 @@ async def open_app(
             extensions=extensions,
             delivered=delivered,
         )
-        config = WorkerConfig(limits)
         notifier = Notifier(
             NotificationStore(database, render),
             DiscordNotificationSender(client),
@@ -189,16 +221,13 @@ async def open_app(
             clock=clock,
             jitter=random.random,
         )
-        policy = RetentionPolicy(
-            settings.retention_days, settings.erase_after_leaving_days, settings.pictures_kept_days
-        )
-        member_data = MemberDataStore(database, defaults)
+        member_data, policy = MemberDataStore(database, defaults), retention_policy(settings)
         retention = RetentionWorker(RetentionStore(database, defaults), member_data, policy, clock=clock)
         durations = DurationLearner(TaskDurationStore(database), poll_schedule)
         background_services: list[BackgroundService] = [notifier, retention, durations, status_cards]
         if reference is not None:
             background_services.append(ServerClockSync(reference, database.server_time))
-        worker = Worker(store, context, config, background_services)
+        worker = Worker(store, context, WorkerConfig(limits), background_services, observer)
         wake = worker.wake
         decoder = await stack.enter_async_context(DecodeClient())
         service = VideoService(
@@ -258,4 +287,34 @@ async def open_app(
         stack.push_async_callback(client.close)
         if guild_events is not None:  # before the client closes, or a request of theirs would fail
             stack.push_async_callback(guild_events.stop)
-        yield App(settings, client, database, store, worker, service, lock, clock, guild_events)
+        monitoring = MonitoringStore(database, defaults, limits, clock)
+        monitored = _monitored(settings, client, observer, monitoring, context.workdir, clock)
+        port = await stack.enter_async_context(monitored)
+        yield App(settings, client, database, store, worker, service, lock, clock, guild_events, monitoring, port)
+
+
+@asynccontextmanager
+async def _monitored(
+    settings: Settings, client: Client, observer: Observer, store: MonitoringStore, work_folder: Path, clock: Clock
+) -> AsyncIterator[int | None]:
+    """Serves metrics and health, if there is a port for them, and yields it. Raises: PortUnavailable."""
+    if settings.metrics_port is None:
+        yield None
+        return
+    from bot.web.instruments import Instruments  # noqa: PLC0415 - memory that a bot without it does not need
+    from bot.web.monitoring import monitored  # noqa: PLC0415
+
+    assert isinstance(observer, Instruments)  # noqa: S101 - see `observer_for`
+    file = sqlite_file(settings.database_url)
+    folders = {"temporary": work_folder} | ({} if file is None else {"database": file.parent})
+    async with monitored(
+        observer,
+        store,
+        lambda: discord_status(client),
+        has_gateway=isinstance(client, ZoetropeBot),
+        folders=folders,
+        clock=clock,
+        host=settings.metrics_host,
+        port=settings.metrics_port,
+    ) as port:
+        yield port

@@ -4,13 +4,18 @@ import asyncio
 import logging
 import signal
 from contextlib import suppress
+from decimal import Decimal
+from importlib.metadata import version
 
-from bot.app import App, open_app
+from bot.app import App, observer_for, open_app
 from bot.chat.messages.operator_texts import database_lost
 from bot.chat.submission_hold import hold_submissions_while_behind
 from bot.chat.transport.client import RestClient, ZoetropeBot, log_in
 from bot.chat.transport.connection import stay_connected, until_refused
 from bot.chat.transport.delivery import DiscordNotificationSender
+from bot.chat.transport.gateway_status import discord_status
+from bot.chat.transport.request_throttle import RequestThrottle
+from bot.domain.database_url import described
 from bot.domain.errors import DeliveryDelayed, OutOfMemory, StoreError
 from bot.operations.memory_watch import MemoryWatch
 from bot.settings import Settings
@@ -46,8 +51,12 @@ async def run(
     for the gateway.
     Raises: LoginRefused; OutOfMemory after several such errors; StoreError.
     """
-    client = ZoetropeBot() if commands else RestClient()
-    async with open_app(settings, client) as app:
+    observer = observer_for(settings)
+    throttle = RequestThrottle(observer=observer)
+    client = ZoetropeBot(throttle) if commands else RestClient(throttle)
+    async with open_app(settings, client, observer) as app:
+        if not commands:
+            await log_start(app)
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, log_diagnostics)
         stopped = asyncio.create_task(stop_signal())
         running = asyncio.create_task(
@@ -88,11 +97,46 @@ async def _run_worker_and_gateway(app: App, *, commands: bool, ready_timeout_s: 
     assert app.guild_events is not None  # noqa: S101 - only with a gateway
     app.worker.hold_submissions()  # before the worker runs
     behind = hold_submissions_while_behind(app.worker, app.store, app.guild_events, app.clock, ready_timeout_s)
-    holding = asyncio.create_task(behind)
+    beside = [asyncio.create_task(behind), asyncio.create_task(_log_start_when_ready(app, ready_timeout_s))]
     try:
         await asyncio.gather(app.worker.run(), stay_connected(app.client))
     finally:
-        holding.cancel()
+        for task in beside:
+            task.cancel()
+
+
+async def _log_start_when_ready(app: App, ready_timeout_s: float) -> None:
+    """Logs the start once the gateway has named the servers, or has not within the time limit."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ready_timeout_s):
+            await app.client.wait_until_ready()
+    await log_start(app)
+
+
+async def log_start(app: App) -> None:
+    """Logs in one line what runs, on what, and within which limits."""
+    try:
+        budget = await app.monitoring.budget()
+        limits = f"{_amount(budget.usd_per_day)} a day, {_amount(budget.usd_per_month)} a month"
+    except StoreError as error:
+        limits = f"unknown ({error})"
+    status = discord_status(app.client)
+    servers = "" if status.servers is None else f"; {status.servers} servers"
+    shards = "" if len(status.shards) < 2 else f"; shards {', '.join(str(one.shard_id) for one in status.shards)}"  # noqa: PLR2004
+    port = "" if app.metrics_port is None else f"; metrics on port {app.metrics_port}"
+    log.info(
+        "zoetrope %s started; database: %s; budget: %s%s%s%s",
+        version("zoetrope"),
+        described(app.settings.database_url),
+        limits,
+        servers,
+        shards,
+        port,
+    )
+
+
+def _amount(usd: Decimal | None) -> str:
+    return "no limit" if usd is None else f"{usd.normalize():f} USD"
 
 
 def _file_watch(app: App) -> FileWatch | None:

@@ -4,13 +4,16 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bot.domain.guilds import Budget
 from bot.domain.jobs import DEFAULT_DURATION_S, DEFAULT_MODEL, ProviderName, Resolution
 from bot.domain.models import DEFAULT_USD_PER, Catalog, Currency, TaskKind, configured
 from bot.domain.provider_limits import ProviderLimits, models_at
+from bot.operations.observer import Observer
 from bot.providers.base import Provider, Timeouts
+from bot.providers.request_times import ObserveRequest, ignore_request
 from bot.providers.vtrix.client import BodyForm, Vtrix
 from bot.settings import Settings
 
@@ -73,7 +76,7 @@ def provider_limits(settings: Settings) -> tuple[ProviderLimits, ...]:
     )
 
 
-def vtrix_client(settings: Settings, key: str) -> Vtrix:
+def vtrix_client(settings: Settings, key: str, observe: ObserveRequest = ignore_request) -> Vtrix:
     """The client of the Vtrix gateway, an async context manager."""
     return Vtrix(
         settings.vtrix_base_url,
@@ -81,10 +84,11 @@ def vtrix_client(settings: Settings, key: str) -> Vtrix:
         body=BodyForm(settings.upstream_body),
         timeouts=Timeouts(submit_s=SUBMIT_TIMEOUT_S),
         max_result_bytes=settings.upstream_result_max_bytes,
+        observe=observe,
     )
 
 
-def dashscope_client(settings: Settings, key: str) -> "DashScope":
+def dashscope_client(settings: Settings, key: str, observe: ObserveRequest = ignore_request) -> "DashScope":
     """The client of DashScope, an async context manager. Loaded only where there is a key for it."""
     from bot.providers.dashscope.factory import dashscope  # noqa: PLC0415
 
@@ -95,18 +99,26 @@ def dashscope_client(settings: Settings, key: str) -> "DashScope":
         usd_per_cny=settings.dashscope_usd_per_cny,
         timeouts=Timeouts(submit_s=SUBMIT_TIMEOUT_S),
         max_result_bytes=settings.upstream_result_max_bytes,
+        observe=observe,
     )
 
 
 @asynccontextmanager
-async def open_providers(settings: Settings) -> AsyncIterator[dict[ProviderName, Provider]]:
+async def open_providers(settings: Settings, observer: Observer) -> AsyncIterator[dict[ProviderName, Provider]]:
     """The clients of all providers with a key: also of those that get no new jobs, for the tasks they have."""
+
+    def observe(provider: ProviderName) -> ObserveRequest:
+        return partial(observer.provider_request, provider)
+
     async with AsyncExitStack() as stack:
         opened: dict[ProviderName, Provider] = {}
         if settings.vtrix_api_key is not None:
-            gateway = vtrix_client(settings, settings.vtrix_api_key.get_secret_value())
+            gateway = vtrix_client(
+                settings, settings.vtrix_api_key.get_secret_value(), observe(ProviderName.VTRIX)
+            )
             opened[ProviderName.VTRIX] = await stack.enter_async_context(gateway)
         if settings.dashscope_api_key is not None:
-            first_party = dashscope_client(settings, settings.dashscope_api_key.get_secret_value())
+            key = settings.dashscope_api_key.get_secret_value()
+            first_party = dashscope_client(settings, key, observe(ProviderName.DASHSCOPE))
             opened[ProviderName.DASHSCOPE] = await stack.enter_async_context(first_party)
         yield opened

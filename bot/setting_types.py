@@ -59,6 +59,14 @@ def _database_url(value: str) -> str:
     return value
 
 
+def _host(value: str) -> str:
+    """An address or a name without a port; in brackets or not, if it is of IPv6."""
+    name = value.removeprefix("[").removesuffix("]")
+    if not re.fullmatch(r"[0-9A-Za-z.-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*", name):
+        raise ValueError("it is neither an IP address nor a host's name")
+    return name
+
+
 def _uppercase(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
@@ -111,6 +119,7 @@ def cny_price(default: str, resolution: str) -> Any:
 HttpUrl = Annotated[str, _service_url("http", "https")]
 DiscordApiUrl = Annotated[HttpUrl, AfterValidator(_discord_api_version)]
 GatewayUrl = Annotated[str, _service_url("ws", "wss")]
+Host = Annotated[str, AfterValidator(_host)]
 Key = Annotated[SecretStr, AfterValidator(_key)]
 Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=9)]
 UsdOrNone = Annotated[Usd | None, BeforeValidator(_parse_none)]
@@ -127,5 +136,6 @@ Providers = Annotated[
 ]
 UsdPerCny = Annotated[Decimal, Field(ge=Decimal("0.001"), le=100, decimal_places=9)]
 Models = Annotated[tuple[str, ...], NoDecode, AfterValidator(checked_names), BeforeValidator(_split)]
+LogFormat = Annotated[Literal["text", "json"], BeforeValidator(_lowercase)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_uppercase)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]

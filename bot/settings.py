@@ -29,10 +29,12 @@ from bot.setting_types import (
     DatabaseUrl,
     DiscordApiUrl,
     GatewayUrl,
+    Host,
     HttpUrl,
     Id,
     Ids,
     Key,
+    LogFormat,
     LogLevel,
     Models,
     Providers,
@@ -50,8 +52,8 @@ _NAME_SIMILARITY = 0.88
 """How similar an unknown name must be to a setting's (0 to 1, see `difflib`) to count as a typing error."""
 
 
-class DatabaseSettings(BaseSettings):
-    """The settings that `zoetrope db` needs: no token, no key."""
+class _Group(BaseSettings):
+    """Settings that some command needs."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -63,21 +65,14 @@ class DatabaseSettings(BaseSettings):
         str_strip_whitespace=True,
     )
 
-    database_url: DatabaseUrl = Field(
-        "sqlite:///data/zoetrope.db",
-        repr=False,
-        description="`sqlite:///path/to/file.db` or `postgresql://user:password@host/name`",
-    )
-    log_level: LogLevel = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`")
-
     @classmethod
-    def load(cls) -> Self:
-        """Reads the environment and `.env`.
+    def load(cls, env_file: str | None = ".env") -> Self:
+        """Reads the environment and `env_file`; None: only the environment.
 
         Raises: SettingsError, with one line for each problem.
         """
         try:
-            return cls()
+            return cls(_env_file=env_file)
         except ValidationError as error:
             problems = [_problem(cls, detail) for detail in error.errors()]
             raise SettingsError(list(dict.fromkeys(problems))) from None
@@ -86,6 +81,29 @@ class DatabaseSettings(BaseSettings):
             raise SettingsError(
                 [f"The file `.env` can't be read: {reason}. Save it as UTF-8 text that this user can read."]
             ) from None
+
+
+class MetricsSettings(_Group):
+    """The settings of metrics and health, which the demo takes as well."""
+
+    metrics_host: Host = Field(
+        "127.0.0.1", description="the address at which METRICS_PORT listens, such as `0.0.0.0` for all"
+    )
+    metrics_port: int | None = Field(
+        None, ge=0, le=65_535, description="the port for metrics and health, 0 to 65535 (0: any that is free)"
+    )
+
+
+class DatabaseSettings(_Group):
+    """The settings that `zoetrope db` needs: no token, no key."""
+
+    database_url: DatabaseUrl = Field(
+        "sqlite:///data/zoetrope.db",
+        repr=False,
+        description="`sqlite:///path/to/file.db` or `postgresql://user:password@host/name`",
+    )
+    log_level: LogLevel = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`")
+    log_format: LogFormat = Field("text", description="`text`, or `json`: one JSON object a line")
 
     def secrets(self) -> tuple[str, ...]:
         """The values that must never appear in a log or an error text."""
@@ -105,7 +123,7 @@ PUBLISHED_SUBMITS_PER_SECOND = 2.0
 2026-11-28). It charges 0.50 and 1.00 CNY for a video of 480P and 720P, hence the default prices."""
 
 
-class Settings(DatabaseSettings):
+class Settings(DatabaseSettings, MetricsSettings):
     """All settings."""
 
     discord_token: Key = Field(description="the bot's token from the Discord developer portal")
@@ -209,9 +227,9 @@ class Settings(DatabaseSettings):
         return key
 
     @classmethod
-    def load(cls) -> Self:
+    def load(cls, env_file: str | None = ".env") -> Self:
         """Reads the settings, and checks that they go together. Raises: SettingsError."""
-        settings = super().load()
+        settings = super().load(env_file)
         if problems := _misspelled_names() or _contradictions(settings):
             raise SettingsError(problems)
         return settings
@@ -267,7 +285,7 @@ def _environment_passwords() -> list[str]:
     return passwords
 
 
-def _problem(settings: type[DatabaseSettings], detail: ErrorDetails) -> str:
+def _problem(settings: type[_Group], detail: ErrorDetails) -> str:
     """One line for an operator: the setting's name, what is wrong with it, and what it takes."""
     name = str(detail["loc"][0])
     problem = "is missing" if detail["type"] == "missing" else f"is invalid: {_reason(detail)}"

@@ -13,6 +13,7 @@ from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Job, JobState, NewJob, Order, new_job_id
 from bot.domain.policy import Requester
 from bot.domain.schedule import Backoff, PollSchedule
+from bot.operations.observer import Observer
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
 from bot.worker.background_service import BackgroundService
@@ -64,6 +65,7 @@ class WorkerHarness:
         store: FaultyJobStore | None = None,
         background_services: Sequence[BackgroundService] = (),
         started_at: datetime | None = None,
+        observer: Observer | None = None,
         **config: Any,
     ) -> Worker:
         store = store or self.worker_store
@@ -85,7 +87,7 @@ class WorkerHarness:
             approval_messenger=self.approval_messenger,
             approvals=ApprovalStore(self.store._db),
         )
-        return Worker(store, context, worker_config, background_services)
+        return Worker(store, context, worker_config, background_services, observer)
 
     async def order(self, *, user_id: int = 1) -> Job:
         prompt = f"member {user_id}"

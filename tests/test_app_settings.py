@@ -212,6 +212,7 @@ def test_every_setting_is_tested() -> None:
     addresses = {"discord_token", "discord_api_url", "discord_gateway_url", "database_url"}
     keys = {"vtrix_api_key", "vtrix_base_url", "dashscope_api_key", "dashscope_base_url"}
     behaviour = {"upstream_body", "upstream_result_max_bytes", "shutdown_grace_seconds"}
-    command_line = {"log_level"}
+    command_line = {"log_level", "log_format"}
+    served = {"metrics_port", "metrics_host"}  # tests/test_app_metrics.py
     composed = {row[0] for row in COMPOSED}
-    assert Settings.model_fields.keys() == composed | addresses | keys | behaviour | command_line
+    assert Settings.model_fields.keys() == composed | addresses | keys | behaviour | command_line | served

@@ -22,8 +22,10 @@ WORDED_FOR_THE_COMMAND_LINE = (
     "bot.store.maintenance.commands",
     "bot.store.sqlite_files",
 )
+WORDED_FOR_THE_OPERATOR = ("bot.web",)
 EXEMPT = (
     *WORDED_FOR_MEMBERS,
+    *WORDED_FOR_THE_OPERATOR,
     *WORDED_FOR_THE_COMMAND_LINE,
     "bot.store.migrations",
     "bot.providers",  # what it raises is for the log; members see the service's own words

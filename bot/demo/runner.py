@@ -32,7 +32,7 @@ from bot.domain.jobs import ENDED, Job, JobState, Order
 from bot.domain.orders import check_order
 from bot.operations import logs
 from bot.process import stop_signal
-from bot.settings import GivenSettings
+from bot.settings import GivenSettings, MetricsSettings
 
 _TOKEN, _KEY = "demo-token-of-no-value", "demo-key-of-no-value"
 _VIDEO_TIMEOUT_S = 120.0
@@ -98,9 +98,9 @@ async def working(demo: Demo) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Demo]:
-    """The whole bot with its worker."""
-    async with opened() as demo, working(demo):
+async def running(**settings: Any) -> AsyncIterator[Demo]:
+    """The whole bot with its worker. settings: those that differ from the demo's."""
+    async with opened(**settings) as demo, working(demo):
         yield demo
 
 
@@ -110,14 +110,17 @@ async def in_browser(*, port: int, or_free: bool) -> int:
     or_free: if `port` is taken, use a free one. Raises: ZoetropeError, with a line for whoever called.
     """
     logs.set_up("WARNING")
+    metrics = MetricsSettings.load(env_file=None)  # only from the environment: `.env` is the real bot's
     _print("Starting the bot and its offline Discord...")
-    async with running() as demo:
+    async with running(**metrics.model_dump()) as demo:
         await welcome(demo.discord)
         async with served_page(demo.discord, port=port, or_free=or_free) as page:
             _print(
                 f"\nReady. Open this address in a browser:\n\n    {page.url}\n\n"
                 "The page tells you what to try first. Press Ctrl-C here to stop the demo."
             )
+            if demo.app.metrics_port is not None:
+                _print(f"\nMetrics: http://127.0.0.1:{demo.app.metrics_port}/metrics")
             await stop_signal()
             _print(_STOPPING)
     return 0

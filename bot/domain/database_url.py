@@ -95,6 +95,14 @@ def sqlite_file(url: str) -> Path | None:
     return parsed.absolute() if isinstance(parsed, Path) else None
 
 
+def described(url: str) -> str:
+    """The kind and the place of a database, for people; never a password. Raises ValueError as above."""
+    parsed = parse_database_url(url)
+    if isinstance(parsed, Path):
+        return f"SQLite, {parsed.absolute()}"
+    return f"PostgreSQL, {parsed.database} on {parsed.host_names() or 'this machine'}"
+
+
 def possible_passwords(url: str) -> list[str]:
     """Whatever may be a password in a URL, both as written and percent-decoded.
 

@@ -177,6 +177,10 @@ class OutOfMemory(ZoetropeError):
     """The process ran out of memory again and again, and can't be relied on."""
 
 
+class PortUnavailable(ZoetropeError):
+    """The port of the server for the operator is taken, or not this user's to open; the text says what to do."""
+
+
 class LoginRefused(ZoetropeError):
     """Discord rejects the token or the requested intents."""
 

@@ -4,11 +4,14 @@ Log lines are not enough: a final traceback, `logging`'s own complaint about a b
 `zoetrope doctor` go to standard output or standard error, so both streams are redacted too.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from bot.operations.log_context import job_of_line
 from bot.operations.redaction import Redactor
 
 _MINIMUM_LEVELS = {
@@ -25,8 +28,12 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if
 """Server names and remote error texts are untrusted; control characters are shown escaped."""
 
 
+_JSON_CONTROL = {code: f"\\u{code:04x}" for code in (*range(127, 160), 0x2028, 0x2029)}
+"""What JSON lets through, though a terminal obeys it or a program takes it for the end of a line."""
+
+
 class RedactingFormatter(logging.Formatter):
-    """Formats as usual, then redacts the finished text, tracebacks included."""
+    """Formats as usual, then redacts the finished text, tracebacks included. A line names its job."""
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__("{asctime} {levelname:<7} {name}: {message}", style="{")
@@ -35,6 +42,41 @@ class RedactingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as text, without secrets and without terminal control characters."""
         return self._redact(super().format(record)).translate(_CONTROL)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """The line without its traceback, with the id of its job if it doesn't name that itself."""
+        line, job_id = super().formatMessage(record), job_of_line(record.message)
+        return line if job_id is None or job_id in record.message else f"{line} [job {job_id}]"
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats each record as one JSON object on one line.
+
+    Its fields: `timestamp` (UTC, ISO 8601), `level`, `logger`, `message`, `job` (an id, if it is about one) and
+    `exception` (the traceback, if there is one). All text is redacted before it is quoted.
+    """
+
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__()
+        self._redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON, without secrets and without control characters."""
+        message = record.getMessage()
+        fields = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": self._redact(message),
+        }
+        if (job_id := job_of_line(message)) is not None:
+            fields["job"] = job_id
+        traces = [self.formatException(record.exc_info)] if record.exc_info else []
+        if record.stack_info:
+            traces.append(self.formatStack(record.stack_info))
+        if traces:
+            fields["exception"] = self._redact("\n".join(traces))
+        return json.dumps(fields, ensure_ascii=False).translate(_JSON_CONTROL)
 
 
 class RedactedStream:
@@ -58,15 +100,19 @@ class RedactedStream:
         return getattr(self.inner, name)
 
 
-def set_up(level: str, secrets: Iterable[str] = (), *, stream: TextIO | None = None) -> None:
+def set_up(
+    level: str, secrets: Iterable[str] = (), *, log_format: str = "text", stream: TextIO | None = None
+) -> None:
     """Sends all logs from `level` up to `stream` (default: standard error) and redacts `secrets` everywhere.
 
+    log_format: `text`, or `json` for one JSON object a line.
     Libraries that log headers and bodies at DEBUG, or routine news at each start, keep a higher minimum level.
     """
     redact = Redactor(secrets)
     _redact_standard_streams(redact)
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(RedactingFormatter(redact))
+    # Redacted by its formatter: a second time could find a short password in the punctuation of JSON.
+    handler = logging.StreamHandler(stream or _unwrapped(sys.stderr))
+    handler.setFormatter(JsonFormatter(redact) if log_format == "json" else RedactingFormatter(redact))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for minimum, names in _MINIMUM_LEVELS.items():
         for name in names:
@@ -77,6 +123,10 @@ def set_up(level: str, secrets: Iterable[str] = (), *, stream: TextIO | None = N
 def _redact_standard_streams(redact: Redactor) -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        inner = stream.inner if isinstance(stream, RedactedStream) else stream
+        inner = _unwrapped(stream)
         if inner is not None:  # None under pythonw, or when closed before the start
             setattr(sys, name, RedactedStream(inner, redact))
+
+
+def _unwrapped(stream: Any) -> Any:
+    return stream.inner if isinstance(stream, RedactedStream) else stream

@@ -29,6 +29,7 @@ from bot.providers.half_close_socket import half_close_socket
 from bot.providers.http_client import UNSENT, environment_proxy, retry_after_s
 from bot.providers.http_errors import error_for
 from bot.providers.json_responses import ErrorDetails, InvalidResponse, sanitize
+from bot.providers.request_times import ObserveRequest, ignore_request, operation_of, timed
 from bot.providers.ssrf_guard import GuardedResolver, Network
 
 _MAX_JSON_BYTES = 1_000_000
@@ -44,7 +45,7 @@ class GatewaySession:
     """The connections to one gateway, for use between `open` and `close`.
 
     base_url: `http` or `https`; a path is kept. max_result_bytes: larger videos are not downloaded. parse_error:
-    reads the body of an HTTP error; may raise InvalidResponse.
+    reads the body of an HTTP error; may raise InvalidResponse. observe: is told of each request.
     Raises: ValueError for an unusable URL or key; its text contains neither.
     """
 
@@ -57,6 +58,7 @@ class GatewaySession:
         max_result_bytes: int,
         network: Network,
         parse_error: Callable[[bytes], ErrorDetails],
+        observe: ObserveRequest = ignore_request,
     ) -> None:
         url = URL(base_url)
         if url.scheme not in {"http", "https"} or not url.host or url.raw_user is not None or url.query_string:
@@ -69,6 +71,7 @@ class GatewaySession:
         self._max_result_bytes = max_result_bytes
         self._network = network
         self._parse_error = parse_error
+        self._observe = observe
         self._proxy = environment_proxy(url)  # read once: that takes as long as the rest of a poll
         self._unknown_statuses: set[str] = set()
         self._stack = AsyncExitStack()
@@ -119,7 +122,8 @@ class GatewaySession:
 
     async def download(self, url: str, to: Path) -> int:
         """As `Provider.download`."""
-        return await self._downloads.fetch(url, to)
+        with timed(self._observe, "download"):
+            return await self._downloads.fetch(url, to)
 
     async def request(
         self,
@@ -141,39 +145,40 @@ class GatewaySession:
         """
         if data is not None and is_overtaken():
             raise LeaseOver("nothing was sent: another process may have taken the job over")
-        session = self._polls if data is None else self._creates
-        proxy, proxy_headers = self._proxy
-        problem: UpstreamError
-        try:
-            async with session.request(
-                method,
-                url,
-                # As a file: aiohttp writes large bytes in one piece, but a file chunk by chunk.
-                data=io.BytesIO(data) if data is not None else None,
-                headers=headers,
-                allow_redirects=False,
-                proxy=proxy,
-                proxy_headers=proxy_headers,
-            ) as response:
-                body = bytearray()
-                if response.ok and response.status < 300:  # noqa: PLR2004  a status reads best as its number
-                    try:
-                        whole = await _read_capped(response, body)
-                        found = recognise(response.status, whole)
-                        return read(whole) if found is None else found
-                    except InvalidResponse:
-                        problem = ambiguous(self._describe_unreadable(response, body))
-                else:
-                    whole = await _read_error(response, body)
-                    if (found := recognise(response.status, whole)) is not None:
-                        return found
-                    problem = self._error_for(response, whole, ambiguous)
-        except UNSENT as exc:
-            problem = UpstreamUnreached(self._without_key("The gateway can't be reached", exc))
-        except (aiohttp.ClientError, OSError) as exc:
-            problem = ambiguous(self._without_key("The gateway's response was lost", exc))
-        # Raised out here without context: aiohttp's errors hold the request headers, including the key.
-        raise problem
+        with timed(self._observe, operation_of(method, is_create=data is not None)):
+            session = self._polls if data is None else self._creates
+            proxy, proxy_headers = self._proxy
+            problem: UpstreamError
+            try:
+                async with session.request(
+                    method,
+                    url,
+                    # As a file: aiohttp writes large bytes in one piece, but a file chunk by chunk.
+                    data=io.BytesIO(data) if data is not None else None,
+                    headers=headers,
+                    allow_redirects=False,
+                    proxy=proxy,
+                    proxy_headers=proxy_headers,
+                ) as response:
+                    body = bytearray()
+                    if response.ok and response.status < 300:  # noqa: PLR2004  a status reads best as its number
+                        try:
+                            whole = await _read_capped(response, body)
+                            found = recognise(response.status, whole)
+                            return read(whole) if found is None else found
+                        except InvalidResponse:
+                            problem = ambiguous(self._describe_unreadable(response, body))
+                    else:
+                        whole = await _read_error(response, body)
+                        if (found := recognise(response.status, whole)) is not None:
+                            return found
+                        problem = self._error_for(response, whole, ambiguous)
+            except UNSENT as exc:
+                problem = UpstreamUnreached(self._without_key("The gateway can't be reached", exc))
+            except (aiohttp.ClientError, OSError) as exc:
+                problem = ambiguous(self._without_key("The gateway's response was lost", exc))
+            # Raised out here without context: aiohttp's errors hold the request headers, including the key.
+            raise problem
 
     def log_unknown_status(self, status: str | None) -> None:
         """Logs the status of a task that isn't known, once each. None: it is known."""

@@ -19,11 +19,14 @@ from bot.domain.jobs import ENDED, FailureCause, FailureDetail, FailureReason, J
 from bot.domain.outcomes import Fail, Outcome, Reschedule
 from bot.operations import held_lease
 from bot.operations.held_lease import HeldLease, working_under
+from bot.operations.log_context import about_job
+from bot.operations.observer import Observer
 from bot.store.jobs.due import DueFor
 from bot.store.jobs.job_store import JobStore
 from bot.worker.background_service import BackgroundService, wait_for
 from bot.worker.config import WorkerConfig
 from bot.worker.outcome_writer import OutcomeWriter
+from bot.worker.stage_times import timed_stage
 from bot.worker.stages import STAGES
 from bot.worker.stages.context import NotSubmitted, StageContext
 from bot.worker.stages.delivery import abandon, abandoned
@@ -46,12 +49,14 @@ class Worker:
         context: StageContext,
         config: WorkerConfig,
         background_services: Sequence[BackgroundService] = (),
+        observer: Observer | None = None,
     ) -> None:
-        """background_services: run for as long as the worker does."""
+        """background_services: run for as long as the worker does. observer: is told of what the worker does."""
         self._store = store
         self._context = context
         self._config = config
         self._background_services = background_services
+        self._observer = observer or Observer()
         self._background_tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self._may_submit = True
@@ -150,6 +155,7 @@ class Worker:
             wake.clear()
             try:
                 sleep_s = 0.0 if await claim() else await self._idle_s(kind) or _BUSY_S
+                self._observer.looked_for_jobs(kind)
                 failures = 0
             except Exception:  # whatever the store raises; the jobs are safe in it
                 log.exception("the store does not respond; trying again")
@@ -288,6 +294,9 @@ class Worker:
         with working_under(lease):
             task = asyncio.create_task(self._process(job), name=f"job {job.id}")
         self._in_progress[task], self._leases[task] = job, lease
+        with about_job(job.id):
+            task = asyncio.create_task(self._process(job), name=f"job {job.id}")
+        self._in_progress[task] = job
         task.add_done_callback(self._on_done)
 
     def _on_done(self, task: asyncio.Task[bool]) -> None:
@@ -317,7 +326,8 @@ class Worker:
     async def _process(self, job: Job) -> bool:
         """Runs the job's stage and writes its outcome; returns whether the job is in another state now."""
         try:
-            outcome = await self._run_stage(job)
+            with timed_stage(self._observer, job, self._context.clock()) as timer:
+                outcome = timer.outcome = await self._run_stage(job)
         except NotSubmitted:
             async with asyncio.timeout(self._config.final_write_timeout.total_seconds()):
                 await self._store.return_unsent(job, self._context.clock())

@@ -15,6 +15,7 @@ from bot.domain.errors import CommitUnknown, StoreError
 from bot.domain.jobs import Job, JobState
 from bot.domain.outcomes import Fail, MoveTo, Outcome, PauseSubmissions, Reschedule
 from bot.domain.schedule import Backoff
+from bot.operations.log_context import about_job
 from bot.store.jobs.job_store import JobStore
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,8 @@ class OutcomeWriter:
             return asyncio.create_task(write)
         self._pending.append((job, outcome))
         if self._pending_write is None:
-            self._pending_write = asyncio.create_task(self._write_pending())
+            with about_job(None):  # but about all that share it
+                self._pending_write = asyncio.create_task(self._write_pending())
         return self._pending_write
 
     async def _write_pending(self) -> bool:

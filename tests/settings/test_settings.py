@@ -6,7 +6,7 @@ import pytest
 from discord.http import INTERNAL_API_VERSION
 
 from bot.domain.errors import SettingsError
-from bot.settings import DatabaseSettings, GivenSettings, Settings
+from bot.settings import DatabaseSettings, GivenSettings, MetricsSettings, Settings
 from tests.settings.conftest import KEYS, problems
 
 
@@ -157,6 +157,12 @@ def test_an_empty_key_is_a_missing_key(load: Any) -> None:
         ("ERASE_AFTER_LEAVING_DAYS", "-1", "at least 0"),
         ("SHUTDOWN_GRACE_SECONDS", "601", "at most 600"),
         ("LOG_LEVEL", "LOUD", "not one of the values"),
+        ("LOG_FORMAT", "xml", "not one of the values"),
+        ("METRICS_PORT", "65536", "at most 65535"),
+        ("METRICS_PORT", "-1", "at least 0"),
+        ("METRICS_PORT", "http", "not a whole number"),
+        ("METRICS_HOST", "127.0.0.1:9464", "neither an IP address nor a host's name"),
+        ("METRICS_HOST", "http://localhost", "neither an IP address nor a host's name"),
     ],
 )
 def test_a_malformed_setting_is_reported_with_the_problem_and_the_expected_value(
@@ -256,6 +262,25 @@ def test_incomplete_operator_settings_are_a_problem(load: Any, given: dict[str, 
 def test_a_bot_closed_to_other_servers_with_an_operator_is_valid(load: Any) -> None:
     settings = load(OPEN_TO_ALL_SERVERS="no", OPERATOR_GUILD_ID="5", OPERATOR_USER_IDS="11")
     assert settings.open_to_all_servers is False
+
+
+def test_by_default_nothing_listens_and_only_on_this_machine(load: Any) -> None:
+    settings = load()
+    assert (settings.metrics_port, settings.metrics_host, settings.log_format) == (None, "127.0.0.1", "text")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "[::1]", "bot.internal"])  # noqa: S104 - only read
+def test_metrics_may_be_served_at_any_address(load: Any, host: str) -> None:
+    assert load(METRICS_HOST=host).metrics_host == host.strip("[]")
+
+
+def test_the_demo_takes_the_port_of_metrics_from_the_environment_alone(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (empty_folder / ".env").write_text("METRICS_PORT=1", encoding="utf-8")
+    assert MetricsSettings.load(env_file=None).metrics_port is None
+    monkeypatch.setenv("METRICS_PORT", "9464")
+    assert MetricsSettings.load(env_file=None).metrics_port == 9464
 
 
 def test_a_log_level_may_be_lowercase(load: Any) -> None:

@@ -17,8 +17,10 @@ from types import SimpleNamespace
 import aiohttp
 from discord.http import Route
 
+from bot.chat.transport.request_times import RequestTimes
 from bot.domain.schedule import Backoff
 from bot.operations.held_lease import is_overtaken
+from bot.operations.observer import Observer
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +54,12 @@ class RequestThrottle:
         chance: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         backoff: Backoff = Backoff(first_s=2, cap_s=45),
+        observer: Observer | None = None,
     ) -> None:
-        """backoff: between gateway connections that didn't last; discord.py allows a minute for both."""
+        """backoff: between gateway connections that didn't last; discord.py allows a minute for both.
+
+        observer: is told of each request.
+        """
         self.unauthorized = asyncio.Event()
         """Set when Discord answers a request with the bot's own token with 401."""
         self._clock = clock
@@ -65,13 +71,14 @@ class RequestThrottle:
         self._opened_at: float | None = None
         self._short_lived = 0
         self._sessions: deque[float] = deque()
+        self._times = None if observer is None else RequestTimes(observer)
 
     def trace(self) -> aiohttp.TraceConfig:
         """For the `http_trace` of a discord.py client."""
         config = aiohttp.TraceConfig()
         config.on_request_start.append(self._before)
         config.on_request_end.append(self._after)
-        return config
+        return config if self._times is None else self._times.add_to(config)
 
     async def before_identify(self) -> None:
         """Called before each IDENTIFY. Raises: RequestSuppressed if it is too early; discord.py tries again."""

@@ -30,6 +30,7 @@ from bot.providers.gateway_session import GatewaySession
 from bot.providers.http_errors import error_for
 from bot.providers.json_responses import ErrorDetails
 from bot.providers.lost_answers import LostAnswers
+from bot.providers.request_times import ObserveRequest, ignore_request
 from bot.providers.ssrf_guard import Network
 
 _CREATE_PATH = "services/aigc/video-generation/video-synthesis"
@@ -50,6 +51,7 @@ class DashScope:
     what they are called and whether they take a duration is declared with them. prices: None for those
     that are declared with `models`. polls_per_second: polls beyond it wait for their turn.
     max_result_bytes: larger videos are not downloaded.
+    observe: is told of each request.
     Raises: ValueError for an unusable URL or key; its text contains neither.
     """
 
@@ -64,6 +66,7 @@ class DashScope:
         timeouts: Timeouts = Timeouts(),
         max_result_bytes: int = 200_000_000,
         network: Network = Network(),
+        observe: ObserveRequest = ignore_request,
     ) -> None:
         self._session = GatewaySession(
             base_url,
@@ -72,6 +75,7 @@ class DashScope:
             max_result_bytes=max_result_bytes,
             network=network,
             parse_error=self._parse_error,
+            observe=observe,
         )
         self._create_url = self._session.base / _CREATE_PATH
         self._tasks_url = str(self._session.base / _TASKS_PATH)

@@ -8,6 +8,7 @@ from bot.domain.models import DECLARED, DEFAULT_USD_PER, Currency, Model
 from bot.providers.base import Timeouts
 from bot.providers.dashscope.client import DashScope
 from bot.providers.dashscope.prices import repriced, usd_per_second
+from bot.providers.request_times import ObserveRequest, ignore_request
 
 
 def dashscope(
@@ -19,6 +20,7 @@ def dashscope(
     timeouts: Timeouts,
     max_result_bytes: int,
     models: Sequence[Model] = DECLARED,
+    observe: ObserveRequest = ignore_request,
 ) -> DashScope:
     """The client, an async context manager.
 
@@ -33,4 +35,5 @@ def dashscope(
         prices=usd_per_second(priced, {**DEFAULT_USD_PER, Currency.CNY: usd_per_cny}),
         timeouts=timeouts,
         max_result_bytes=max_result_bytes,
+        observe=observe,
     )

@@ -30,6 +30,7 @@ from bot.providers.gateway_session import GatewaySession
 from bot.providers.http_errors import error_for, refused
 from bot.providers.json_responses import ErrorDetails, InvalidResponse
 from bot.providers.lost_answers import LostAnswers
+from bot.providers.request_times import ObserveRequest, ignore_request
 from bot.providers.ssrf_guard import Network
 from bot.providers.vtrix.addresses import Addresses, PollAddress
 from bot.providers.vtrix.dialects import Dialect
@@ -64,6 +65,7 @@ class Vtrix:
     base_url: `http` or `https`; a path is kept. body: AUTO sends a create that was certainly refused for its form
     or its address in the next form, until one was accepted, and then only in that; any other form is the only one.
     models: what the gateway calls each model. max_result_bytes: larger videos are not downloaded.
+    observe: is told of each request.
     Raises: ValueError for an unusable URL or key; its text contains neither.
     """
 
@@ -77,6 +79,7 @@ class Vtrix:
         timeouts: Timeouts = Timeouts(),
         max_result_bytes: int = 200_000_000,
         network: Network = Network(),
+        observe: ObserveRequest = ignore_request,
     ) -> None:
         self._session = GatewaySession(
             base_url,
@@ -85,6 +88,7 @@ class Vtrix:
             max_result_bytes=max_result_bytes,
             network=network,
             parse_error=self._parse_error,
+            observe=observe,
         )
         self._addresses = Addresses(self._session.base)
         self._key = api_key.strip()

@@ -1,0 +1,1 @@
+"""What the operator reads over HTTP: health and metrics. Read-only, off by default."""

@@ -1,0 +1,1 @@
+"""What one host does, measured, and the model that predicts it."""
