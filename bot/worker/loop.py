@@ -291,12 +291,9 @@ class Worker:
         else:
             self._stage_count += 1
         lease = HeldLease(since_s, self._config.lease_durations[job.state])
-        with working_under(lease):
+        with working_under(lease), about_job(job.id):
             task = asyncio.create_task(self._process(job), name=f"job {job.id}")
         self._in_progress[task], self._leases[task] = job, lease
-        with about_job(job.id):
-            task = asyncio.create_task(self._process(job), name=f"job {job.id}")
-        self._in_progress[task] = job
         task.add_done_callback(self._on_done)
 
     def _on_done(self, task: asyncio.Task[bool]) -> None:
