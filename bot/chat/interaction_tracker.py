@@ -6,6 +6,7 @@ commands that are still working, and Discord would show "thinking…" for ever.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +16,8 @@ from bot.chat.messages import member_texts
 from bot.chat.messages.reason_texts import Said
 from bot.chat.replies import answer_error
 from bot.domain.errors import NotPossible
-from bot.operations import held_lease
-from bot.operations.held_lease import HeldLease
+from bot.operations.clock import uptime_s
+from bot.operations.held_lease import HeldLease, work_under
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,8 @@ _CANCEL_TIMEOUT_S = 1.0
 class InteractionTracker:
     """The interactions in progress. Each is handled in the task that calls `begin`."""
 
-    def __init__(self) -> None:
+    def __init__(self, steady_s: Callable[[], float] = uptime_s) -> None:
+        self._steady_s = steady_s
         self._in_progress: dict[asyncio.Task[Any], discord.Interaction[Any]] = {}
         self._stopping = False
 
@@ -45,7 +47,7 @@ class InteractionTracker:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - discord.py handles each interaction in one
         self._in_progress[task] = interaction
-        held_lease.work_under(HeldLease(held_lease.now_s(), ANSWERABLE_FOR))
+        work_under(HeldLease(self._steady_s(), ANSWERABLE_FOR, self._steady_s))
         task.add_done_callback(self._in_progress.pop)
         if self._stopping:
             raise NotPossible(Said(member_texts.STOPPING))

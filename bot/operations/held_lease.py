@@ -12,19 +12,24 @@ The time is the process's own steady clock, counted from before the lease was as
 before it is over for the database, whose clock decides when others may take it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 
-from bot.operations import clock
+from bot.operations.clock import uptime_s
 
 
 class HeldLease:
-    """A lease as its holder knows it. since_s: `now_s()`, read right before the lease was asked for."""
+    """A lease as its holder knows it.
 
-    def __init__(self, since_s: float, duration: timedelta) -> None:
+    since_s: the time by `steady_s` right before the lease was asked for. steady_s: in seconds; counts the time in
+    which the machine was suspended, where the system does.
+    """
+
+    def __init__(self, since_s: float, duration: timedelta, steady_s: Callable[[], float] = uptime_s) -> None:
         self._duration_s = duration.total_seconds()
+        self._steady_s = steady_s
         self.renew(since_s)
 
     def renew(self, since_s: float) -> None:
@@ -34,15 +39,10 @@ class HeldLease:
     @property
     def is_over(self) -> bool:
         """Whether another process may have taken it."""
-        return now_s() >= self._ends_s
+        return self._steady_s() >= self._ends_s
 
 
 _current: ContextVar[HeldLease | None] = ContextVar("held_lease", default=None)
-
-
-def now_s() -> float:
-    """The clock of leases, which counts the time in which the machine was suspended, where the system does."""
-    return clock.uptime_s()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Any
 
 from bot.domain.jobs import ENDED, FailureCause, FailureDetail, FailureReason, Job, JobState
 from bot.domain.outcomes import Fail, Outcome, Reschedule
-from bot.operations import held_lease
+from bot.operations.clock import uptime_s
 from bot.operations.held_lease import HeldLease, working_under
 from bot.operations.log_context import about_job
 from bot.operations.observer import Observer
@@ -50,8 +50,12 @@ class Worker:
         config: WorkerConfig,
         background_services: Sequence[BackgroundService] = (),
         observer: Observer | None = None,
+        steady_s: Callable[[], float] = uptime_s,
     ) -> None:
-        """background_services: run for as long as the worker does. observer: is told of what the worker does."""
+        """background_services: run for as long as the worker does. observer: is told of what the worker does.
+
+        steady_s: the clock by which a lease is over, see `bot.operations.held_lease`.
+        """
         self._store = store
         self._context = context
         self._config = config
@@ -70,6 +74,7 @@ class Worker:
         self._poll_count = 0
         self._timeouts: dict[asyncio.Task[Any], asyncio.Timeout] = {}
         self._leases: dict[asyncio.Task[Any], HeldLease] = {}
+        self._steady_s = steady_s
         self._no_takeover_before_s = -math.inf
         self._outcome_writer = OutcomeWriter(
             store, context.clock, context.jitter, batch_delay=config.batch_delay, backoff=config.write_backoff
@@ -184,7 +189,7 @@ class Worker:
         in_progress = dict(self._in_progress)
         if not in_progress:
             return
-        leases, since_s = self._config.lease_durations, held_lease.now_s()
+        leases, since_s = self._config.lease_durations, self._steady_s()
         held = await self._store.renew(list(in_progress.values()), self._context.clock(), leases)
         for task, job in in_progress.items():
             if job.id in held and task in self._leases:
@@ -229,7 +234,7 @@ class Worker:
         """Claims what is due, besides polls, and starts processing it; returns how many jobs."""
         async with self._claiming:
             now, config, limit = self._context.clock(), self._config, self._free_stages
-            since_s = held_lease.now_s()
+            since_s = self._steady_s()
             if not self._may_claim or limit <= 0:
                 return 0
             held = self._in_progress.values()
@@ -240,7 +245,7 @@ class Worker:
                 return 0
             if not self._may_submit or len(due) == limit or self._stop_requested.is_set():
                 return len(due)
-            lease, since_s = config.lease_durations[JobState.SUBMITTING], held_lease.now_s()
+            lease, since_s = config.lease_durations[JobState.SUBMITTING], self._steady_s()
             queued = await self._store.claim_queued(now, config.providers, lease)
             if queued is None:
                 return len(due)
@@ -256,7 +261,7 @@ class Worker:
             if not self._may_claim or not self._free_polls:
                 return 0
             now, leases, held = self._context.clock(), self._config.lease_durations, self._in_progress.values()
-            since_s = held_lease.now_s()
+            since_s = self._steady_s()
             due = await self._store.claim_due(
                 now, self._free_polls, leases, held, expired=self._may_take_over, kinds=(DueFor.POLL,)
             )
@@ -290,7 +295,7 @@ class Worker:
             self._poll_count += 1
         else:
             self._stage_count += 1
-        lease = HeldLease(since_s, self._config.lease_durations[job.state])
+        lease = HeldLease(since_s, self._config.lease_durations[job.state], self._steady_s)
         with working_under(lease), about_job(job.id):
             task = asyncio.create_task(self._process(job), name=f"job {job.id}")
         self._in_progress[task], self._leases[task] = job, lease

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from bot.domain.errors import DeliveryDelayed, DeliveryError, DeliveryForbidden
 from bot.domain.schedule import Backoff
-from bot.operations.held_lease import HeldLease, now_s, working_under
+from bot.operations.clock import uptime_s
+from bot.operations.held_lease import HeldLease, working_under
 from bot.store.outbox.notifications import TO_OPERATOR, Batch, NotificationStore
 from bot.worker.background_service import wait_for
 
@@ -58,10 +59,12 @@ class Notifier:
         jitter: Callable[[], float],
         backoff: Backoff = Backoff(first_s=2, cap_s=300),
         batch_delay_s: float = 1.0,
+        steady_s: Callable[[], float] = uptime_s,
     ) -> None:
         """operator_channel_id: None sends the operator's to the log only. jitter: random, in [0, 1).
 
         batch_delay_s: between two claims; whatever happens in one server meanwhile becomes one message.
+        steady_s: the clock by which a lease is over.
         """
         self._store = store
         self._sender = sender
@@ -70,6 +73,7 @@ class Notifier:
         self._jitter = jitter
         self._backoff = backoff
         self._batch_delay_s = batch_delay_s
+        self._steady_s = steady_s
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._unreachable_channels: set[int] = set()
@@ -124,7 +128,8 @@ class Notifier:
         if self._purged_at is None or now - self._purged_at >= _PURGE_INTERVAL:
             await self._store.purge(now)
             self._purged_at = now
-        limit, lease = min(_CLAIM_LIMIT, _MAX_IN_PROGRESS - self._in_progress), HeldLease(now_s(), _LEASE)
+        limit = min(_CLAIM_LIMIT, _MAX_IN_PROGRESS - self._in_progress)
+        lease = HeldLease(self._steady_s(), _LEASE, self._steady_s)
         return await self._store.claim(now, limit, _LEASE) if limit > 0 else [], lease
 
     async def _process_in_background(self, batch: Batch) -> None:

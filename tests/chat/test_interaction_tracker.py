@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from bot.chat.interaction_tracker import InteractionTracker
 from bot.chat.transport.client import ZoetropeBot
 from bot.chat.views.member_buttons import ButtonKind, view
 from bot.domain.jobs import Job, JobState, Order
 from bot.domain.policy import Requester
 from bot.media.prepared_frame import PictureChanges
-from bot.operations import clock
 from bot.operations.held_lease import is_overtaken
 from bot.services.videos import AcceptedOrder
 from tests.chat.some_services import some_services
@@ -42,12 +42,23 @@ class Orders:
 
 
 @dataclass
+class Uptime:
+    """A steady clock that moves by hand."""
+
+    now_s: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@dataclass
 class StoppingBot:
     """A connected bot, its Discord, and its service of orders."""
 
     server: DiscordServer
     bot: ZoetropeBot
     orders: Orders
+    uptime: Uptime
 
     async def order(self) -> Interaction:
         return await self.server.slash("animate", options={"prompt": "x"}, attachments={"image": b"x"})
@@ -64,10 +75,10 @@ class StoppingBot:
 
 @pytest.fixture
 async def stopping() -> AsyncIterator[StoppingBot]:
-    bot, orders = ZoetropeBot(), Orders()
-    bot.services = some_services(jobs=orders)
+    bot, orders, uptime = ZoetropeBot(), Orders(), Uptime()
+    bot.services = some_services(jobs=orders, interactions=InteractionTracker(uptime))
     async with DiscordServer() as server, connected(bot, server):
-        yield StoppingBot(server, bot, orders)
+        yield StoppingBot(server, bot, orders, uptime)
 
 
 async def text_of(interaction: Interaction) -> str:
@@ -116,12 +127,10 @@ async def test_clicks_and_autocompletes_after_the_stop_are_answered_too(stopping
 
 @pytest.mark.parametrize(("seconds", "overtaken"), [(899, False), (900, True)])
 async def test_a_command_whose_answer_can_not_be_given_any_more_works_under_a_lease_that_is_over(
-    stopping: StoppingBot, monkeypatch: pytest.MonkeyPatch, seconds: float, *, overtaken: bool
+    stopping: StoppingBot, seconds: float, *, overtaken: bool
 ) -> None:
-    started_s = clock.uptime_s()
-    monkeypatch.setattr(clock, "uptime_s", lambda: started_s)
     await stopping.order_in_progress()
-    monkeypatch.setattr(clock, "uptime_s", lambda: started_s + seconds)
+    stopping.uptime.now_s += seconds
     stopping.orders.go_on.set()
     while not stopping.orders.taken:
         await asyncio.sleep(0)

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from bot.operations import clock, held_lease
 from bot.operations.held_lease import HeldLease, is_overtaken, work_under, working_under
 
 MINUTE = timedelta(minutes=1)
@@ -22,10 +21,8 @@ class Uptime:
 
 
 @pytest.fixture
-def uptime(monkeypatch: pytest.MonkeyPatch) -> Uptime:
-    uptime = Uptime()
-    monkeypatch.setattr(clock, "uptime_s", uptime)
-    return uptime
+def uptime() -> Uptime:
+    return Uptime()
 
 
 def test_without_a_lease_nothing_is_overtaken() -> None:
@@ -33,7 +30,7 @@ def test_without_a_lease_nothing_is_overtaken() -> None:
 
 
 def test_work_is_overtaken_once_its_lease_is_over(uptime: Uptime) -> None:
-    with working_under(HeldLease(held_lease.now_s(), MINUTE)):
+    with working_under(HeldLease(uptime(), MINUTE, uptime)):
         uptime.now_s += 59
         assert not is_overtaken()
         uptime.now_s += 1
@@ -42,8 +39,8 @@ def test_work_is_overtaken_once_its_lease_is_over(uptime: Uptime) -> None:
 
 
 def test_a_renewed_lease_lasts_from_when_its_renewal_was_asked_for(uptime: Uptime) -> None:
-    lease = HeldLease(held_lease.now_s(), MINUTE)
-    asked_s = held_lease.now_s() + 40
+    lease = HeldLease(uptime(), MINUTE, uptime)
+    asked_s = uptime() + 40
     uptime.now_s += 50  # the answer took ten seconds
     lease.renew(asked_s)
     uptime.now_s += 49
@@ -57,7 +54,7 @@ async def test_a_task_keeps_the_lease_under_which_it_was_made(uptime: Uptime) ->
         await asyncio.sleep(0)
         return is_overtaken()
 
-    with working_under(HeldLease(held_lease.now_s(), MINUTE)):
+    with working_under(HeldLease(uptime(), MINUTE, uptime)):
         task = asyncio.create_task(asked_later())
     uptime.now_s += 60
     assert await task
@@ -66,7 +63,7 @@ async def test_a_task_keeps_the_lease_under_which_it_was_made(uptime: Uptime) ->
 
 async def test_the_rest_of_a_task_works_under_a_lease_and_no_other_task_does(uptime: Uptime) -> None:
     async def rest() -> bool:
-        work_under(HeldLease(held_lease.now_s(), MINUTE))
+        work_under(HeldLease(uptime(), MINUTE, uptime))
         uptime.now_s += 60
         return is_overtaken()
 

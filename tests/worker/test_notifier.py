@@ -2,12 +2,12 @@ import asyncio
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, StoreError, Undeliverable
 from bot.domain.schedule import Backoff
-from bot.operations import clock
 from bot.operations.held_lease import is_overtaken
 from bot.store.outbox.notifications import TO_OPERATOR, Batch, NotificationStore
 from bot.worker.notifier import ABANDON_AFTER, Notifier
@@ -83,12 +83,17 @@ class Harness:
 
     def __init__(self, operator_channel_id: int | None = None) -> None:
         self.store, self.sender, self.clock = FakeNotificationStore(), FakeSender(), FakeClock()
-        self.notifier = Notifier(
+        self.operator_channel_id = operator_channel_id
+        self.notifier = self.new_notifier()
+
+    def new_notifier(self, **options: Any) -> Notifier:
+        return Notifier(
             self.store,
             self.sender,
-            operator_channel_id=operator_channel_id,
+            operator_channel_id=self.operator_channel_id,
             clock=self.clock,
             jitter=lambda: 0.0,
+            **options,
         )
 
 
@@ -121,11 +126,11 @@ async def test_a_notifier_that_died_after_sending_sends_it_once(harness: Harness
 
 @pytest.mark.parametrize(("seconds", "overtaken"), [(59, False), (60, True)])
 async def test_a_notification_is_sent_under_its_lease(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch, seconds: float, *, overtaken: bool
+    harness: Harness, seconds: float, *, overtaken: bool
 ) -> None:
     """A process that is stopped right after the claim must not send what another one has sent since."""
     uptimes = iter([1000.0, 1000.0 + seconds])
-    monkeypatch.setattr(clock, "uptime_s", lambda: next(uptimes))
+    harness.notifier = harness.new_notifier(steady_s=lambda: next(uptimes))
     harness.store.add()
     await harness.notifier.run_once()
     assert harness.sender.overtaken is overtaken

@@ -8,7 +8,6 @@ import pytest
 
 from bot.domain.errors import LeaseOver
 from bot.domain.jobs import JobState
-from bot.operations import clock
 from bot.operations.held_lease import is_overtaken
 from bot.worker.config import DEFAULT_LEASE
 from tests.fakes import FakeProvider
@@ -44,10 +43,8 @@ class AskingProvider(FakeProvider):
 
 
 @pytest.fixture
-def uptime(monkeypatch: pytest.MonkeyPatch) -> Uptime:
-    uptime = Uptime()
-    monkeypatch.setattr(clock, "uptime_s", uptime)
-    return uptime
+def uptime() -> Uptime:
+    return Uptime()
 
 
 def move(uptime: Uptime, seconds: float) -> Callable[[], None]:
@@ -63,7 +60,7 @@ async def test_a_stage_works_under_its_jobs_lease(
 ) -> None:
     harness.provider = provider = AskingProvider(move(uptime, seconds))
     job = await harness.finished_job(harness.worker())
-    await run_until_idle(harness.worker())
+    await run_until_idle(harness.worker(steady_s=uptime))
     assert provider.overtaken == [overtaken]
     assert await harness.state(job) is JobState.DELIVERED
 
@@ -72,7 +69,7 @@ async def test_a_renewed_lease_is_not_over(harness: WorkerHarness, uptime: Uptim
     harness.provider = provider = AskingProvider(move(uptime, LEASE_S))
     job = await harness.finished_job(harness.worker())
     fetched = harness.provider.hang("download")
-    async with running_loop(harness.worker(renew_interval=OFTEN)):
+    async with running_loop(harness.worker(steady_s=uptime, renew_interval=OFTEN)):
         await provider.wait_for_call("download")
         await harness.worker_store.wait_for_call("renew", harness.worker_store.calls.count("renew") + 2)
         fetched.set()

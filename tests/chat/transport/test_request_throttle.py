@@ -7,7 +7,8 @@ import pytest
 
 from bot.chat.transport.client import RestClient
 from bot.chat.transport.request_throttle import REFUSED_MAX, SESSIONS_MAX, RequestSuppressed, RequestThrottle
-from bot.operations.held_lease import HeldLease, now_s, working_under
+from bot.operations.clock import uptime_s
+from bot.operations.held_lease import HeldLease, working_under
 from tests.discord_server import (
     CloseWebsocket,
     DiscordServer,
@@ -55,10 +56,10 @@ async def channel(server: DiscordServer, throttle: RequestThrottle) -> AsyncIter
 async def test_nothing_is_sent_under_a_lease_that_is_over(
     server: DiscordServer, channel: discord.PartialMessageable
 ) -> None:
-    with working_under(HeldLease(now_s(), timedelta(0))), pytest.raises(RequestSuppressed, match="lease"):
+    with working_under(HeldLease(uptime_s(), timedelta(0))), pytest.raises(RequestSuppressed, match="lease"):
         await channel.send("hello")
     assert server.messages() == []
-    with working_under(HeldLease(now_s(), timedelta(hours=1))):
+    with working_under(HeldLease(uptime_s(), timedelta(hours=1))):
         await channel.send("hello")
     assert [message.content for message in server.messages()] == ["hello"]
 

@@ -20,7 +20,8 @@ from bot.domain.errors import (
     UpstreamRefused,
 )
 from bot.domain.jobs import Frame, Order
-from bot.operations.held_lease import HeldLease, now_s, working_under
+from bot.operations.clock import uptime_s
+from bot.operations.held_lease import HeldLease, working_under
 from bot.providers.base import Provider, TaskStatus
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from tests.providers.conftest import JOB_ID, KEY, SHORT_TIMEOUTS
@@ -62,10 +63,10 @@ async def test_a_create_whose_lease_is_over_is_not_sent(
     server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
 ) -> None:
     server.answers(ACCEPTED)
-    with working_under(HeldLease(now_s(), timedelta(0))), pytest.raises(LeaseOver):
+    with working_under(HeldLease(uptime_s(), timedelta(0))), pytest.raises(LeaseOver):
         await vtrix.submit(order, frame, request_id=JOB_ID)
     assert not server.seen
-    with working_under(HeldLease(now_s(), timedelta(hours=1))):
+    with working_under(HeldLease(uptime_s(), timedelta(hours=1))):
         await vtrix.submit(order, frame, request_id=JOB_ID)
     assert len(server.seen) == 1
 
