@@ -43,7 +43,7 @@ class Harness:
     """One case's servers, database and processes. Only in `approval_channel` are moderators asked.
 
     kills: processes that ended by SIGKILL. disturbed: how often one was disturbed otherwise. run_exits: how often
-    a process that answers commands ended or was paused. forgets_nonces: after each kill, Discord has forgotten all
+    a process that answers commands ended. forgets_nonces: after each kill, Discord has forgotten all
     nonces. second: the other provider, which is asked where `settings` say so. urls: of the database, for the
     processes that reach it another way. database_fails: the database may be away for moments.
     """
