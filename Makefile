@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # What Python and pytest have compiled is kept: without, each process of the tests compiles all of it anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo install run test test-all fuzz crash soak money bench check audit format lock clean
+.PHONY: help demo install run test test-all fuzz crash hosts soak money bench check audit format lock clean
 .DEFAULT_GOAL := help
 
 # One stamp for each set of requirements: installed again only when its pins or the project's metadata change.
@@ -49,6 +49,9 @@ soak: $(VENV)/.installed-dev ## the whole bot under load and faults; SOAK="--min
 
 crash: $(VENV)/.installed-dev ## whole processes killed hundreds of times, and what is left audited; CRASH="--seed 7 --random 100"
 	$(BIN)/python -m tests.crash $(CRASH)
+
+hosts: $(VENV)/.installed-dev ## many processes on one PostgreSQL, killed, paused, cut off, then audited; HOSTS="--minutes 5 --seed 7"
+	$(BIN)/python -m tests.hosts $(HOSTS)
 
 money: $(VENV)/.installed-dev ## thousands of orders with faults, and the ledger against the gateways' books; MONEY="--jobs 1000 --database both"
 	$(BIN)/python -m tests.money $(MONEY)

@@ -1,7 +1,7 @@
 """A worker with a real store and fakes for everything outside, and ways for tests to run it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -13,6 +13,7 @@ from bot.domain.guilds import LimitOverrides, OperatorDefaults
 from bot.domain.jobs import Job, JobState, NewJob, Order, new_job_id
 from bot.domain.policy import Requester
 from bot.domain.schedule import Backoff, PollSchedule
+from bot.operations.clock import uptime_s
 from bot.operations.observer import Observer
 from bot.store.jobs.approvals import ApprovalStore
 from bot.store.jobs.job_store import JobStore
@@ -66,6 +67,7 @@ class WorkerHarness:
         background_services: Sequence[BackgroundService] = (),
         started_at: datetime | None = None,
         observer: Observer | None = None,
+        steady_s: Callable[[], float] = uptime_s,
         **config: Any,
     ) -> Worker:
         store = store or self.worker_store
@@ -87,7 +89,7 @@ class WorkerHarness:
             approval_messenger=self.approval_messenger,
             approvals=ApprovalStore(self.store._db),
         )
-        return Worker(store, context, worker_config, background_services, observer)
+        return Worker(store, context, worker_config, background_services, observer, steady_s)
 
     async def order(self, *, user_id: int = 1) -> Job:
         prompt = f"member {user_id}"

@@ -6,6 +6,8 @@ commands that are still working, and Discord would show "thinking…" for ever.
 
 import asyncio
 import logging
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import discord
@@ -14,8 +16,17 @@ from bot.chat.messages import member_texts
 from bot.chat.messages.reason_texts import Said
 from bot.chat.replies import answer_error
 from bot.domain.errors import NotPossible
+from bot.operations.clock import uptime_s
+from bot.operations.held_lease import HeldLease, work_under
 
 log = logging.getLogger(__name__)
+
+ANSWERABLE_FOR = timedelta(minutes=15)
+"""How long an interaction's token is valid (Discord's documentation of interactions).
+
+What was not done by then, as the process was stopped meanwhile, isn't done any more: its member has been told
+nothing and may have asked again.
+"""
 
 ANSWER_TIMEOUT_S = 3.0
 """How long it may take to tell members that their commands were interrupted."""
@@ -26,7 +37,8 @@ _CANCEL_TIMEOUT_S = 1.0
 class InteractionTracker:
     """The interactions in progress. Each is handled in the task that calls `begin`."""
 
-    def __init__(self) -> None:
+    def __init__(self, steady_s: Callable[[], float] = uptime_s) -> None:
+        self._steady_s = steady_s
         self._in_progress: dict[asyncio.Task[Any], discord.Interaction[Any]] = {}
         self._stopping = False
 
@@ -35,6 +47,7 @@ class InteractionTracker:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - discord.py handles each interaction in one
         self._in_progress[task] = interaction
+        work_under(HeldLease(self._steady_s(), ANSWERABLE_FOR, self._steady_s))
         task.add_done_callback(self._in_progress.pop)
         if self._stopping:
             raise NotPossible(Said(member_texts.STOPPING))

@@ -5,7 +5,7 @@ special characters aren't percent-encoded. Opens nothing.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
@@ -39,6 +39,20 @@ class PostgresUrl:
         # If the password contains an `@`, what follows that is part of the password, not of a host.
         hosts = self.hosts.rpartition("@")[2] or dict(self.query).get("host", "")
         return ", ".join(_split_port(host)[0] for host in hosts.split(","))
+
+    def of_each_host(self) -> "tuple[PostgresUrl, ...]":
+        """The same URL with each of its hosts alone, in their order."""
+        if self.hosts:
+            return tuple(replace(self, hosts=host) for host in self.hosts.split(","))
+        fields = dict(self.query)
+        hosts, ports = fields.get("host", "").split(","), fields.get("port", "").split(",")
+        if len(hosts) == 1:
+            return (self,)
+        ports = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)
+        return tuple(
+            replace(self, query=tuple((fields | _host_fields(host, port)).items()))
+            for host, port in zip(hosts, ports, strict=True)
+        )
 
     def render(self) -> str:
         """The URL for the driver, with everything percent-encoded that must be."""
@@ -142,6 +156,10 @@ def _check_hosts(hosts: str) -> None:
 def _check_ports(ports: list[str]) -> None:
     if not all(port.isascii() and port.isdecimal() and 1 <= int(port) <= _PORT_MAX for port in ports):
         raise ValueError(f"its port must be a number from 1 to {_PORT_MAX}")
+
+
+def _host_fields(host: str, port: str) -> dict[str, str]:
+    return {"host": host} | ({"port": port} if port else {})
 
 
 def _split_port(host: str) -> tuple[str, str | None]:

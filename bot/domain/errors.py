@@ -149,6 +149,10 @@ class UpstreamUnreached(UpstreamError):
     """No request reached the gateway (refused connection, DNS, TLS): safe to send again."""
 
 
+class LeaseOver(UpstreamError):
+    """A create was not sent, as its job may be another process's by now: this one was stopped for too long."""
+
+
 class UpstreamIll(UpstreamError):
     """5xx, a time-out, a reset or a broken response to a poll or a download: try again later."""
 

@@ -94,7 +94,7 @@ class Provider(Protocol):
         request_id: the job's id, sent along so that a create without an answer can be asked about.
 
         Raises: UpstreamRefused (for its content: ContentRefused), UpstreamClosed, UpstreamBusy, UpstreamUnreached
-        (safe to send again), OutcomeUnknown (never send again).
+        (safe to send again), OutcomeUnknown (never send again), LeaseOver (nothing was sent).
         """
         ...
 

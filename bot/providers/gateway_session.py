@@ -20,8 +20,9 @@ from typing import TypeVar
 import aiohttp
 from yarl import URL
 
-from bot.domain.errors import UpstreamError, UpstreamUnreached
+from bot.domain.errors import LeaseOver, UpstreamError, UpstreamUnreached
 from bot.operations.clock import utc_now
+from bot.operations.held_lease import is_overtaken
 from bot.providers.base import Timeouts
 from bot.providers.downloads import Downloads
 from bot.providers.half_close_socket import half_close_socket
@@ -140,8 +141,10 @@ class GatewaySession:
         read: parses the body of a success; may raise InvalidResponse. ambiguous: what to raise if the gateway may
         have acted. data: the body of a create. recognise: is given the status and the body of each response first,
         also of an HTTP error; returns None for what means the same as ever; may raise UpstreamError.
-        Raises: UpstreamError.
+        Raises: UpstreamError; for a create whose job may be another process's by now, LeaseOver.
         """
+        if data is not None and is_overtaken():
+            raise LeaseOver("nothing was sent: another process may have taken the job over")
         with timed(self._observe, operation_of(method, is_create=data is not None)):
             session = self._polls if data is None else self._creates
             proxy, proxy_headers = self._proxy

@@ -6,7 +6,6 @@ contains passwords or parameters.
 """
 
 import asyncio
-import importlib
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
@@ -25,8 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from bot.domain.database_url import PostgresUrl, parse_database_url
 from bot.domain.errors import CommitUnknown, DatabaseFileLost, StoreError
-from bot.operations.process_name import APPLICATION, process_name
-from bot.store import sqlite_driver
+from bot.store import postgres_driver, sqlite_driver
 from bot.store.sqlite_files import explanation, identity_of, make_folders, refuse_unusable_path
 
 Connection = AsyncConnection
@@ -41,8 +39,6 @@ BUSY_TIMEOUT_S = 15
 _CLOSE_TIMEOUT_S = 5.0
 """How long `close` waits for open transactions; a connection left behind would leak."""
 
-_CONNECT_TIMEOUT_S = 10
-_COMMAND_TIMEOUT_S = 60
 _MIGRATION_LOCK = 0x7A6F6574726F7065
 """PostgreSQL advisory lock that serialises migrations ("zoetrope" in ASCII)."""
 
@@ -53,6 +49,8 @@ _DENIED = "42501"
 """PostgreSQL's code for a statement that its user may not run, which drivers report as a wrong one."""
 
 _MAKE_OWNER = "Make the user in DATABASE_URL the owner of the database: ALTER DATABASE ... OWNER TO ..."
+
+_NAME_PRIMARY = "After a failover, this ends by itself; else name the primary server in DATABASE_URL."
 
 _EXAMPLES = "sqlite:///data/zoetrope.db or postgresql://user:password@host/database"
 
@@ -87,18 +85,24 @@ class Database:
         self._idle.set()
 
     @classmethod
-    def open(cls, url: str, *, busy_s: float = BUSY_TIMEOUT_S) -> Self:
+    def open(
+        cls,
+        url: str,
+        *,
+        busy_s: float = BUSY_TIMEOUT_S,
+        idle_timeout_s: float = postgres_driver.IDLE_TIMEOUT_S,
+    ) -> Self:
         """Opens the database at `url`, `sqlite:///…` or `postgresql://…`.
 
         Creates a SQLite file and its folders, private to this user. busy_s: how long SQLite waits for another
-        process. Raises StoreError.
+        process. idle_timeout_s: how long a transaction on a server may stand still. Raises StoreError.
         """
         try:
             parsed = parse_database_url(url)
         except ValueError as error:
             raise StoreError(f"DATABASE_URL is invalid: {error}. It looks like {_EXAMPLES}.") from None
         if isinstance(parsed, PostgresUrl):
-            return cls._open_postgresql(parsed)
+            return cls._open_postgresql(parsed, idle_timeout_s)
         return cls._open_sqlite(parsed.absolute(), busy_s)
 
     @classmethod
@@ -129,27 +133,17 @@ class Database:
         return cls(engine, f"The database file {path}", (), file=path, busy_s=busy_s)
 
     @classmethod
-    def _open_postgresql(cls, url: PostgresUrl) -> Self:
-        try:
-            asyncpg: Any = importlib.import_module("asyncpg")
-        except ImportError:
-            raise StoreError(
-                "DATABASE_URL names a PostgreSQL database, whose driver, asyncpg, isn't installed. In Zoetrope's "
-                "folder run `make install`, or `pip install '.[postgres]'` in another environment."
-            ) from None
-        dsn = url.render()
-
-        async def connect() -> Any:
-            # asyncpg reads the whole address itself: sslmode, several hosts, a socket's folder.
-            named = {"application_name": f"{APPLICATION}{process_name()}"}
-            timeouts = {"timeout": _CONNECT_TIMEOUT_S, "command_timeout": _COMMAND_TIMEOUT_S}
-            return await asyncpg.connect(dsn, server_settings=named, **timeouts)
-
+    def _open_postgresql(cls, url: PostgresUrl, idle_timeout_s: float) -> Self:
+        asyncpg = postgres_driver.load()
         engine = create_async_engine(
-            "postgresql+asyncpg://", async_creator=connect, pool_pre_ping=True, hide_parameters=True
+            "postgresql+asyncpg://",
+            async_creator=postgres_driver.connector(asyncpg, url, idle_timeout_s=idle_timeout_s),
+            pool_pre_ping=True,
+            hide_parameters=True,
         )
+        event.listen(engine.sync_engine, "handle_error", postgres_driver.give_up_if_read_only)
         name = f"The database {url.database} on {url.host_names() or 'this machine'}"
-        return cls(engine, name, (asyncpg.PostgresError, asyncpg.InterfaceError))
+        return cls(engine, name, postgres_driver.failures(asyncpg))
 
     async def close(self) -> None:
         """Refuses new transactions, waits a moment for open ones, and closes all connections."""
@@ -320,12 +314,19 @@ class Database:
         if self._engine.dialect.name == "postgresql":
             if _is_denied(error):
                 return f"{self._name} can't be used: {said}. {_MAKE_OWNER}"
+            if _sqlstate(error) == postgres_driver.READ_ONLY:
+                return f"{self._name} takes no writes: {said}. {_NAME_PRIMARY}"
             return f"{self._name} can't be used: {said}. Check DATABASE_URL, and that the server is running."
         return explanation(self._name, said, busy_s=self._busy_s)
 
 
 def _is_denied(error: Exception) -> bool:
-    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _DENIED
+    return _sqlstate(error) == _DENIED
+
+
+def _sqlstate(error: Exception) -> str | None:
+    """PostgreSQL's code for what failed, if it was a statement."""
+    return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
 
 
 async def _server_time(connection: AsyncConnection) -> datetime:

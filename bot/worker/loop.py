@@ -17,6 +17,8 @@ from typing import Any
 
 from bot.domain.jobs import ENDED, FailureCause, FailureDetail, FailureReason, Job, JobState
 from bot.domain.outcomes import Fail, Outcome, Reschedule
+from bot.operations.clock import uptime_s
+from bot.operations.held_lease import HeldLease, working_under
 from bot.operations.log_context import about_job
 from bot.operations.observer import Observer
 from bot.store.jobs.due import DueFor
@@ -48,8 +50,12 @@ class Worker:
         config: WorkerConfig,
         background_services: Sequence[BackgroundService] = (),
         observer: Observer | None = None,
+        steady_s: Callable[[], float] = uptime_s,
     ) -> None:
-        """background_services: run for as long as the worker does. observer: is told of what the worker does."""
+        """background_services: run for as long as the worker does. observer: is told of what the worker does.
+
+        steady_s: the clock by which a lease is over, see `bot.operations.held_lease`.
+        """
         self._store = store
         self._context = context
         self._config = config
@@ -67,6 +73,8 @@ class Worker:
         self._stage_count = 0
         self._poll_count = 0
         self._timeouts: dict[asyncio.Task[Any], asyncio.Timeout] = {}
+        self._leases: dict[asyncio.Task[Any], HeldLease] = {}
+        self._steady_s = steady_s
         self._no_takeover_before_s = -math.inf
         self._outcome_writer = OutcomeWriter(
             store, context.clock, context.jitter, batch_delay=config.batch_delay, backoff=config.write_backoff
@@ -181,9 +189,11 @@ class Worker:
         in_progress = dict(self._in_progress)
         if not in_progress:
             return
-        leases = self._config.lease_durations
+        leases, since_s = self._config.lease_durations, self._steady_s()
         held = await self._store.renew(list(in_progress.values()), self._context.clock(), leases)
         for task, job in in_progress.items():
+            if job.id in held and task in self._leases:
+                self._leases[task].renew(since_s)
             timeout = self._timeouts.get(task)
             # A create request in flight is not cancelled: its response is worth having, if only in the log.
             if job.id in held or job.state is JobState.SUBMITTING or timeout is None or timeout.expired():
@@ -224,24 +234,25 @@ class Worker:
         """Claims what is due, besides polls, and starts processing it; returns how many jobs."""
         async with self._claiming:
             now, config, limit = self._context.clock(), self._config, self._free_stages
+            since_s = self._steady_s()
             if not self._may_claim or limit <= 0:
                 return 0
             held = self._in_progress.values()
             due = await self._store.claim_due(
                 now, limit, config.lease_durations, held, expired=self._may_take_over, kinds=(DueFor.STAGE,)
             )
-            if not await self._start_all(due):
+            if not await self._start_all(due, since_s):
                 return 0
             if not self._may_submit or len(due) == limit or self._stop_requested.is_set():
                 return len(due)
-            lease = config.lease_durations[JobState.SUBMITTING]
+            lease, since_s = config.lease_durations[JobState.SUBMITTING], self._steady_s()
             queued = await self._store.claim_queued(now, config.providers, lease)
             if queued is None:
                 return len(due)
             if self._grace_is_over.is_set():
                 await self._store.return_unsent(queued, self._context.clock())
                 return len(due)
-            self._start(queued)
+            self._start(queued, since_s)
             return len(due) + 1
 
     async def _claim_polls(self) -> int:
@@ -250,19 +261,23 @@ class Worker:
             if not self._may_claim or not self._free_polls:
                 return 0
             now, leases, held = self._context.clock(), self._config.lease_durations, self._in_progress.values()
+            since_s = self._steady_s()
             due = await self._store.claim_due(
                 now, self._free_polls, leases, held, expired=self._may_take_over, kinds=(DueFor.POLL,)
             )
-            return len(due) if await self._start_all(due) else 0
+            return len(due) if await self._start_all(due, since_s) else 0
 
-    async def _start_all(self, claimed: Sequence[Job]) -> bool:
-        """Starts processing them; False if the grace period is over, and they were given back."""
+    async def _start_all(self, claimed: Sequence[Job], since_s: float) -> bool:
+        """Starts processing them; False if the grace period is over, and they were given back.
+
+        since_s: when their leases began.
+        """
         if self._grace_is_over.is_set():
             await self._store.release(claimed)
             return False
         # Before the next request: if that fails, nobody else knows about these jobs.
         for job in claimed:
-            self._start(job)
+            self._start(job, since_s)
         return True
 
     async def _idle_s(self, kind: DueFor) -> float:
@@ -275,18 +290,20 @@ class Worker:
         due_at = await self._store.next_due_at(now, self._config.providers, (kind,))
         return max_idle_s if due_at is None else min(max_idle_s, max(0.0, (due_at - now).total_seconds()))
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: Job, since_s: float) -> None:
         if job.state is JobState.RUNNING:
             self._poll_count += 1
         else:
             self._stage_count += 1
-        with about_job(job.id):
+        lease = HeldLease(since_s, self._config.lease_durations[job.state], self._steady_s)
+        with working_under(lease), about_job(job.id):
             task = asyncio.create_task(self._process(job), name=f"job {job.id}")
-        self._in_progress[task] = job
+        self._in_progress[task], self._leases[task] = job, lease
         task.add_done_callback(self._on_done)
 
     def _on_done(self, task: asyncio.Task[bool]) -> None:
         job = self._in_progress.pop(task)
+        self._leases.pop(task, None)
         moved = True
         if not task.cancelled():
             error = task.exception()

@@ -13,6 +13,8 @@ from typing import Protocol
 
 from bot.domain.errors import DeliveryDelayed, DeliveryError, DeliveryForbidden
 from bot.domain.schedule import Backoff
+from bot.operations.clock import uptime_s
+from bot.operations.held_lease import HeldLease, working_under
 from bot.store.outbox.notifications import TO_OPERATOR, Batch, NotificationStore
 from bot.worker.background_service import wait_for
 
@@ -57,10 +59,12 @@ class Notifier:
         jitter: Callable[[], float],
         backoff: Backoff = Backoff(first_s=2, cap_s=300),
         batch_delay_s: float = 1.0,
+        steady_s: Callable[[], float] = uptime_s,
     ) -> None:
         """operator_channel_id: None sends the operator's to the log only. jitter: random, in [0, 1).
 
         batch_delay_s: between two claims; whatever happens in one server meanwhile becomes one message.
+        steady_s: the clock by which a lease is over.
         """
         self._store = store
         self._sender = sender
@@ -69,6 +73,7 @@ class Notifier:
         self._jitter = jitter
         self._backoff = backoff
         self._batch_delay_s = batch_delay_s
+        self._steady_s = steady_s
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._unreachable_channels: set[int] = set()
@@ -91,7 +96,7 @@ class Notifier:
             while not self._stop.is_set():
                 self._wake.clear()
                 try:
-                    batches = await self._claim()
+                    batches, lease = await self._claim()
                     failures = 0
                 except Exception:  # whatever the store raises; the notifications are safe in it
                     log.exception("the store does not respond; notifications wait")
@@ -100,7 +105,8 @@ class Notifier:
                     continue
                 for batch in batches:
                     self._in_progress += 1
-                    group.create_task(self._process_in_background(batch))
+                    with working_under(lease):
+                        group.create_task(self._process_in_background(batch))
                 if batches:
                     await wait_for(self._stop, self._batch_delay_s)
                 else:
@@ -108,21 +114,23 @@ class Notifier:
 
     async def run_once(self) -> int:
         """Claims and sends one round, for tests; returns the number of batches."""
-        batches = await self._claim()
-        results = await asyncio.gather(*map(self._process, batches), return_exceptions=True)
+        batches, lease = await self._claim()
+        with working_under(lease):
+            results = await asyncio.gather(*map(self._process, batches), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
         return len(batches)
 
-    async def _claim(self) -> list[Batch]:
-        """Claims what is due, up to the number of batches that may be in progress."""
+    async def _claim(self) -> tuple[list[Batch], HeldLease]:
+        """Claims what is due, up to the number of batches that may be in progress, under one lease."""
         now = self._clock()
         if self._purged_at is None or now - self._purged_at >= _PURGE_INTERVAL:
             await self._store.purge(now)
             self._purged_at = now
         limit = min(_CLAIM_LIMIT, _MAX_IN_PROGRESS - self._in_progress)
-        return await self._store.claim(now, limit, _LEASE) if limit > 0 else []
+        lease = HeldLease(self._steady_s(), _LEASE, self._steady_s)
+        return await self._store.claim(now, limit, _LEASE) if limit > 0 else [], lease
 
     async def _process_in_background(self, batch: Batch) -> None:
         try:

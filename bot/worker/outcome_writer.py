@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
 
-from bot.domain.errors import StoreError
+from bot.domain.errors import CommitUnknown, StoreError
 from bot.domain.jobs import Job, JobState
 from bot.domain.outcomes import Fail, MoveTo, Outcome, PauseSubmissions, Reschedule
 from bot.domain.schedule import Backoff
@@ -52,6 +52,7 @@ class OutcomeWriter:
         self._writing_batch = asyncio.Lock()
         self._poll_turns = asyncio.Semaphore(POLLS_AT_ONCE)
         self._failing_writes = 0
+        self._perhaps_written: set[str] = set()  # by an attempt whose answer was lost, which ends the lease
 
     @property
     def is_failing(self) -> bool:
@@ -130,8 +131,14 @@ class OutcomeWriter:
 
     async def _apply(self, job: Job, outcome: MoveTo | Fail | PauseSubmissions) -> bool:
         async with self._poll_turns if job.state is JobState.RUNNING else contextlib.nullcontext():
-            written = await self._store.apply(job, outcome, self._clock())
-        if not written:
+            try:
+                written = await self._store.apply(job, outcome, self._clock())
+            except CommitUnknown:
+                self._perhaps_written.add(job.id)
+                raise
+        perhaps_written = job.id in self._perhaps_written
+        self._perhaps_written.discard(job.id)
+        if not written and not perhaps_written:
             log.error("job %s: its lease was lost; its outcome is dropped: %r", job.id, outcome)
             return False
         log.info("job %s: %s → %s", job.id, job.state, _describe(outcome))

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from bot.chat.interaction_tracker import InteractionTracker
 from bot.chat.transport.client import ZoetropeBot
 from bot.chat.views.member_buttons import ButtonKind, view
 from bot.domain.jobs import Job, JobState, Order
 from bot.domain.policy import Requester
 from bot.media.prepared_frame import PictureChanges
+from bot.operations.held_lease import is_overtaken
 from bot.services.videos import AcceptedOrder
 from tests.chat.some_services import some_services
 from tests.discord_server import DiscordServer, Interaction, connected
@@ -26,15 +28,27 @@ class Orders:
 
     asked: int = 0
     taken: int = 0
+    overtaken: bool | None = None
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def accept(self, requester: Requester, read_picture: object, **_: object) -> AcceptedOrder:
         del read_picture
         self.asked += 1
         await self.go_on.wait()
+        self.overtaken = is_overtaken()
         self.taken += 1
         now, at = datetime.now(UTC), (requester.guild_id, requester.channel_id, requester.user_id)
         return AcceptedOrder(Job("job", JobState.QUEUED, *at, Order("x"), now, now), PictureChanges())
+
+
+@dataclass
+class Uptime:
+    """A steady clock that moves by hand."""
+
+    now_s: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 @dataclass
@@ -44,6 +58,7 @@ class StoppingBot:
     server: DiscordServer
     bot: ZoetropeBot
     orders: Orders
+    uptime: Uptime
 
     async def order(self) -> Interaction:
         return await self.server.slash("animate", options={"prompt": "x"}, attachments={"image": b"x"})
@@ -60,10 +75,10 @@ class StoppingBot:
 
 @pytest.fixture
 async def stopping() -> AsyncIterator[StoppingBot]:
-    bot, orders = ZoetropeBot(), Orders()
-    bot.services = some_services(jobs=orders)
+    bot, orders, uptime = ZoetropeBot(), Orders(), Uptime()
+    bot.services = some_services(jobs=orders, interactions=InteractionTracker(uptime))
     async with DiscordServer() as server, connected(bot, server):
-        yield StoppingBot(server, bot, orders)
+        yield StoppingBot(server, bot, orders, uptime)
 
 
 async def text_of(interaction: Interaction) -> str:
@@ -108,6 +123,18 @@ async def test_clicks_and_autocompletes_after_the_stop_are_answered_too(stopping
     suggesting = await stopping.server.autocomplete("videos cancel", "video")
     assert await suggesting.until(lambda: suggesting.choices is not None)
     assert suggesting.choices == []
+
+
+@pytest.mark.parametrize(("seconds", "overtaken"), [(899, False), (900, True)])
+async def test_a_command_whose_answer_can_not_be_given_any_more_works_under_a_lease_that_is_over(
+    stopping: StoppingBot, seconds: float, *, overtaken: bool
+) -> None:
+    await stopping.order_in_progress()
+    stopping.uptime.now_s += seconds
+    stopping.orders.go_on.set()
+    while not stopping.orders.taken:
+        await asyncio.sleep(0)
+    assert stopping.orders.overtaken is overtaken
 
 
 async def test_an_interaction_that_is_over_is_forgotten(stopping: StoppingBot) -> None:

@@ -1,5 +1,7 @@
 """The crash campaign: `python -m tests.crash` kills processes at every point and at random, on all databases.
 
+On two hosts, it also pauses a process at every point, and takes the database away in every transaction.
+
 Prints its progress and each loss, then a summary; the exit code is 1 if anything was lost.
 """
 
@@ -20,6 +22,13 @@ from tests.crash.bot_process import cpu_s
 from tests.crash.cases import CaseResult, kill_at_point, kill_at_random
 from tests.crash.crash_points import crash_points, crash_points_of_two_providers
 from tests.crash.databases import Databases, Deployment, open_databases
+from tests.crash.host_cases import (
+    lose_database_at_point,
+    lose_database_at_random,
+    outages,
+    pause_at_point,
+    pauses,
+)
 
 RANDOM_KILLS = 8
 """Kills in one random case."""
@@ -41,19 +50,37 @@ def cases(options: argparse.Namespace, databases: Databases) -> list[Case]:
     """What the command line asks for."""
     deployments = [Deployment(name) for name in options.databases]
     found: list[Case] = []
-    if options.only != "random":
+    if options.only in {None, "points"}:
         for deployment in deployments:
             for point in (*crash_points(deployment), *crash_points_of_two_providers(deployment)):
                 if options.at is None or options.at in str(point):
                     run = partial(kill_at_point, databases, deployment, point)
                     found.append(Case(deployment, str(point), f"{point.place}, {point.moment}", run))
-    if options.only != "points":
+    if options.only in {None, "random"}:
         for number in range(options.random):
             deployment, seed = deployments[number % len(deployments)], options.seed + number
             faults = bool(number // len(deployments) % 2)
             run = partial(kill_at_random, databases, deployment, seed, kills=RANDOM_KILLS, faults=faults)
             name = f"random, seed {seed}{', with faults' if faults else ''}"
             found.append(Case(deployment, name, "random", run))
+    return found + host_cases(options, databases)
+
+
+def host_cases(options: argparse.Namespace, databases: Databases) -> list[Case]:
+    """Pauses and outages of the database, on two hosts."""
+    hosts, found = Deployment.TWO_WORKERS, list[Case]()
+    if hosts not in options.databases:
+        return found
+    kinds = (("pauses", pauses(), pause_at_point), ("outages", outages(), lose_database_at_point))
+    for kind, points, run in kinds:
+        if options.only in {None, kind}:
+            for point in points:
+                if options.at is None or options.at in str(point):
+                    found.append(Case(hosts, str(point), str(point), partial(run, databases, point)))
+    if options.only in {None, "outages"} and options.at is None:
+        for seed in range(options.seed, options.seed + options.random):
+            run_random = partial(lose_database_at_random, databases, seed)
+            found.append(Case(hosts, f"lost connections, seed {seed}", "lost connections", run_random))
     return found
 
 
@@ -109,7 +136,7 @@ def main() -> int:
     parser.add_argument(
         "--databases", nargs="+", default=list(Deployment), choices=list(Deployment), metavar="DEPLOYMENT"
     )
-    parser.add_argument("--only", choices=["points", "random"])
+    parser.add_argument("--only", choices=["points", "random", "pauses", "outages"])
     parser.add_argument("--at", help="only the points whose name contains this")
     parser.add_argument("--table", action="store_true", help="how the orders ended, by point")
     options = parser.parse_args()

@@ -49,8 +49,17 @@ EXPECTED_ENDS: dict[str, set[str]] = {
 _REFUSED = ("refused", "moved", "crossed")
 """Orders that the first provider refuses, and that it must not be asked to make a second time."""
 
-INTERRUPTED_ENDS = {"failed: outcome_unknown", "failed: lost"}
-"""How an order ends whose worker died while submitting it; the operator writes some of them off."""
+INTERRUPTED_ENDS = {
+    "failed: outcome_unknown",
+    "failed: lost",
+    "delivered, found",
+    "delivered, late",
+    "failed, late",
+}
+"""How an order ends whose worker died while submitting it, or was paused; the operator writes some of them off."""
+
+_ANNOUNCED_BEFORE = {"delivered, found", "delivered, late", "failed, late"}
+"""Ends of orders that had failed before, as their outcome was unknown."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,8 @@ async def audit(scenario: Scenario) -> Findings:
             continue
         sums = [Amounts(entry.videos, entry.credits, entry.usd) for entry in entries if entry.job_id == job.id]
         end = _outcome_of(job, found=job.id in found_tasks)
+        if end == "failed: upstream_failed" and _times_lost(harness, job):
+            end = "failed, late"
         ends[end] += 1
         differences = [
             *_outcome_differences(harness, order, job, end),
@@ -101,7 +112,9 @@ def _outcome_of(job: Job, *, found: bool) -> str:
         return f"failed: {job.failure_reason}"
     if job.state is JobState.CANCELLED and job.charged:
         return "cancelled, paid"
-    return f"{job.state}, found" if found else str(job.state)
+    if job.state is JobState.DELIVERED and not job.charged:
+        return "delivered, found" if found else "delivered, late"
+    return str(job.state)
 
 
 def _outcome_differences(harness: Harness, order: Order, job: Job, end: str) -> Iterator[str]:
@@ -112,7 +125,7 @@ def _outcome_differences(harness: Harness, order: Order, job: Job, end: str) -> 
     if end in expected:
         return
     interrupted = order.prompt in harness.submitting_when_killed
-    if not (interrupted and (end in INTERRUPTED_ENDS or end == "delivered, found")):
+    if not (interrupted and end in INTERRUPTED_ENDS):
         yield f"should have ended as {' or '.join(sorted(expected))}"
 
 
@@ -149,7 +162,8 @@ def _message_differences(harness: Harness, order: Order, job: Job, end: str) -> 
         yield f"{len(cards)} status cards are left"
     notes = [message for message in messages if f"zoetrope:note:{job.id}" in message.custom_ids]
     # A job that the operator reconciled at once may be resumed before its failure is announced.
-    expected_notes = {1} if job.state is JobState.FAILED else {0, 1} if end == "delivered, found" else {0}
+    failures = (job.state is JobState.FAILED) + (end in _ANNOUNCED_BEFORE)
+    expected_notes = {failures, failures - 1} if end in _ANNOUNCED_BEFORE else {failures}
     if len(notes) not in expected_notes:
         yield f"{len(notes)} notes of its end"
 
@@ -159,11 +173,11 @@ def _notification_differences(harness: Harness, order: Order, job: Job, end: str
     in_open_channel = order.channel is harness.open_channel
     log = harness.discord.messages((harness.open_log if in_open_channel else harness.approval_log).id)
     failures = _lines(log, "❌", order.member.mention)
-    expected = int((job.state is JobState.FAILED and end != "failed: declined") or end == "delivered, found")
+    expected = (job.state is JobState.FAILED and end != "failed: declined") + (end in _ANNOUNCED_BEFORE)
     if failures != expected:
         yield f"the log channel tells its failure {failures} times instead of {expected}"
-    lost = _lines(harness.discord.messages(harness.operator_channel.id), "🔎 Job", job.id)
-    unknown = end in {"failed: outcome_unknown", "failed: lost", "delivered, found"}
+    lost = _times_lost(harness, job)
+    unknown = end in {"failed: outcome_unknown", "failed: lost", *_ANNOUNCED_BEFORE}
     if lost != int(unknown):
         yield f"the operator is told {lost} times that its outcome is unknown"
     if not in_open_channel:
@@ -176,6 +190,11 @@ def _notification_differences(harness: Harness, order: Order, job: Job, end: str
             yield f"{len(cards)} questions to the moderators"
         if any(message.custom_ids or message.attachments for message in cards):
             yield "the question to the moderators is still open"
+
+
+def _times_lost(harness: Harness, job: Job) -> int:
+    """How often the operator was told that the job's outcome is unknown."""
+    return _lines(harness.discord.messages(harness.operator_channel.id), "🔎 Job", job.id)
 
 
 def _lines(messages: list[Message], sign: str, name: str) -> int:
@@ -194,7 +213,7 @@ def _charge_differences(harness: Harness, job: Job, sums: Amounts, end: str) -> 
     match end:
         case "delivered" | "cancelled, paid":
             expected = Amounts(1, 0, _billed_usd(harness, job))
-        case "delivered, found":
+        case "delivered, found" | "delivered, late":
             expected = Amounts(0, 0, _billed_usd(harness, job))
         case "failed: outcome_unknown":  # there may be a task: its estimate is held
             expected = Amounts(0, 0, job.estimated_cost_usd or Decimal(0))

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -43,8 +43,8 @@ _server_pid: int | None = None
 class Trigger:
     """Kills the process at the `hit`-th time that any process with the same folder reaches the point.
 
-    hand_over: the process waits instead, until the harness has arranged that the request which follows gets no
-    answer, and goes on; the harness kills it then.
+    hand_over: the process waits instead, until the harness has arranged what happens next, and goes on. It is
+    killed then if its next request should get no answer. skip_s: by how much later it is then for its clocks.
     """
 
     point: FaultPoint
@@ -52,6 +52,7 @@ class Trigger:
     hit: int
     folder: Path
     hand_over: bool
+    skip_s: float = 0.0
 
     def __call__(self, point: FaultPoint, timing: FaultTiming) -> None:
         if (point, timing) != (self.point, self.timing):
@@ -69,6 +70,8 @@ class Trigger:
         unfinished.rename(self.folder / WAITING)
         while not (self.folder / GO).exists():
             time.sleep(0.005)
+        if self.skip_s:
+            _skip_time(self.skip_s)
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,24 @@ class Recorder:
 
 
 class BotProcess:
-    """A running `zoetrope <command>`. Working directory and log are in `folder`."""
+    """A running `zoetrope <command> <arguments>`. Working directory and log are in `folder`.
+
+    name: of the process, which begins with its command; also that of its log.
+    """
 
     def __init__(
-        self, command: str, folder: Path, environment: Mapping[str, str], hook: Hook | None = None
+        self,
+        name: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        hook: Hook | None = None,
+        *,
+        arguments: Sequence[str] = (),
     ) -> None:
         self._ended = asyncio.Event()
+        command = [*name.split()[:1], *arguments]
         self._process: ForkServerProcess = _context.Process(
-            target=_run, args=(command, folder, dict(environment), hook), daemon=True
+            target=_run, args=(command, name, folder, dict(environment), hook), daemon=True
         )
         self._process.start()
         self._loop = asyncio.get_running_loop()
@@ -152,9 +165,9 @@ def _check_preload(question: Connection) -> None:
     question.send(os.getppid() if ok else None)
 
 
-def _run(command: str, folder: Path, environment: dict[str, str], hook: Hook | None) -> NoReturn:
+def _run(command: list[str], name: str, folder: Path, environment: dict[str, str], hook: Hook | None) -> NoReturn:
     os.setsid()
-    with (folder / f"{command}.log").open("ab") as log:
+    with (folder / f"{name}.log").open("ab") as log:
         os.dup2(log.fileno(), sys.stdout.fileno())
         os.dup2(log.fileno(), sys.stderr.fileno())
     os.chdir(folder)
@@ -171,7 +184,18 @@ def _run(command: str, folder: Path, environment: dict[str, str], hook: Hook | N
                 # A task is over before a card would be edited the first time.
                 stack.enter_context(replaced(StatusCards, StatusCards.__init__, _init_eager(StatusCards.__init__)))
                 stack.enter_context(replaced(StatusCard, StatusCard.replaces, _replaces_at_once))
-        sys.exit(main([command]))
+        sys.exit(main(command))
+
+
+def _skip_time(seconds: float) -> None:
+    """Sets the process's steady clocks forward, as they are after it was stopped for so long."""
+    monotonic, clock_gettime = time.monotonic, time.clock_gettime
+    later: dict[str, Callable[..., float]] = {
+        "monotonic": lambda: monotonic() + seconds,
+        "clock_gettime": lambda clock: clock_gettime(clock) + seconds,
+    }
+    for name, function in later.items():
+        setattr(time, name, function)
 
 
 def _init_with_thread_decoder(init: Callable[..., None]) -> Callable[..., None]:

@@ -34,7 +34,7 @@ _DISCORD_FAULTS: list[Answer | Reset] = [
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What one case found. kills: how many processes were killed in it."""
+    """What one case found. kills: how many processes were killed or otherwise disturbed in it."""
 
     problems: list[str]
     ends: Counter[str] = field(default_factory=Counter)
@@ -66,7 +66,7 @@ async def kill_at_point(databases: Databases, deployment: Deployment, point: Cra
         harness.start("run", trigger)
         if deployment is Deployment.TWO_WORKERS:
             harness.start("worker", trigger)
-        result = await _finish(scenario, harness)
+        result = await finish(scenario, harness)
         arranging.cancel()
         await asyncio.gather(arranging, return_exceptions=True)
         if not result.kills:
@@ -85,7 +85,7 @@ async def kill_at_random(
         if deployment is Deployment.TWO_WORKERS:
             harness.start("worker")
         killer = asyncio.create_task(_kill_at_random(harness, rng, kills, faults=faults))
-        result = await _finish(scenario, harness, killer)
+        result = await finish(scenario, harness, killer)
         killer.cancel()
         await asyncio.gather(killer, return_exceptions=True)
         return result
@@ -99,7 +99,7 @@ async def record(
     async with databases.fresh(deployment) as (folder, url), open_harness(folder, url, **grace) as harness:
         harness.start("run", Recorder(folder))
         stopping = asyncio.create_task(_stop_in_the_middle(harness))
-        result = await _finish(Scenario(harness, kinds=kinds), harness, stopping)
+        result = await finish(Scenario(harness, kinds=kinds), harness, stopping)
         assert not result.problems, result.problems
         lines = (folder / REACHED).read_text(encoding="utf-8").splitlines()
     return Counter(
@@ -107,19 +107,21 @@ async def record(
     )
 
 
-async def _finish(
-    scenario: Scenario, harness: Harness, background: asyncio.Task[None] | None = None
-) -> CaseResult:
+async def finish(scenario: Scenario, harness: Harness, background: asyncio.Task[None] | None = None) -> CaseResult:
+    """Runs the scenario to its end, stops the processes and audits. background: what happens meanwhile."""
     try:
         async with asyncio.timeout(CASE_TIMEOUT_S):
             await scenario.run()
             if background is not None:
                 await background
             await scenario.wait_until_idle()
-        kills = harness.kills
+        kills = harness.kills + harness.disturbed
         await harness.stop()
         findings = await audit(scenario)
     except Exception as error:  # noqa: BLE001 - a finding like any other; this case ends here
+        if background is not None:
+            background.cancel()
+            await asyncio.gather(background, return_exceptions=True)
         return CaseResult(
             [*harness.problems, f"{type(error).__name__}: {error}"], kills=harness.kills, log=_log(harness)
         )
@@ -147,7 +149,7 @@ async def _arrange_kill(harness: Harness, point: CrashPoint) -> None:
         return
     waiting = harness.folder / WAITING
     if isinstance(point.place, FaultPoint):
-        await harness.until(lambda: _exists(waiting), what=f"{point} is reached")
+        await harness.until(lambda: path_exists(waiting), what=f"{point} is reached")
     match point.request:
         case DiscordRequest(method, path, text):
             fault = Hang(
@@ -183,7 +185,7 @@ async def _stop_in_the_middle(harness: Harness) -> None:
         process.send_signal(signal.SIGTERM)
 
 
-async def _exists(path: Path) -> bool:
+async def path_exists(path: Path) -> bool:
     return await asyncio.to_thread(path.exists)
 
 

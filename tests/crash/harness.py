@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, Table, and_, make_url, or_, select, update
+from sqlalchemy import Row, Select, Table, and_, make_url, or_, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from bot.domain.jobs import ENDED, Job, JobState
@@ -41,9 +42,10 @@ ORPHANED_AFTER_S = 4.0
 class Harness:
     """One case's servers, database and processes. Only in `approval_channel` are moderators asked.
 
-    kills: processes that ended by SIGKILL; run_exits: how often the process that answers commands ended.
-    forgets_nonces: after each kill, Discord has forgotten all nonces. second: the other provider, which is asked
-    where `settings` say so.
+    kills: processes that ended by SIGKILL. disturbed: how often one was disturbed otherwise. run_exits: how often
+    a process that answers commands ended. forgets_nonces: after each kill, Discord has forgotten all
+    nonces. second: the other provider, which is asked where `settings` say so. urls: of the database, for the
+    processes that reach it another way. database_fails: the database may be away for moments.
     """
 
     folder: Path
@@ -60,9 +62,12 @@ class Harness:
     settings: dict[str, str] = field(default_factory=dict)
     running: dict[str, BotProcess] = field(default_factory=dict)
     kills: int = 0
+    disturbed: int = 0
     run_exits: int = 0
     problems: list[str] = field(default_factory=list)
     fatal_error: str = ""
+    urls: dict[str, str] = field(default_factory=dict)
+    database_fails: bool = False
     forgets_nonces: bool = False
     submitting_when_killed: set[str] = field(default_factory=set)
     restarting: bool = True
@@ -107,12 +112,15 @@ class Harness:
         """The tasks of an order at all providers."""
         return [*self.upstream.tasks_of(prompt), *self.second.tasks_of(prompt)]
 
-    def start(self, command: str, hook: Hook | None = None) -> BotProcess:
-        """Starts `zoetrope <command>`, and starts it again whenever it was killed or stopped."""
-        process = self._spawn(command, hook)
+    def start(self, name: str, hook: Hook | None = None) -> BotProcess:
+        """Starts `zoetrope <command>`, and starts it again whenever it was killed or stopped.
+
+        name: of the process; its first word is the command.
+        """
+        process = self._spawn(name, hook)
         if not self._tasks:
             self._tasks.add(asyncio.create_task(self._shorten_pauses()))
-        self._tasks.add(asyncio.create_task(self._restart_when_killed(command, process, hook)))
+        self._tasks.add(asyncio.create_task(self._restart_when_killed(name, process, hook)))
         return process
 
     async def close(self) -> None:
@@ -153,8 +161,7 @@ class Harness:
 
     async def job(self, prompt: str) -> Job | None:
         """The job of an order; more than one is a finding."""
-        async with self.engine.connect() as connection:
-            rows = (await connection.execute(select_jobs().where(jobs.c.prompt == prompt))).all()
+        rows = await self._read(select_jobs().where(jobs.c.prompt == prompt))
         if len(rows) > 1:
             self.problems.append(f"{prompt}: {len(rows)} jobs of one order")
         return job_of(rows[0]) if rows else None
@@ -164,77 +171,88 @@ class Harness:
         async with self._cache_lock:
             now_s = asyncio.get_running_loop().time()
             if now_s - self._cached_at_s > CACHE_MAX_AGE_S:
-                async with self.engine.connect() as connection:
-                    found = await connection.execute(select_jobs())
-                self._cached_rows = {row.prompt: row for row in found}
+                self._cached_rows = {row.prompt: row for row in await self._read(select_jobs())}
                 self._cached_at_s = now_s
         row = self._cached_rows.get(prompt)
         return None if row is None else job_of(row)
 
     async def rows(self, table: Table) -> Sequence[Row[Any]]:
-        async with self.engine.connect() as connection:
-            return (await connection.execute(select(table))).all()
+        return await self._read(select(table))
 
     async def is_idle(self) -> bool:
         """Whether every job has ended and every notification is sent."""
-        async with self.engine.connect() as connection:
-            unfinished = or_(jobs.c.due_at.is_not(None), jobs.c.state.not_in(ENDED))
-            due = await connection.execute(select(jobs.c.id).where(unfinished).limit(1))
-            told = await connection.execute(
-                select(notifications.c.id).where(notifications.c.due_at.is_not(None)).limit(1)
-            )
-            return due.one_or_none() is None and told.one_or_none() is None
+        unfinished = or_(jobs.c.due_at.is_not(None), jobs.c.state.not_in(ENDED))
+        untold = notifications.c.due_at.is_not(None)
+        queries = (select(jobs.c.id).where(unfinished), select(notifications.c.id).where(untold))
+        return not any([await self._read(query.limit(1)) for query in queries])
 
-    def _spawn(self, command: str, hook: Hook | None) -> BotProcess:
-        process = BotProcess(command, self.folder, self.environment, hook)
-        self.running[command] = process
+    async def _read(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        """The rows; waits for a database that is away for a moment."""
+        while True:
+            try:
+                async with self.engine.connect() as connection:
+                    rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
+                    return rows
+            except (DBAPIError, OSError):
+                if not self.database_fails:
+                    raise
+                await asyncio.sleep(POLL_S)
+
+    def _spawn(self, name: str, hook: Hook | None) -> BotProcess:
+        url = self.urls.get(name, self.url)
+        process = BotProcess(name, self.folder, self.environment | {"DATABASE_URL": url}, hook)
+        self.running[name] = process
         return process
 
-    async def _restart_when_killed(self, command: str, process: BotProcess, hook: Hook | None) -> None:
+    async def _restart_when_killed(self, name: str, process: BotProcess, hook: Hook | None) -> None:
         while True:
             code = await process.wait()
             if not self.restarting:
                 return
             self.kills += code == -signal.SIGKILL
-            self.run_exits += command == "run"
+            self.run_exits += name.startswith("run")
             if self.forgets_nonces:
                 self.discord.state.forget_nonces()
             if code not in (-signal.SIGKILL, 0):
-                said = (self.folder / f"{command}.log").read_text().splitlines()[-8:]
-                self.fatal_error = f"`zoetrope {command}` ended by itself with {code}: {said}"
+                said = (self.folder / f"{name}.log").read_text().splitlines()[-8:]
+                self.fatal_error = f"`zoetrope {name}` ended by itself with {code}: {said}"
                 return
-            await self._expire_leases(alone=len(self.running) == 1)
-            process = self._spawn(command, hook)
+            await self.expire_leases(alone=len(self.running) == 1)
+            process = self._spawn(name, hook)
 
     async def _shorten_pauses(self) -> None:
         """Cuts long pauses short: the submission gate, and anything that is due later and not leased."""
         while True:
             await asyncio.sleep(LONG_PAUSE_S / 4)
-            now = datetime.now(UTC)
-            late = now + timedelta(seconds=LONG_PAUSE_S)
-            waits = and_(jobs.c.due_at > late, jobs.c.lease_until.is_(None), jobs.c.state != JobState.AWAITING)
-            pauses = (
-                (submission_gates, submission_gates.c.opens_at > late, {"opens_at": now}),
-                (jobs, waits, {"due_at": now}),
-                (
-                    notifications,
-                    and_(notifications.c.due_at > late, notifications.c.lease_until.is_(None)),
-                    {"due_at": now},
-                ),
-            )
-            for table, too_long, soon in pauses:
-                async with self.engine.connect() as connection:
-                    found = (await connection.execute(select(table).where(too_long).limit(1))).one_or_none()
-                if found is not None:
-                    async with self.engine.begin() as connection:
-                        await connection.execute(update(table).where(too_long).values(soon))
+            try:
+                await self._shorten_pauses_once()
+            except (DBAPIError, OSError):
+                if not self.database_fails:
+                    raise
 
-    async def _expire_leases(self, *, alone: bool) -> None:
+    async def _shorten_pauses_once(self) -> None:
+        now = datetime.now(UTC)
+        late = now + timedelta(seconds=LONG_PAUSE_S)
+        waits = and_(jobs.c.due_at > late, jobs.c.lease_until.is_(None), jobs.c.state != JobState.AWAITING)
+        pauses = (
+            (submission_gates, submission_gates.c.opens_at > late, {"opens_at": now}),
+            (jobs, waits, {"due_at": now}),
+            (
+                notifications,
+                and_(notifications.c.due_at > late, notifications.c.lease_until.is_(None)),
+                {"due_at": now},
+            ),
+        )
+        for table, too_long, soon in pauses:
+            if await self._read(select(table).where(too_long).limit(1)):
+                async with self.engine.begin() as connection:
+                    await connection.execute(update(table).where(too_long).values(soon))
+
+    async def expire_leases(self, *, alone: bool) -> None:
         """Ends the leases of a dead process; beside a live one, only those that stay unchanged for a while."""
         left = [*await self._leases(jobs), *await self._leases(notifications)]
-        async with self.engine.connect() as connection:
-            rows = await connection.execute(select(jobs.c.prompt).where(jobs.c.state == "submitting"))
-            self.submitting_when_killed |= set(rows.scalars())
+        submitting = await self._read(select(jobs.c.prompt).where(jobs.c.state == "submitting"))
+        self.submitting_when_killed |= {row.prompt for row in submitting}
         if alone:
             await self._expire(left)
         else:
@@ -244,8 +262,7 @@ class Harness:
     async def _leases(self, table: Table) -> list[tuple[Table, str, str, datetime]]:
         columns = table.c.id, table.c.lease_token, table.c.lease_until
         query = select(*columns).where(table.c.lease_until.is_not(None))
-        async with self.engine.connect() as connection:
-            return [(table, *row) for row in await connection.execute(query)]
+        return [(table, row.id, row.lease_token, row.lease_until) for row in await self._read(query)]
 
     async def _expire_later(self, left: list[tuple[Table, str, str, datetime]]) -> None:
         await asyncio.sleep(ORPHANED_AFTER_S)
@@ -277,7 +294,7 @@ async def open_harness(folder: Path, url: str, **settings: str) -> AsyncIterator
             upstream=upstream,
             second=second,
             url=url,
-            engine=create_async_engine(made.set(drivername=driver)),
+            engine=create_async_engine(made.set(drivername=driver), pool_pre_ping=True),
             open_channel=here,
             open_log=_channel(discord, here.guild, "log"),
             approval_channel=there,

@@ -86,3 +86,22 @@ def test_a_sqlite_url_names_a_file_whose_name_may_be_percent_encoded(url: str, f
 def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert sqlite_file("sqlite:///data/zoetrope.db") == tmp_path / "data" / "zoetrope.db"
+
+
+@pytest.mark.parametrize(
+    ("url", "each"),
+    [
+        ("postgresql://me:p%40w@host/name", ["postgresql://me:p%40w@host/name"]),
+        (
+            "postgresql://me@one:5433,two/n?sslmode=require",
+            ["me@one:5433/n?sslmode=require", "me@two/n?sslmode=require"],
+        ),
+        ("postgresql:///n?host=/run/a&user=me", ["/n?host=/run/a&user=me"]),
+        ("postgresql:///n?host=one,two&port=1,2", ["/n?host=one&port=1", "/n?host=two&port=2"]),
+        ("postgresql:///n?host=one&host=two&port=1", ["/n?host=one&port=1", "/n?host=two&port=1"]),
+        ("postgresql:///n?host=one,two", ["/n?host=one", "/n?host=two"]),
+    ],
+)
+def test_each_of_several_hosts_has_a_url(url: str, each: list[str]) -> None:
+    found = [one.render().removeprefix("postgresql://") for one in parse(url).of_each_host()]
+    assert found == [one.removeprefix("postgresql://") for one in each]

@@ -2,11 +2,13 @@ import asyncio
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from bot.domain.errors import DeliveryDelayed, DeliveryForbidden, StoreError, Undeliverable
 from bot.domain.schedule import Backoff
+from bot.operations.held_lease import is_overtaken
 from bot.store.outbox.notifications import TO_OPERATOR, Batch, NotificationStore
 from bot.worker.notifier import ABANDON_AFTER, Notifier
 from tests.fakes import NOW, FakeClock, Faulty
@@ -19,7 +21,7 @@ WITHIN_S = 60.0
 class FakeSender(Faulty):
     """Channels that keep what was sent; a nonce that was used before sends nothing new.
 
-    slow: channels that respond only once their event is set.
+    slow: channels that respond only once their event is set. overtaken: whether the latest send was.
     """
 
     def __init__(self) -> None:
@@ -27,8 +29,10 @@ class FakeSender(Faulty):
         self.sent: list[tuple[int, str]] = []
         self.nonces: set[str] = set()
         self.slow: dict[int, asyncio.Event] = {}
+        self.overtaken: bool | None = None
 
     async def send(self, channel_id: int, text: str, *, nonce: str) -> None:
+        self.overtaken = is_overtaken()
         async with self._call("send"):
             if channel_id in self.slow:
                 await self.slow[channel_id].wait()
@@ -79,12 +83,17 @@ class Harness:
 
     def __init__(self, operator_channel_id: int | None = None) -> None:
         self.store, self.sender, self.clock = FakeNotificationStore(), FakeSender(), FakeClock()
-        self.notifier = Notifier(
+        self.operator_channel_id = operator_channel_id
+        self.notifier = self.new_notifier()
+
+    def new_notifier(self, **options: Any) -> Notifier:
+        return Notifier(
             self.store,
             self.sender,
-            operator_channel_id=operator_channel_id,
+            operator_channel_id=self.operator_channel_id,
             clock=self.clock,
             jitter=lambda: 0.0,
+            **options,
         )
 
 
@@ -113,6 +122,18 @@ async def test_a_notifier_that_died_after_sending_sends_it_once(harness: Harness
 
     assert harness.sender.sent == [(LOG, "a change")]
     assert harness.store.waiting == {}
+
+
+@pytest.mark.parametrize(("seconds", "overtaken"), [(59, False), (60, True)])
+async def test_a_notification_is_sent_under_its_lease(
+    harness: Harness, seconds: float, *, overtaken: bool
+) -> None:
+    """A process that is stopped right after the claim must not send what another one has sent since."""
+    uptimes = iter([1000.0, 1000.0 + seconds])
+    harness.notifier = harness.new_notifier(steady_s=lambda: next(uptimes))
+    harness.store.add()
+    await harness.notifier.run_once()
+    assert harness.sender.overtaken is overtaken
 
 
 async def test_a_lost_response_makes_no_second_message(harness: Harness) -> None:

@@ -1,7 +1,9 @@
 import asyncio
 from datetime import timedelta
 
-from bot.domain.errors import UpstreamUnreached
+import pytest
+
+from bot.domain.errors import CommitUnknown, UpstreamUnreached
 from bot.domain.jobs import FailureReason, JobState
 from bot.domain.schedule import Backoff
 from bot.worker.loop import MAX_CLAIMS
@@ -77,6 +79,19 @@ async def test_an_outcome_that_can_never_be_written_blocks_no_other_job_and_is_a
     harness.advance_clock(minutes=5)
     await run_until_idle(worker)
     assert (await harness.reload(broken)).failure_reason is FailureReason.ABANDONED
+
+
+async def test_an_outcome_that_was_written_although_its_answer_was_lost_is_not_said_to_be_dropped(
+    harness: WorkerHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = harness.worker()
+    job = await harness.queued_job(worker)
+    harness.worker_store.fail("apply", CommitUnknown("the connection was closed"), response_lost=True)
+    await worker.run_once()
+    assert await harness.state(job) is JobState.RUNNING
+    assert harness.worker_store.calls.count("apply") == 2
+    assert "open_gate" in harness.worker_store.calls
+    assert "dropped" not in caplog.text
 
 
 async def test_many_reschedules_share_a_transaction(harness: WorkerHarness) -> None:

@@ -3,7 +3,7 @@
 Each job backs off by itself, but doesn't know about the others. Three things concern all of them: every request
 during an IP ban prolongs it; 10,000 refused requests within ten minutes lead to one (source: Discord's
 documentation, "Invalid Request Limit"); and a gateway connection that is closed right after it opened must not be
-opened again at once.
+opened again at once. Besides, nothing is sent for a job or a notification whose lease is over.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from discord.http import Route
 from bot.chat.transport.request_limiter import RequestLimiter
 from bot.chat.transport.request_times import RequestTimes
 from bot.domain.schedule import Backoff
+from bot.operations.held_lease import is_overtaken
 from bot.operations.observer import Observer
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ _REFUSALS = frozenset({401, 403, 429})
 
 
 class RequestSuppressed(aiohttp.ClientError):
-    """A request that was not sent because Discord wants none now. Retried like any failed connection."""
+    """A request that was not sent: Discord wants none now, or a lease is over. Retried like any failed request."""
 
 
 class RequestThrottle:
@@ -135,6 +136,8 @@ class RequestThrottle:
             log.error("Discord has banned this IP address; sending nothing for %.0f s", self._silent_until - now)
 
     def _hold_back(self) -> None:
+        if is_overtaken():
+            raise RequestSuppressed("The lease is over: another process may have sent this already.")
         now = self._clock()
         if now < self._silent_until:
             raise RequestSuppressed(

@@ -7,11 +7,13 @@ from typing import Any
 
 from sqlalchemy import insert
 
+from bot.domain.errors import StoreError
 from bot.domain.extensions import Extension
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import Frame, Job, NewJob
 from bot.domain.ledger import Amounts, EntryKind
 from bot.domain.repeats import KeptFrame
+from bot.operations.held_lease import is_overtaken
 from bot.store.engine import Connection
 from bot.store.jobs import budget_alerts, extensions, pictures, variations
 from bot.store.jobs.admission import Admitted
@@ -31,7 +33,7 @@ async def write(
 ) -> list[Job]:
     """Adds the jobs of an admitted order, which are variations of each other.
 
-    extends: what they go on from. Raises: see `pictures.add`.
+    extends: what they go on from. Raises: see `pictures.add`; StoreError if nobody expects them any more.
     """
     added = []
     for number, (new, grant_id) in enumerate(zip(news, admitted.grant_ids, strict=True)):
@@ -49,6 +51,8 @@ async def write(
         added.append(job)
     if len(news) > 1:
         await variations.record(connection, [new.id for new in news])
+    if is_overtaken():  # at the end: a process that is stopped from here on loses the transaction
+        raise StoreError("The order took too long: whoever placed it may have done so again.")
     return added
 
 

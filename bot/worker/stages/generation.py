@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from bot.domain.errors import (
     ContentRefused,
+    LeaseOver,
     OutcomeUnknown,
     UpstreamBusy,
     UpstreamClosed,
@@ -14,7 +15,16 @@ from bot.domain.errors import (
     UpstreamRefused,
     UpstreamUnreached,
 )
-from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, Job, JobState, ProviderName, StopResult
+from bot.domain.jobs import (
+    FailureCause,
+    FailureDetail,
+    FailureReason,
+    Frame,
+    Job,
+    JobState,
+    ProviderName,
+    StopResult,
+)
 from bot.domain.models import kind_of
 from bot.domain.outcomes import Fail, JobUpdate, MoveTo, Outcome, PauseSubmissions, Reschedule
 from bot.domain.task_durations import TaskDuration
@@ -46,7 +56,7 @@ async def submit(job: Job, context: StageContext) -> Outcome:
     if frame is None:
         return Fail(FailureReason.REFUSED, FailureDetail(FailureCause.PICTURE_GONE))
     try:
-        task = await context.provider_of(job).submit(job.order, frame, request_id=job.id)
+        task = await _create(job, frame, context)
     except UpstreamRefused as error:
         return _order_refused(job, error, context)
     except (UpstreamClosed, UpstreamBusy, UpstreamUnreached) as error:
@@ -72,6 +82,14 @@ async def submit(job: Job, context: StageContext) -> Outcome:
             )
         case TaskStatus.COMPLETED | TaskStatus.FAILED | TaskStatus.CANCELLED:
             return _outcome_of(job, task, update)
+
+
+async def _create(job: Job, frame: Frame, context: StageContext) -> Task:
+    """Sends the paid request. Raises: as `Provider.submit`; NotSubmitted if the job may be another process's."""
+    try:
+        return await context.provider_of(job).submit(job.order, frame, request_id=job.id)
+    except LeaseOver as error:
+        raise NotSubmitted from error
 
 
 def _provider(job: Job) -> ProviderName:

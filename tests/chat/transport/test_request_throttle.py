@@ -1,11 +1,14 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import discord
 import pytest
 
 from bot.chat.transport.client import RestClient
 from bot.chat.transport.request_throttle import REFUSED_MAX, SESSIONS_MAX, RequestSuppressed, RequestThrottle
+from bot.operations.clock import uptime_s
+from bot.operations.held_lease import HeldLease, working_under
 from tests.discord_server import (
     DiscordServer,
     banned_by_cloudflare,
@@ -47,6 +50,17 @@ def throttle(time: ManualClock) -> RequestThrottle:
 async def channel(server: DiscordServer, throttle: RequestThrottle) -> AsyncIterator[discord.PartialMessageable]:
     async with logged_in(RestClient(throttle), server) as client:
         yield client.get_partial_messageable(server.channel.id)
+
+
+async def test_nothing_is_sent_under_a_lease_that_is_over(
+    server: DiscordServer, channel: discord.PartialMessageable
+) -> None:
+    with working_under(HeldLease(uptime_s(), timedelta(0))), pytest.raises(RequestSuppressed, match="lease"):
+        await channel.send("hello")
+    assert server.messages() == []
+    with working_under(HeldLease(uptime_s(), timedelta(hours=1))):
+        await channel.send("hello")
+    assert [message.content for message in server.messages()] == ["hello"]
 
 
 async def test_no_requests_are_sent_for_the_duration_of_a_ban(

@@ -13,12 +13,15 @@ import pytest
 from aiohttp import web
 
 from bot.domain.errors import (
+    LeaseOver,
     OutcomeUnknown,
     UpstreamBusy,
     UpstreamClosed,
     UpstreamRefused,
 )
 from bot.domain.jobs import Frame, Order
+from bot.operations.clock import uptime_s
+from bot.operations.held_lease import HeldLease, working_under
 from bot.providers.base import Provider, TaskStatus
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from tests.providers.conftest import JOB_ID, KEY, SHORT_TIMEOUTS
@@ -54,6 +57,18 @@ async def test_an_order_is_sent_in_the_configured_body_form(
     (seen,) = server.seen
     assert (seen.method, seen.path) == ("POST", paths.get(form, "/model/v1/generation"))
     assert json.loads(seen.body) == expected[form]
+
+
+async def test_a_create_whose_lease_is_over_is_not_sent(
+    server: ScriptedServer, vtrix: Vtrix, order: Order, frame: Frame
+) -> None:
+    server.answers(ACCEPTED)
+    with working_under(HeldLease(uptime_s(), timedelta(0))), pytest.raises(LeaseOver):
+        await vtrix.submit(order, frame, request_id=JOB_ID)
+    assert not server.seen
+    with working_under(HeldLease(uptime_s(), timedelta(hours=1))):
+        await vtrix.submit(order, frame, request_id=JOB_ID)
+    assert len(server.seen) == 1
 
 
 async def test_a_create_has_the_key_and_a_user_agent(
