@@ -1,4 +1,4 @@
-"""A few pauses and outages on two hosts; `make crash` has one in every step and every transaction."""
+"""A few pauses and outages on two hosts; `python -m tests.crash` can have one in every step and transaction."""
 
 import asyncio
 from collections.abc import Iterator
@@ -37,6 +37,7 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
         yield found
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 async def test_a_worker_that_is_paused_before_it_posts_posts_nothing_that_another_one_posted(
     databases: Databases,
