@@ -55,6 +55,7 @@ COMPOSED: list[tuple[str, Any, Callable[[Any], Any], Any]] = [
         lambda app: asked(app).submit_interval,
         timedelta(seconds=4),
     ),
+    ("discord_requests_per_second", 20, lambda app: app.client.throttle.limiter.interval_s, 0.05),
     ("job_timeout_seconds", 77, lambda app: app.worker._context.config.job_timeout, timedelta(seconds=77)),
     (
         "upstream_max_pause_seconds",
@@ -233,6 +234,6 @@ def test_every_setting_is_tested() -> None:
     keys = {"vtrix_api_key", "vtrix_base_url", "dashscope_api_key", "dashscope_base_url"}
     behaviour = {"upstream_body", "upstream_result_max_bytes", "shutdown_grace_seconds"}
     command_line = {"log_level", "log_format"}
-    served = {"metrics_port", "metrics_host"}  # tests/test_app_metrics.py
+    served = {"metrics_port", "metrics_host", "operator_page_token"}  # tests/test_app_metrics.py, tests/web
     composed = {row[0] for row in COMPOSED}
     assert Settings.model_fields.keys() == composed | addresses | keys | behaviour | command_line | served

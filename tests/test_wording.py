@@ -106,11 +106,12 @@ def test_sentences_that_people_would_read_are_found(source: str, found: int) -> 
     assert len(list(sentences(Module("bot.example", source)))) == found
 
 
-def test_only_the_chat_uses_markdown() -> None:
+def test_only_the_chat_and_the_page_that_shows_its_texts_use_markdown() -> None:
     users = {
         module.name
         for module in modules("bot")
         for node in ast.walk(module.tree)
         if isinstance(node, ast.ImportFrom) and node.module == "bot.chat.messages.markdown"
     }
-    assert {name for name in users if not lies_in(name, "bot.chat")} == set()
+    shown = "bot.chat", "bot.web.operator_page"
+    assert {name for name in users if not any(lies_in(name, package) for package in shown)} == set()

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from bot.domain.errors import (
     ContentRefused,
+    LeaseOver,
     OutcomeUnknown,
     ResultIncomplete,
     ResultRefused,
@@ -29,6 +30,7 @@ OUTCOMES: dict[type[UpstreamError], str] = {
     UpstreamUnreached: "unreached",
     UpstreamIll: "ill",
     OutcomeUnknown: "unknown",
+    LeaseOver: "not sent",
     ResultRefused: "refused",
     ResultIncomplete: "incomplete",
     ResultUnusable: "unusable",

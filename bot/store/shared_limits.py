@@ -5,9 +5,8 @@ after a pause (the generic cell rate algorithm, ITU-T I.371). One statement take
 """
 
 from sqlalchemy import Double, bindparam, cast, func
-from sqlalchemy.dialects.postgresql import insert
 
-from bot.store.engine import Database
+from bot.store.engine import Database, insert_of
 from bot.store.schema import shared_limits
 
 _NOW_S = cast(func.extract("epoch", func.clock_timestamp()), Double)
@@ -27,14 +26,14 @@ class SharedLimits:
         takes_s = bindparam("takes_s", turns * interval_s, Double)
         earliest_s = _NOW_S - bindparam("early_s", (at_once - 1) * interval_s, Double)
         next_at_s = shared_limits.c.next_at_s
-        taking = (
-            insert(shared_limits)
-            .values(name=name, next_at_s=earliest_s + takes_s)
-            .on_conflict_do_update(
-                index_elements=[shared_limits.c.name],
-                set_={"next_at_s": func.greatest(next_at_s, earliest_s) + takes_s},
-            )
-            .returning(next_at_s - takes_s - _NOW_S)
-        )
         async with self._database.write() as connection:
+            taking = (
+                insert_of(connection, shared_limits)
+                .values(name=name, next_at_s=earliest_s + takes_s)
+                .on_conflict_do_update(
+                    index_elements=[shared_limits.c.name],
+                    set_={"next_at_s": func.greatest(next_at_s, earliest_s) + takes_s},
+                )
+                .returning(next_at_s - takes_s - _NOW_S)
+            )
             return float((await connection.execute(taking)).scalar_one())

@@ -167,6 +167,8 @@ async def open_cog_harness(folder: Path, **changes: Any) -> AsyncIterator[CogHar
             OfflineDiscord(bot) as offline,
         ):
             skip_pauses(app.worker)
+            assert app.guild_events is not None
+            app.guild_events.describe_after_s = 0.01
             worker = asyncio.create_task(app.worker.run())
             try:
                 yield CogHarness(app, bot, offline, gateway)

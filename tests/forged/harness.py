@@ -106,10 +106,11 @@ class ForgeryHarness:
             await asyncio.sleep(0.05)
 
     async def wait_until_onboarded(self) -> None:
-        """Returns once every server has been welcomed, so that nothing changes by itself."""
+        """Returns once every server has been welcomed and described, so that nothing changes by itself."""
+        is_known = guilds.c.welcomed_at.is_not(None) & guilds.c.name.is_not(None)
         while True:
             async with self.app.database.read() as connection:
-                seen_to = await connection.execute(select(guilds.c.id).where(guilds.c.welcomed_at.is_not(None)))
+                seen_to = await connection.execute(select(guilds.c.id).where(is_known))
                 if set(seen_to.scalars()) >= self.discord.state.guilds.keys():
                     return
             await asyncio.sleep(0.02)
@@ -234,6 +235,8 @@ async def open_harness(
             limiter=limiter or UserRateLimiter(clock=SteppingClock()),
             command_permissions=CommandPermissions(asking(bot), timeout_s=WITHIN_S),  # however busy the machine is
         )
+        assert app.guild_events is not None
+        app.guild_events.describe_after_s = 0.01
         await bot.login(server.token)
         connection = asyncio.create_task(bot.connect())
         await server.state.until(lambda: server.gateway.live or connection.done(), timeout_s=WITHIN_S)

@@ -1,5 +1,6 @@
 """The operator's own server beside two others, and a lost order."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from simcord import ChannelHandle, GuildHandle, InteractionResult, MemberActor, 
 from bot.domain.jobs import FailureReason, Job
 from bot.services.operator.service import OperatorService
 from tests.cogs.admins import text_of
-from tests.cogs.conftest import CogHarness, open_cog_harness
+from tests.cogs.conftest import WITHIN_S, CogHarness, open_cog_harness
 from tests.faulty_gateway import Ending, Fault, Route
 
 MANAGE_GUILD = discord.Permissions(manage_guild=True)
@@ -36,6 +37,7 @@ class OperatorServer:
         return self.harness.bot.services.operator
 
     async def send(self, command: str, who: MemberActor | None = None, /, **options: Any) -> InteractionResult:
+        await self.until_servers_are_described()
         result = await (who or self.operator).slash(self.channel, f"operator {command}", **options)
         assert result.ephemeral, "the answer is public"
         return result
@@ -45,7 +47,14 @@ class OperatorServer:
         return text_of(await self.send(command, **options))
 
     async def choices(self, command: str, option: str, value: str = "") -> Sequence[Any]:
+        await self.until_servers_are_described()
         return await self.operator.autocomplete(self.channel, f"operator {command}", option, value)
+
+    async def until_servers_are_described(self) -> None:
+        """The names of new servers are recorded a moment after they arrive."""
+        async with asyncio.timeout(WITHIN_S):
+            while (await self.service.server_names()).keys() != {guild.id for guild in self.harness.bot.guilds}:
+                await asyncio.sleep(0.01)
 
     def remove_operator(self) -> None:
         """Takes the operator's rights away."""
