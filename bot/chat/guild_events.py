@@ -212,7 +212,7 @@ class GuildEvents:
         if guild is None or guild.unavailable:
             return
         self._unwelcomed.discard(guild_id)
-        found = await self._membership.unwelcomed(guild_id)
+        found = await self._persist(lambda: self._membership.unwelcomed(guild_id))
         if found is None:
             return
         try:
@@ -225,7 +225,8 @@ class GuildEvents:
             log.warning("server %d: no channel for the welcome: %s", guild.id, error)
             channel_id = None
         welcome = Welcome(guild.name, self._is_allowed(found))
-        if await self._membership.welcome(guild.id, welcome, self._clock(), channel_id=channel_id):
+        welcoming = partial(self._membership.welcome, guild.id, welcome, self._clock(), channel_id=channel_id)
+        if await self._persist(welcoming):
             log.info("server %d: welcome queued", guild.id)
             self._wake()
 

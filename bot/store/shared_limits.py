@@ -4,10 +4,13 @@ Each turn is as long after the one before as the limit says, by the server's clo
 after a pause (the generic cell rate algorithm, ITU-T I.371). One statement takes them.
 """
 
-from sqlalchemy import Double, bindparam, cast, func
+from sqlalchemy import Double, bindparam, case, cast, func
 
 from bot.store.engine import Database, insert_of
 from bot.store.schema import shared_limits
+
+FARTHEST_S = 600.0
+"""A turn that is further ahead was taken by a clock that was set back since; it counts for nothing."""
 
 _NOW_S = cast(func.extract("epoch", func.clock_timestamp()), Double)
 
@@ -26,13 +29,14 @@ class SharedLimits:
         takes_s = bindparam("takes_s", turns * interval_s, Double)
         earliest_s = _NOW_S - bindparam("early_s", (at_once - 1) * interval_s, Double)
         next_at_s = shared_limits.c.next_at_s
+        taken_s = case((next_at_s > _NOW_S + FARTHEST_S, earliest_s), else_=next_at_s)
         async with self._database.write() as connection:
             taking = (
                 insert_of(connection, shared_limits)
                 .values(name=name, next_at_s=earliest_s + takes_s)
                 .on_conflict_do_update(
                     index_elements=[shared_limits.c.name],
-                    set_={"next_at_s": func.greatest(next_at_s, earliest_s) + takes_s},
+                    set_={"next_at_s": func.greatest(taken_s, earliest_s) + takes_s},
                 )
                 .returning(next_at_s - takes_s - _NOW_S)
             )

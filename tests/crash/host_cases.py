@@ -111,9 +111,9 @@ async def lose_database_at_point(databases: Databases, point: HostPoint) -> Case
 
 
 async def lose_database_at_random(databases: Databases, seed: int) -> CaseResult:
-    """The connections of two processes break now and then, at any statement or answer."""
+    """The connections of two processes break now and then, at any statement or answer, once they have started."""
     rng = random.Random(seed)  # noqa: S311 - repeatable
-    breaking = [True]
+    breaking = [False]
 
     def breaks() -> bool:
         return breaking[0] and rng.random() < BREAK_CHANCE
@@ -124,6 +124,8 @@ async def lose_database_at_random(databases: Databases, seed: int) -> CaseResult
             scenario = Scenario(harness)
             for name in HOSTS:
                 harness.start(name)
+            await harness.until(partial(_all_connected, harness), what="both processes have started")
+            breaking[0] = True
             result = await finish(scenario, harness, asyncio.create_task(_calm_down(scenario, breaking)))
             harness.disturbed += sum(proxy.lost for proxy in proxies.values())
             return CaseResult(result.problems, result.ends, harness.disturbed, result.log)
@@ -143,6 +145,10 @@ async def _harness_behind(
             yield harness
         finally:
             await harness.close()  # before the proxies
+
+
+async def _all_connected(harness: Harness) -> bool:
+    return len(harness.discord.gateway.live) == len(HOSTS)
 
 
 async def _calm_down(scenario: Scenario, breaking: list[bool]) -> None:
@@ -177,10 +183,7 @@ async def _pause(scenario: Scenario) -> None:
     finally:
         os.kill(pid, signal.SIGCONT)
 
-    async def connected() -> bool:
-        return len(harness.discord.gateway.live) == len(HOSTS)
-
-    await harness.until(connected, what="both processes are connected again")
+    await harness.until(partial(_all_connected, harness), what="both processes are connected again")
     await asyncio.sleep(CATCH_UP_S)
 
 

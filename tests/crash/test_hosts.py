@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -31,9 +32,9 @@ OUTAGES = (
 SEED = 20
 
 
-@pytest.fixture(scope="module")
-def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
-    with open_databases(tmp_path_factory.mktemp("hosts"), postgresql=True) as found:
+@pytest.fixture
+def databases(tmp_path: Path) -> Iterator[Databases]:
+    with open_databases(tmp_path, postgresql=True) as found:
         yield found
 
 

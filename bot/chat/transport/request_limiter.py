@@ -31,6 +31,9 @@ _ALONE_S = 5.0
 _STALE_S = 0.25
 """A reserved turn that nobody took for so long is forgotten."""
 
+_PAUSE_MAX_S = 10.0
+"""A turn that is further ahead is not waited for."""
+
 Reserve = Callable[[int], Awaitable[float]]
 """Takes so many turns among all processes; returns in how many seconds the first one is. May raise StoreError."""
 
@@ -81,10 +84,13 @@ class RequestLimiter:
                 turns = min(self._waiting, BATCH_MAX)
                 try:
                     async with asyncio.timeout(self._answer_s):
-                        first_at = self._clock() + await self._reserve(turns)
+                        pause_s = await self._reserve(turns)
+                    first_at = self._clock() + pause_s  # as of now: the answer may have taken a while
                 except (StoreError, TimeoutError) as error:
                     log.warning("the limit of requests to Discord can't be shared for now: %r", error)
                     self._alone_until = self._clock() + _ALONE_S
+                    return self._own_turn()
+                if pause_s > _PAUSE_MAX_S:  # no such limit makes requests wait for so long
                     return self._own_turn()
                 self._turns.extend(
                     max(first_at + self.interval_s * number, self._clock()) for number in range(turns)

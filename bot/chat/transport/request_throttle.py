@@ -117,6 +117,7 @@ class RequestThrottle:
             self._hold_back()
             if self.limiter is not None and "Authorization" in request.headers:  # others don't count
                 await self.limiter.wait()
+                self._hold_back()  # it may have been a long wait
 
     async def _after(
         self, session: aiohttp.ClientSession, context: SimpleNamespace, request: aiohttp.TraceRequestEndParams

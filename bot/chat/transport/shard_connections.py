@@ -83,7 +83,8 @@ class IdentifyTurns:
         bucket = shard_id % self._max_concurrency
         async with self._locks[bucket]:
             await self._sleep_until(self._next_at.get(bucket, 0.0))
-            await self._sleep_until(self._clock() + await self._reserved_s(bucket))
+            reserved_s = await self._reserved_s(bucket)
+            await self._sleep_until(self._clock() + reserved_s)
             try:
                 yield
             finally:

@@ -19,7 +19,6 @@ from bot.domain.jobs import (
     FailureCause,
     FailureDetail,
     FailureReason,
-    Frame,
     Job,
     JobState,
     ProviderName,
@@ -56,11 +55,11 @@ async def submit(job: Job, context: StageContext) -> Outcome:
     if frame is None:
         return Fail(FailureReason.REFUSED, FailureDetail(FailureCause.PICTURE_GONE))
     try:
-        task = await _create(job, frame, context)
+        task = await context.provider_of(job).submit(job.order, frame, request_id=job.id)
     except UpstreamRefused as error:
         return _order_refused(job, error, context)
-    except (UpstreamClosed, UpstreamBusy, UpstreamUnreached) as error:
-        return _pause_submissions(error, gate.failures, context)
+    except (UpstreamClosed, UpstreamBusy, UpstreamUnreached, LeaseOver) as error:
+        return _not_made(error, gate.failures, context)
     except OutcomeUnknown as error:
         log.error("job %s: the response to its submission was lost; a paid task may exist: %s", job.id, error)
         pause = _pause_submissions(error, gate.failures, context)
@@ -84,17 +83,16 @@ async def submit(job: Job, context: StageContext) -> Outcome:
             return _outcome_of(job, task, update)
 
 
-async def _create(job: Job, frame: Frame, context: StageContext) -> Task:
-    """Sends the paid request. Raises: as `Provider.submit`; NotSubmitted if the job may be another process's."""
-    try:
-        return await context.provider_of(job).submit(job.order, frame, request_id=job.id)
-    except LeaseOver as error:
-        raise NotSubmitted from error
-
-
 def _provider(job: Job) -> ProviderName:
     assert job.provider is not None  # noqa: S101 - the claim for submission writes it
     return job.provider
+
+
+def _not_made(error: UpstreamError, failures: int, context: StageContext) -> Outcome:
+    """What follows from a create that made no task and that nobody refused: the job goes back to the queue."""
+    if isinstance(error, LeaseOver):
+        return MoveTo(JobState.QUEUED, JobUpdate())  # written only if nobody has taken the job over
+    return _pause_submissions(error, failures, context)
 
 
 def _order_refused(job: Job, error: UpstreamRefused, context: StageContext) -> Outcome:

@@ -100,3 +100,17 @@ async def test_only_requests_that_discord_counts_take_a_turn() -> None:
             await discord.Webhook.partial(server.state.bot.id, "token", client=client).fetch_message(5)
         assert server.requests[-1].path.startswith("/webhooks/")
     assert turns == 1
+
+
+async def test_a_turn_that_is_implausibly_far_ahead_is_not_waited_for() -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def an_hour_ahead(turns: int) -> float:
+        del turns
+        return 3600.0
+
+    await RequestLimiter(40, reserve=an_hour_ahead, sleep=sleep).wait()
+    assert sum(slept) < 1

@@ -1,3 +1,4 @@
+import time as time_module
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -6,6 +7,7 @@ import discord
 import pytest
 
 from bot.chat.transport.client import RestClient
+from bot.chat.transport.request_limiter import RequestLimiter
 from bot.chat.transport.request_throttle import REFUSED_MAX, SESSIONS_MAX, RequestSuppressed, RequestThrottle
 from bot.operations.clock import uptime_s
 from bot.operations.held_lease import HeldLease, working_under
@@ -50,6 +52,20 @@ def throttle(time: ManualClock) -> RequestThrottle:
 async def channel(server: DiscordServer, throttle: RequestThrottle) -> AsyncIterator[discord.PartialMessageable]:
     async with logged_in(RestClient(throttle), server) as client:
         yield client.get_partial_messageable(server.channel.id)
+
+
+async def test_nothing_is_sent_if_the_lease_ends_while_the_request_waits_for_its_turn(
+    server: DiscordServer, throttle: RequestThrottle, channel: discord.PartialMessageable
+) -> None:
+    async def stopped(_: float) -> None:
+        held.renew(uptime_s() - 10)
+
+    held = HeldLease(uptime_s(), timedelta(seconds=5))
+    throttle.limiter = RequestLimiter(0.001, sleep=stopped)
+    throttle.limiter._next_at = time_module.monotonic() + 1000
+    with working_under(held), pytest.raises(RequestSuppressed, match="lease"):
+        await channel.send("hello")
+    assert server.messages() == []
 
 
 async def test_nothing_is_sent_under_a_lease_that_is_over(
