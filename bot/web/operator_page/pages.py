@@ -135,8 +135,10 @@ class OperatorPage:
         host = request.headers.get(hdrs.HOST, "")
         if self._only_this_machine and not names_this_machine(host):
             return True
+        if request.method != hdrs.METH_POST or request.headers.get("Sec-Fetch-Site") == "same-origin":
+            return False  # browsers let no site set that header; behind a proxy, Host isn't the name in Origin
         origin = request.headers.get(hdrs.ORIGIN)
-        return request.method == hdrs.METH_POST and origin is not None and urlsplit(origin).netloc != host
+        return origin is not None and urlsplit(origin).netloc != host
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         """The answer to whoever isn't signed in; None for whoever is."""

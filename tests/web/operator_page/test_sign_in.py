@@ -121,6 +121,15 @@ async def test_another_sites_form_signs_nobody_in_and_uses_up_no_try(stranger: V
     assert (await sign_in(stranger, Origin=stranger.url)).status == 303
 
 
+@pytest.mark.parametrize(("site", "status"), [("same-origin", 303), ("cross-site", 403), ("same-site", 403)])
+async def test_behind_a_proxy_that_names_this_machine_only_the_pages_own_form_signs_in(
+    stranger: Visitor, site: str, status: int
+) -> None:
+    origin = "https://bot.example"
+    answer = await sign_in(stranger, Host="localhost", Origin=origin, Sec_Fetch_Site=site, X_Forwarded_Proto="https")
+    assert answer.status == status
+
+
 @pytest.mark.parametrize("path", ["/", "/login", "/style.css"])
 async def test_another_name_that_leads_to_this_machine_is_refused(operator: Visitor, path: str) -> None:
     answer = await operator.get(path, Host="evil.example:9464")
