@@ -1,5 +1,7 @@
 """Who may see the page, over HTTP."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from http.cookies import SimpleCookie
 
 import pytest
@@ -149,8 +151,19 @@ async def test_nothing_can_be_changed(operator: Visitor, method: str, path: str)
     assert (await operator.send(method, path)).status == 405
 
 
-async def test_a_huge_form_is_not_read(stranger: Visitor) -> None:
-    assert (await sign_in(stranger, "x" * 50_000)).status == 401
+async def test_a_huge_form_is_refused_and_uses_up_no_try(stranger: Visitor) -> None:
+    for _ in range(WRONG_MAX + 1):
+        assert (await sign_in(stranger, "x" * 100_000)).status == 413
+    assert (await sign_in(stranger)).status == 303
+
+
+async def test_a_form_that_arrives_in_pieces_is_read_to_its_end(stranger: Visitor) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"token="
+        await asyncio.sleep(0.05)
+        yield TOKEN.encode()
+
+    assert (await stranger.send("POST", "/login", data=pieces())).status == 303
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/style.css", "/icon.svg", "/costs.png", "/jobs/none", "/none"])
