@@ -128,7 +128,9 @@ async def test_behind_a_proxy_that_names_this_machine_only_the_pages_own_form_si
     stranger: Visitor, site: str, status: int
 ) -> None:
     origin = "https://bot.example"
-    answer = await sign_in(stranger, Host="localhost", Origin=origin, Sec_Fetch_Site=site, X_Forwarded_Proto="https")
+    answer = await sign_in(
+        stranger, Host="localhost", Origin=origin, Sec_Fetch_Site=site, X_Forwarded_Proto="https"
+    )
     assert answer.status == status
 
 
