@@ -82,7 +82,7 @@ log = logging.getLogger(__name__)
 class App:
     """The open parts. `client` is not logged in yet. `guild_events`: of a client that connects to the gateway.
 
-    clock_sync: runs with the worker, and keeps `clock` to that of the database's server, if there is one.
+    beside_gateway: the worker runs them; without one, they run beside the connection to the gateway.
     monitoring: reads what metrics and health say of the database. metrics_port: where they are served, or None.
     """
 
@@ -95,7 +95,7 @@ class App:
     lock: ProcessLock | None
     clock: Clock
     guild_events: GuildEvents | None
-    clock_sync: ServerClockSync | None
+    beside_gateway: list[BackgroundService]
     monitoring: MonitoringStore
     metrics_port: int | None
 
@@ -226,12 +226,15 @@ async def open_app(
         )
         member_data, policy = MemberDataStore(database, defaults), retention_policy(settings)
         retention = RetentionWorker(RetentionStore(database, defaults), member_data, policy, clock=clock)
-        durations = DurationLearner(TaskDurationStore(database), poll_schedule)
-        clock_sync = None if reference is None else ServerClockSync(reference, database.server_time)
+        # What every process goes by: how long tasks take, and the time of the database's server, if there is one.
+        beside_gateway: list[BackgroundService] = [
+            DurationLearner(TaskDurationStore(database), poll_schedule),
+            *([] if reference is None else [ServerClockSync(reference, database.server_time)]),
+        ]
         background_services: list[BackgroundService] = [
-            *(notifier, retention, durations, status_cards),
+            *(notifier, retention, status_cards),
             *_scheduled_backups(settings, database, clock),
-            *([] if clock_sync is None else [clock_sync]),
+            *beside_gateway,
         ]
         worker = Worker(store, context, WorkerConfig(limits), background_services, observer)
         wake = worker.wake
@@ -306,7 +309,7 @@ async def open_app(
             lock,
             clock,
             guild_events,
-            clock_sync,
+            beside_gateway,
             monitoring,
             port,
         )

@@ -109,8 +109,8 @@ async def _run_worker_and_gateway(app: App, *, commands: bool, works: bool, read
         app.worker.hold_submissions()  # before the worker runs
         behind = hold_submissions_while_behind(app.worker, app.store, app.guild_events, app.clock, ready_timeout_s)
         beside.append(asyncio.create_task(behind))
-    elif app.clock_sync is not None:  # otherwise the worker runs it
-        beside.append(asyncio.create_task(app.clock_sync.run()))
+    else:  # otherwise the worker runs them
+        beside.extend(asyncio.create_task(service.run()) for service in app.beside_gateway)
     try:
         await asyncio.gather(stay_connected(app.client), *([app.worker.run()] if works else []))
     finally:

@@ -8,16 +8,28 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from pydantic import SecretStr
 
 from bot.app import open_app
 from bot.chat.transport.client import RestClient
 from bot.domain.errors import PortUnavailable
+from bot.domain.jobs import JobState, ProviderName
+from bot.domain.models import kind_of
+from bot.domain.outcomes import JobUpdate, MoveTo, Reschedule
+from bot.domain.provider_limits import ProviderLimits
+from bot.domain.task_durations import TaskDuration
+from bot.operations.clock import utc_now
 from bot.process import run
+from bot.store.engine import Database
+from bot.store.jobs import task_durations
+from bot.store.jobs.job_store import JobStore
+from bot.worker.config import LEASE_DURATIONS
 from tests.discord_server import DiscordServer
 from tests.faulty_gateway import FaultyGateway
 from tests.test_app import KEY, LocalServices, until
@@ -83,6 +95,35 @@ async def test_a_bot_and_a_worker_become_ready_and_export_what_they_ask_of_disco
         assert ('zoetrope_discord_gateway_connected{shard="0"} 1.0' in text) is commands
     with pytest.raises(aiohttp.ClientConnectorError):
         await get(port, "/healthz")
+
+
+async def test_a_bot_whose_jobs_others_work_on_knows_how_long_tasks_usually_take(local: LocalServices) -> None:
+    job = await local.order_before_start()
+    async with Database.open(local.settings().database_url) as database:
+        store, now = JobStore(database), utc_now()
+        [claimed] = await store.claim_due(now, 1, LEASE_DURATIONS)
+        await store.reschedule([(claimed, Reschedule(None))], now)
+        submitting = await store.claim_queued(now, (ProviderLimits(ProviderName.VTRIX, 5),), timedelta(minutes=1))
+        assert submitting is not None
+        task = JobUpdate(upstream_id="task-1", submitted_at=now)
+        assert await store.apply(submitting, MoveTo(JobState.RUNNING, task), now)
+        async with database.write() as connection:
+            for _ in range(30):
+                await task_durations.record(connection, kind_of(submitting), TaskDuration(40.0, 42.0))
+    port, token = free_port(), "a-token-of-a-test"
+    settings = local.settings(metrics_port=port, operator_page_token=SecretStr(token))
+    bot = asyncio.create_task(run(settings, commands=True, file_check_s=60, works=False))
+    try:
+        await ready(port, bot)
+        text, headers = "", {"Authorization": f"Bearer {token}"}
+        async with asyncio.timeout(20), aiohttp.ClientSession(headers=headers) as session:
+            while "; usually" not in text:
+                async with session.get(f"http://127.0.0.1:{port}/jobs/{job.id}") as response:
+                    text = await response.text()
+                await asyncio.sleep(0.1)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await bot
 
 
 async def test_a_bot_without_discord_is_alive_but_not_ready(local: LocalServices) -> None:

@@ -60,7 +60,8 @@ class Figures:
     """What the database says at one moment.
 
     overdue: by what waits, how long the job that was due first has waited for a worker. unknown_costs: ended jobs
-    that a provider may still bill. notifications: those that are due.
+    that a provider may still bill. notifications: those that are due. oldest_notification: how long the first that
+    isn't sent has waited, also while it waits for another try.
     """
 
     in_progress: Sequence[JobsInProgress]
@@ -70,6 +71,7 @@ class Figures:
     spent: Spent
     unknown_costs: JobTotal
     notifications: int
+    oldest_notification: timedelta
     is_draining: bool
     queue_limit: int
 
@@ -107,6 +109,7 @@ class MonitoringStore:
             times = Times(now, await self._database.lease_time(connection, now))
             in_progress = await _in_progress(connection, times)
             state = await guild_settings.operator_state_of(connection)
+            due_notifications, oldest_notification = await _notifications(connection, now)
             return Figures(
                 in_progress=in_progress,
                 overdue={kind: await _overdue(connection, kind, times) for kind in DueFor},
@@ -114,7 +117,8 @@ class MonitoringStore:
                 budget=state.budget.over(self._defaults.budget),
                 spent=await ledger.spent(connection, EVERYWHERE, now),
                 unknown_costs=await operator_reports.held(connection),
-                notifications=await _due_notifications(connection, now),
+                notifications=due_notifications,
+                oldest_notification=oldest_notification,
                 is_draining=state.draining,
                 queue_limit=state.queue_limit(self._defaults),
             )
@@ -171,6 +175,11 @@ async def _overdue(connection: Connection, kind: DueFor, times: Times) -> timede
     return _NO_TIME if first is None else max(_NO_TIME, times.now - first)
 
 
-async def _due_notifications(connection: Connection, now: datetime) -> int:
-    query = select(func.count()).select_from(notifications).where(notifications.c.due_at <= now)
-    return (await connection.execute(query)).scalar_one()
+async def _notifications(connection: Connection, now: datetime) -> tuple[int, timedelta]:
+    """How many are due, and how long the first that isn't sent has waited; reads only those that aren't sent."""
+    due_now = func.count(case((notifications.c.due_at <= now, 1)))
+    query = select(due_now.label("due"), func.min(notifications.c.created_at).label("first")).where(
+        notifications.c.due_at.is_not(None)
+    )
+    row = (await connection.execute(query)).one()
+    return row.due, _NO_TIME if row.first is None else max(_NO_TIME, now - row.first)

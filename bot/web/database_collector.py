@@ -88,6 +88,12 @@ def _of_jobs(figures: Figures) -> Iterator[Metric]:
         [],
         [((), figures.notifications)],
     )
+    yield _gauge(
+        "notifications_oldest_seconds",
+        "How long the first of the notifications that aren't sent yet has waited; 0 if there is none.",
+        [],
+        [((), figures.oldest_notification.total_seconds())],
+    )
 
 
 def _of_providers(figures: Figures) -> Iterator[Metric]:

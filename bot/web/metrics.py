@@ -21,6 +21,9 @@ TIMEOUT_S = 3.0
 FRESH_S = 4.0
 """How long its figures are good for: scrapes more frequent than that don't load it."""
 
+RENDERED_S = 1.0
+"""How long a response is good for: rendering one keeps the event loop busy for milliseconds."""
+
 _LAG_EVERY_S = 1.0
 
 
@@ -37,17 +40,22 @@ class Scrapes:
         *,
         timeout_s: float = TIMEOUT_S,
         fresh_s: float = FRESH_S,
+        rendered_s: float = RENDERED_S,
     ) -> None:
         self._registry = instruments.registry
         self._read = read
         self._timeout_s = timeout_s
         self._figures = Cached(self._ask, fresh_s)
+        self._rendered = Cached(self._render, rendered_s)
         self._from_database = DatabaseCollector()
         self._registry.register(self._from_database)
         self._is_down = False
 
     async def scrape(self) -> bytes:
         """The metrics as text."""
+        return await self._rendered.get()
+
+    async def _render(self) -> bytes:
         self._from_database.figures = await self._figures.get()
         return generate_latest(self._registry)
 

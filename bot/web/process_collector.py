@@ -28,12 +28,18 @@ class ProcessStateCollector(Collector):
             "Free space on the disk of a folder, by what the folder is for.",
             labels=["folder"],
         )
+        size = GaugeMetricFamily(
+            "zoetrope_disk_size_bytes", "The size of that disk, by what the folder is for.", labels=["folder"]
+        )
         for name, folder in self._folders.items():
             try:
-                free.add_metric([name], shutil.disk_usage(folder).free)
-            except OSError:  # missing from the scrape, which an alert notices
+                disk = shutil.disk_usage(folder)
+            except OSError:  # missing from the scrape
                 continue
+            free.add_metric([name], disk.free)
+            size.add_metric([name], disk.total)
         yield free
+        yield size
 
     def _of_discord(self) -> Iterator[Metric]:
         status = self._discord()

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from bot.chat.messages.notification_texts import render
 from bot.domain.guilds import Budget, OperatorState
 from bot.domain.jobs import FailureReason, JobState
 from bot.domain.notifications import Announcement
@@ -19,6 +20,7 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.monitoring import Figures, JobsInProgress, MonitoringStore
 from bot.store.operator_reports import JobTotal
 from bot.store.outbox import notifications
+from bot.store.outbox.notifications import NotificationStore
 from tests.providers_asked import BOTH, DASHSCOPE, TWO_PROVIDERS, VTRIX
 from tests.store.factories import DETAIL, MINUTE, NOW, SECOND, UNLIMITED, add, add_waiting, bring_to, next_job
 
@@ -43,6 +45,7 @@ async def test_a_new_database_has_nothing_to_report(database: Database) -> None:
     assert found.overdue == {DueFor.POLL: timedelta(0), DueFor.STAGE: timedelta(0)}
     assert list(found.providers) == [VTRIX, DASHSCOPE]
     assert (found.unknown_costs, found.notifications) == (JobTotal(0, Decimal(0)), 0)
+    assert found.oldest_notification == timedelta(0)
     assert (found.spent, found.budget) == (Spent(), DEFAULTS.budget)
     assert (found.queue_limit, found.is_draining) == (DEFAULTS.max_queued, False)
 
@@ -113,7 +116,21 @@ async def test_unknown_costs_and_due_notifications_are_counted(database: Databas
     found = await figures(database, MINUTE)
     assert found.unknown_costs.jobs == 1
     assert found.unknown_costs.usd > 0
-    assert found.notifications == 1
+    assert (found.notifications, found.oldest_notification) == (1, MINUTE)
+
+
+async def test_a_notification_that_waits_for_another_try_is_not_due_and_grows_older(database: Database) -> None:
+    store = NotificationStore(database, render)
+    async with database.write() as connection:
+        await notifications.post(connection, notifications.TO_OPERATOR, Announcement("hello"), NOW)
+    [batch] = await store.claim(NOW, 5, MINUTE)
+    await store.reschedule(batch, NOW + 15 * MINUTE)
+    found = await figures(database, 10 * MINUTE)
+    assert (found.notifications, found.oldest_notification) == (0, 10 * MINUTE)
+
+    [batch] = await store.claim(NOW + 15 * MINUTE, 5, MINUTE)
+    await store.done(batch)
+    assert (await figures(database, 16 * MINUTE)).oldest_notification == timedelta(0)
 
 
 async def test_the_ping_and_the_gates_answer(database: Database) -> None:

@@ -49,6 +49,7 @@ FIGURES = Figures(
     spent=Spent(videos_today=4, usd_today=Decimal("0.4"), usd_month=Decimal("9.25")),
     unknown_costs=JobTotal(1, Decimal("0.14")),
     notifications=6,
+    oldest_notification=timedelta(minutes=31),
     is_draining=True,
     queue_limit=1000,
 )
@@ -98,6 +99,7 @@ async def test_the_databases_figures_are_exported() -> None:
         ("queue_limit", {}, 1000),
         ("draining", {}, 1),
         ("notifications_pending", {}, 6),
+        ("notifications_oldest_seconds", {}, 1860),
         ("gate_open", {"provider": "vtrix"}, 0),
         ("gate_open", {"provider": "dashscope"}, 1),
         ("gate_closed_until_timestamp_seconds", {"provider": "vtrix"}, OPENS_AT.timestamp()),
@@ -128,7 +130,7 @@ async def test_the_databases_figures_are_exported() -> None:
 async def test_without_the_database_the_rest_is_exported_and_the_log_says_it_once(
     database: Database, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scrapes = Scrapes(Instruments(), database.read, timeout_s=0.01, fresh_s=0)
+    scrapes = Scrapes(Instruments(), database.read, timeout_s=0.01, fresh_s=0, rendered_s=0)
     await scraped(scrapes)
     samples = await scraped(scrapes)
     assert value(samples, "database_up") == 0
@@ -142,7 +144,7 @@ async def test_a_database_that_is_back_is_exported_again_and_its_next_failure_lo
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     database = Database(error=StoreError("gone"))
-    scrapes = Scrapes(Instruments(), database.read, fresh_s=0)
+    scrapes = Scrapes(Instruments(), database.read, fresh_s=0, rendered_s=0)
     await scraped(scrapes)
     database.error = None
     assert value(await scraped(scrapes), "database_up") == 1
@@ -153,10 +155,27 @@ async def test_a_database_that_is_back_is_exported_again_and_its_next_failure_lo
 
 async def test_scrapes_that_come_together_or_soon_ask_the_database_once() -> None:
     database = Database()
-    scrapes = Scrapes(Instruments(), database.read, fresh_s=3600)
+    scrapes = Scrapes(Instruments(), database.read, fresh_s=3600, rendered_s=0)
     await asyncio.gather(*(scrapes.scrape() for _ in range(10)))
     await scrapes.scrape()
     assert database.asked == 1
+
+
+async def test_scrapes_that_come_together_or_soon_are_rendered_once(tmp_path: Path) -> None:
+    rendered = 0
+
+    def status() -> DiscordStatus:
+        nonlocal rendered
+        rendered += 1
+        return DiscordStatus(is_logged_in=True, is_ready=True, shards=())
+
+    instruments = Instruments()
+    instruments.registry.register(ProcessStateCollector(status, {"temporary": tmp_path}))
+    registered = rendered  # a registry asks once for the names
+    scrapes = Scrapes(instruments, Database().read, rendered_s=3600)
+    first, *others = await asyncio.gather(*(scrapes.scrape() for _ in range(10)))
+    assert rendered == registered + 1
+    assert [*others, await scrapes.scrape()] == [first] * 10
 
 
 async def test_what_an_observer_is_told_is_counted() -> None:
@@ -237,9 +256,11 @@ async def test_the_state_of_the_process_is_exported(tmp_path: Path) -> None:
         ("discord_gateway_latency_seconds", {"shard": "1"}, None),
         ("discord_servers", {}, 12),
         ("disk_free_bytes", {"folder": "temporary"}, None),
+        ("disk_size_bytes", {"folder": "temporary"}, None),
     ):
         assert value(samples, name, **labels) == expected, (name, labels)
-    assert (value(samples, "disk_free_bytes", folder="database") or 0) > 0
+    free, size = (value(samples, f"disk_{of}_bytes", folder="database") or 0 for of in ("free", "size"))
+    assert 0 < free <= size
     assert value(samples, "discord_servers") == replace(status, servers=12).servers
 
 

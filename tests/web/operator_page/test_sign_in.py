@@ -1,5 +1,7 @@
 """Who may see the page, over HTTP."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from http.cookies import SimpleCookie
 
 import pytest
@@ -121,6 +123,17 @@ async def test_another_sites_form_signs_nobody_in_and_uses_up_no_try(stranger: V
     assert (await sign_in(stranger, Origin=stranger.url)).status == 303
 
 
+@pytest.mark.parametrize(("site", "status"), [("same-origin", 303), ("cross-site", 403), ("same-site", 403)])
+async def test_behind_a_proxy_that_names_this_machine_only_the_pages_own_form_signs_in(
+    stranger: Visitor, site: str, status: int
+) -> None:
+    origin = "https://bot.example"
+    answer = await sign_in(
+        stranger, Host="localhost", Origin=origin, Sec_Fetch_Site=site, X_Forwarded_Proto="https"
+    )
+    assert answer.status == status
+
+
 @pytest.mark.parametrize("path", ["/", "/login", "/style.css"])
 async def test_another_name_that_leads_to_this_machine_is_refused(operator: Visitor, path: str) -> None:
     answer = await operator.get(path, Host="evil.example:9464")
@@ -140,8 +153,19 @@ async def test_nothing_can_be_changed(operator: Visitor, method: str, path: str)
     assert (await operator.send(method, path)).status == 405
 
 
-async def test_a_huge_form_is_not_read(stranger: Visitor) -> None:
-    assert (await sign_in(stranger, "x" * 50_000)).status == 401
+async def test_a_huge_form_is_refused_and_uses_up_no_try(stranger: Visitor) -> None:
+    for _ in range(WRONG_MAX + 1):
+        assert (await sign_in(stranger, "x" * 100_000)).status == 413
+    assert (await sign_in(stranger)).status == 303
+
+
+async def test_a_form_that_arrives_in_pieces_is_read_to_its_end(stranger: Visitor) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"token="
+        await asyncio.sleep(0.05)
+        yield TOKEN.encode()
+
+    assert (await stranger.send("POST", "/login", data=pieces())).status == 303
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/style.css", "/icon.svg", "/costs.png", "/jobs/none", "/none"])
