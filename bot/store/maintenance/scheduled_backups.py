@@ -115,9 +115,7 @@ class ScheduledBackups:
                 yield False
                 return
             if other := folder_owner(self._folder, self._file):
-                raise StoreError(
-                    f"BACKUP_DIR {self._folder} has the backups of {other}. Name another folder."
-                )
+                raise StoreError(f"BACKUP_DIR {self._folder} has the backups of {other}. Name another folder.")
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, os.fsencode(self._file.absolute()), 0)
             yield True
