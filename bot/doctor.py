@@ -25,7 +25,7 @@ from bot.setup.providers import dashscope_client, prices_usd, vtrix_client
 from bot.store import operator_reports
 from bot.store.engine import Database
 from bot.store.maintenance.migrate import schema_status
-from bot.store.maintenance.scheduled_backups import folder_problem
+from bot.store.maintenance.scheduled_backups import folder_owner, folder_problem
 from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.money.ledger import PRICE_FROM
 
@@ -97,7 +97,7 @@ async def run_checks(
     database = await check_database(settings.database_url)
     yield database
     if settings.backup_dir is not None:
-        yield check_backups(settings.backup_dir)
+        yield check_backups(settings.backup_dir, sqlite_file(settings.database_url))
     if settings.vtrix_api_key is not None:
         async with vtrix_client(settings, settings.vtrix_api_key.get_secret_value()) as gateway:
             yield await _check_provider("upstream", gateway, "VTRIX")
@@ -113,10 +113,12 @@ async def run_checks(
         yield result
 
 
-def check_backups(folder: Path) -> CheckResult:
-    """Checks that scheduled backups can be written. Leaves no file behind."""
+def check_backups(folder: Path, file: Path | None) -> CheckResult:
+    """Checks that scheduled backups of this file can be written, and are the only ones. Leaves no file behind."""
     problem = folder_problem(folder)
     wrong = problem and f"{folder} can't be written: {problem}. Create it, or name another folder in BACKUP_DIR."
+    if not wrong and file is not None and (other := folder_owner(folder, file)):
+        wrong = f"{folder} has the backups of {other}. Name another folder in BACKUP_DIR."
     return _result("backups", wrong, fine="the folder for scheduled backups can be written.")
 
 

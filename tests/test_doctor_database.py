@@ -98,8 +98,16 @@ async def test_an_existing_database_that_cannot_be_written_is_a_failure(tmp_path
 
 
 def test_a_missing_folder_for_backups_is_a_failure_and_an_existing_one_is_left_empty(tmp_path: Path) -> None:
-    missing = check_backups(tmp_path / "missing")
+    missing = check_backups(tmp_path / "missing", None)
     assert missing.status is CheckStatus.FAILED
     assert "No such file or directory" in missing.text
-    assert check_backups(tmp_path).status is CheckStatus.OK
+    assert check_backups(tmp_path, tmp_path / "zoetrope.db").status is CheckStatus.OK
     assert files(tmp_path) == []
+
+
+def test_a_folder_with_the_backups_of_another_database_is_a_failure(tmp_path: Path) -> None:
+    file, other = tmp_path / "zoetrope.db", tmp_path / "other" / "zoetrope.db"
+    other.parent.mkdir()
+    other.touch()
+    (tmp_path / ".zoetrope-backup.lock").write_text(str(other))
+    assert f"has the backups of {other}." in check_backups(tmp_path, file).text

@@ -91,18 +91,20 @@ class Database:
         *,
         busy_s: float = BUSY_TIMEOUT_S,
         idle_timeout_s: float = postgres_driver.IDLE_TIMEOUT_S,
+        command_timeout_s: float = postgres_driver.COMMAND_TIMEOUT_S,
     ) -> Self:
         """Opens the database at `url`, `sqlite:///…` or `postgresql://…`.
 
         Creates a SQLite file and its folders, private to this user. busy_s: how long SQLite waits for another
-        process. idle_timeout_s: how long a transaction on a server may stand still. Raises StoreError.
+        process. On a server, idle_timeout_s: how long a transaction may stand still, 0 for no limit;
+        command_timeout_s: how long a statement may take. Raises StoreError.
         """
         try:
             parsed = parse_database_url(url)
         except ValueError as error:
             raise StoreError(f"DATABASE_URL is invalid: {error}. It looks like {_EXAMPLES}.") from None
         if isinstance(parsed, PostgresUrl):
-            return cls._open_postgresql(parsed, idle_timeout_s)
+            return cls._open_postgresql(parsed, idle_timeout_s, command_timeout_s)
         return cls._open_sqlite(parsed.absolute(), busy_s)
 
     @classmethod
@@ -133,11 +135,13 @@ class Database:
         return cls(engine, f"The database file {path}", (), file=path, busy_s=busy_s)
 
     @classmethod
-    def _open_postgresql(cls, url: PostgresUrl, idle_timeout_s: float) -> Self:
+    def _open_postgresql(cls, url: PostgresUrl, idle_timeout_s: float, command_timeout_s: float) -> Self:
         asyncpg = postgres_driver.load()
         engine = create_async_engine(
             "postgresql+asyncpg://",
-            async_creator=postgres_driver.connector(asyncpg, url, idle_timeout_s=idle_timeout_s),
+            async_creator=postgres_driver.connector(
+                asyncpg, url, idle_timeout_s=idle_timeout_s, command_timeout_s=command_timeout_s
+            ),
             pool_pre_ping=True,
             hide_parameters=True,
         )

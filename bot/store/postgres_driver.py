@@ -21,8 +21,10 @@ one, or whose machine is gone, would keep its locks, among them the one that eve
 READ_ONLY = "25006"
 """PostgreSQL's code for a write to a server that takes none, such as one that is no primary any more."""
 
+COMMAND_TIMEOUT_S = 60
+"""How long a statement may take."""
+
 _CONNECT_TIMEOUT_S = 10
-_COMMAND_TIMEOUT_S = 60
 
 
 def load() -> Any:
@@ -42,12 +44,16 @@ def failures(asyncpg: Any) -> tuple[type[Exception], ...]:
 
 
 def connector(
-    asyncpg: Any, url: PostgresUrl, *, idle_timeout_s: float = IDLE_TIMEOUT_S
+    asyncpg: Any,
+    url: PostgresUrl,
+    *,
+    idle_timeout_s: float = IDLE_TIMEOUT_S,
+    command_timeout_s: float = COMMAND_TIMEOUT_S,
 ) -> Callable[[], Awaitable[Any]]:
     """A function that connects to the first of the URL's hosts that takes writes.
 
     If the URL has `target_session_attrs`, that says what kind of server is wanted instead. A single host is taken
-    as it is. The function raises one of `failures`, or an OSError.
+    as it is. idle_timeout_s: 0 for no limit. The function raises one of `failures`, or an OSError.
     """
     each = url.of_each_host()
     wanted = None if len(each) == 1 or "target_session_attrs" in dict(url.query) else "read-write"
@@ -65,7 +71,7 @@ def connector(
         connection = await asyncpg.connect(
             address,
             timeout=_CONNECT_TIMEOUT_S / len(addresses),
-            command_timeout=_COMMAND_TIMEOUT_S,
+            command_timeout=command_timeout_s,
             target_session_attrs=wanted,
             server_settings={"application_name": f"{APPLICATION}{process_name()}"},
         )

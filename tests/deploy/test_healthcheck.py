@@ -14,7 +14,7 @@ from tests.deploy.deploy_files import DEPLOY
 
 
 @asynccontextmanager
-async def server(status: int) -> AsyncIterator[str]:
+async def server(status: int, host: str = "127.0.0.1") -> AsyncIterator[str]:
     """Answers `/healthz` with this status; its port."""
 
     async def answer(_: web.Request) -> web.Response:
@@ -25,7 +25,7 @@ async def server(status: int) -> AsyncIterator[str]:
     runner = web.AppRunner(app)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, host, 0).start()
         yield str(runner.addresses[0][1])
     finally:
         await runner.cleanup()
@@ -64,6 +64,24 @@ async def test_a_bot_that_cannot_be_asked_is_unhealthy_without_a_traceback(port:
 async def test_a_proxy_is_not_asked_about_this_container() -> None:
     async with server(200) as port:
         assert (await check(port, http_proxy="http://127.0.0.1:1"))[0] == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "::1"])
+async def test_the_address_that_the_bot_listens_on_is_asked(host: str) -> None:
+    async with server(200, host) as port:
+        assert await check(port, METRICS_HOST=host) == (0, "200\n")
+        assert (await check(port))[0] == 1
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::"])  # noqa: S104 - asked about, not listened on
+async def test_a_bot_that_listens_on_every_address_is_asked_on_this_machine(host: str) -> None:
+    async with server(200) as port:
+        assert await check(port, METRICS_HOST=host) == (0, "200\n")
+
+
+async def test_a_port_that_the_system_chooses_is_not_asked() -> None:
+    code, output = await check("0")
+    assert (code, output.count("not asked")) == (0, 1)
 
 
 async def test_without_a_port_nobody_is_asked() -> None:

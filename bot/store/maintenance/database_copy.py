@@ -27,6 +27,9 @@ from bot.store.money_tables import metadata
 _LOCK_TIMEOUT_MS = 15_000
 """How long tables of the source may be in use by somebody else; its own vacuum gives way after a second."""
 
+_COMMAND_TIMEOUT_S = 3600
+"""How long one statement of a copy may take: a large table is counted, or a slow disk is written to."""
+
 _LOCK_NOT_AVAILABLE = "55P03"
 
 _FOREIGN = {
@@ -71,11 +74,16 @@ async def copy_database(source_url: str, target_url: str, progress: Progress) ->
     _refuse_same(source_url, target_url)
     with process_lock(source_url), process_lock(target_url), _removed_on_failure(target_file):
         async with (
-            Database.open(source_url) as source,
-            Database.open(target_url) as target,
+            _opened(source_url) as source,
+            _opened(target_url) as target,
             _kept_still(source) as reading,
         ):
             return await _copy(reading, target, progress, ends_leases=source.file is not None)
+
+
+def _opened(url: str) -> Database:
+    """One of the two. Its transaction stands still while the other database works, however long that takes."""
+    return Database.open(url, idle_timeout_s=0, command_timeout_s=_COMMAND_TIMEOUT_S)
 
 
 async def _copy(source: Connection, target: Database, progress: Progress, *, ends_leases: bool) -> DatabaseCopy:

@@ -39,6 +39,7 @@ class ScheduledBackups:
         """every: the time between two backups. keep: how many of them to keep."""
         self._file = file
         self._folder = folder.absolute()
+        self._lock = _lock_file(self._folder, file)
         self._every = every
         self._keep = keep
         name = re.escape(file.stem) + "-backup-"
@@ -100,9 +101,8 @@ class ScheduledBackups:
     @contextmanager
     def _locked(self) -> Iterator[bool]:
         """Whether no other process works on this folder's backups of this name; then none does until the end."""
-        lock = self._folder / f".{self._file.stem}-backup.lock"
         try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise StoreError(
                 f"BACKUP_DIR {self._folder} can't be written: {error.strerror}. Create the folder, or give this "
@@ -114,9 +114,30 @@ class ScheduledBackups:
             except BlockingIOError:
                 yield False
                 return
+            if other := folder_owner(self._folder, self._file):
+                raise StoreError(f"BACKUP_DIR {self._folder} has the backups of {other}. Name another folder.")
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, os.fsencode(self._file.absolute()), 0)
             yield True
         finally:
             os.close(descriptor)
+
+
+def folder_owner(folder: Path, file: Path) -> Path | None:
+    """Another database file of the same name whose backups are in the folder; None if there is none any more.
+
+    The two would take each other's backups for their own, so both would have too few.
+    """
+    with suppress(OSError):
+        other = Path(os.fsdecode(_lock_file(folder, file).read_bytes()))
+        if other.is_file() and not (file.exists() and other.samefile(file)):
+            return other
+    return None
+
+
+def _lock_file(folder: Path, file: Path) -> Path:
+    """It has the path of the file whose backups are beside it."""
+    return folder / f".{file.stem}-backup.lock"
 
 
 def folder_problem(folder: Path) -> str | None:

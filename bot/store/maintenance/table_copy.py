@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from hashlib import sha256
+from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import LargeBinary, Row, Table, func, insert, literal, select, text, tuple_
+from sqlalchemy import LargeBinary, Row, Select, Table, func, insert, literal, select, text, tuple_
 
 from bot.domain.errors import StoreError
 from bot.store.engine import Connection
 
 ROWS_AT_ONCE = 500
-PICTURES_AT_ONCE = 8
-"""Of a table with pictures, each 10 MB at most: a batch must fit into the memory of a small host."""
+PICTURES_AT_ONCE = 32
+PICTURE_BYTES_AT_ONCE = 16_000_000
+"""Of a table with pictures, unless a single one is larger: a batch must fit into the memory of a small host."""
 
 Progress = Callable[[str, int, int], None]
 """Is told of each batch: what is done with which table, how many of its rows are done, and how many there are."""
@@ -69,16 +71,23 @@ async def compare(source: Connection, target: Connection, table: Table, progress
 
 async def _batches(connection: Connection, table: Table) -> AsyncIterator[Sequence[Row[Any]]]:
     """All rows in the order of their keys."""
-    has_pictures = any(isinstance(column.type, LargeBinary) for column in table.columns)
-    size = PICTURES_AT_ONCE if has_pictures else ROWS_AT_ONCE
     key = tuple_(*table.primary_key)
-    query = select(table).order_by(*table.primary_key).limit(size)
-    rows = (await connection.execute(query)).all()
-    while rows:
+    query = select(table).order_by(*table.primary_key)
+    while rows := (await connection.execute(query.limit(await _batch_size(connection, table, query)))).all():
         yield rows
         last = zip(_key(table, rows[-1]), table.primary_key, strict=True)
         after = tuple_(*(literal(value, column.type) for value, column in last))
-        rows = (await connection.execute(query.where(key > after))).all() if len(rows) == size else ()
+        query = select(table).order_by(*table.primary_key).where(key > after)
+
+
+async def _batch_size(connection: Connection, table: Table, rest: Select[Any]) -> int:
+    """How many of the remaining rows are a batch."""
+    pictures = [column for column in table.columns if isinstance(column.type, LargeBinary)]
+    if not pictures:
+        return ROWS_AT_ONCE
+    size = sum((func.coalesce(func.length(column), 0) for column in pictures), start=literal(0))
+    sizes = await connection.scalars(rest.with_only_columns(size).limit(PICTURES_AT_ONCE))
+    return max(1, sum(total <= PICTURE_BYTES_AT_ONCE for total in accumulate(sizes)))
 
 
 async def _rows_with_keys(

@@ -11,7 +11,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Table, insert, make_url, select, text, update
+from sqlalchemy import Connection as SyncConnection
+from sqlalchemy import Engine, Table, event, insert, make_url, select, text, update
 
 from bot.domain.errors import DatabaseInUse, StoreError
 from bot.domain.jobs import Frame, JobState
@@ -21,7 +22,7 @@ from bot.store.maintenance.database_copy import DatabaseCopy, copy_database
 from bot.store.maintenance.migrate import migrate, schema_status
 from bot.store.maintenance.process_lock import process_lock
 from bot.store.maintenance.schema_version import SchemaStatus
-from bot.store.maintenance.table_copy import compare, copy_rows
+from bot.store.maintenance.table_copy import PICTURE_BYTES_AT_ONCE, compare, copy_rows
 from bot.store.money_tables import credit_grants, daily_totals, ledger, metadata, provider_totals
 from bot.store.schema import blocked_terms, first_frames, jobs, notifications, operator_state, violations
 from tests.providers_asked import vtrix
@@ -450,6 +451,44 @@ async def test_tables_larger_than_a_batch_are_copied_whole_and_progress_is_told(
     assert found.rows == 1201
     assert await contents(target) == await contents(source)
     assert [done for what, done, total in told if what == "copying blocked_terms"] == [500, 1000, 1201]
+
+
+async def test_a_batch_of_pictures_has_few_large_ones_and_many_small_ones(source: str, target: str) -> None:
+    half = PICTURE_BYTES_AT_ONCE // 2
+    sizes = [half, half, half + 1, half, PICTURE_BYTES_AT_ONCE + 1, *[10] * 40]
+    await prepare(source, jobs_in_every_state=False)
+    async with Database.open(source) as database:
+        job = await add(JobStore(database, UNLIMITED))
+        async with database.write() as connection:
+            row = dict((await connection.execute(select(jobs))).mappings().one())
+            await connection.execute(first_frames.delete())
+            ids = [f"{job.id}{number:03}" for number in range(len(sizes))]
+            await connection.execute(insert(jobs), [row | {"id": one} for one in ids])
+            pictures = [
+                {"job_id": one, "mime": "image/png", "data": bytes(size)}
+                for one, size in zip(ids, sizes, strict=True)
+            ]
+            await connection.execute(insert(first_frames), pictures)
+    told: list[tuple[str, int]] = []
+    await copy_database(source, target, lambda what, done, _: told.append((what, done)))
+    assert [done for what, done in told if what == "copying first_frames"] == [2, 3, 4, 5, 37, 45]
+
+
+@pytest.mark.parametrize("kinds", BOTH_WAYS, indirect=True)
+async def test_a_transaction_of_a_copy_may_stand_still_for_any_time(source: str, target: str) -> None:
+    await prepare(source, jobs_in_every_state=False)
+    ask, limits = "SHOW idle_in_transaction_session_timeout", set()
+
+    def look(connection: SyncConnection, _cursor: object, statement: str, *_: object) -> None:
+        if connection.dialect.name == "postgresql" and statement != ask:
+            limits.add(connection.exec_driver_sql(ask).scalar())
+
+    event.listen(Engine, "before_cursor_execute", look)
+    try:
+        await copied(source, target)
+    finally:
+        event.remove(Engine, "before_cursor_execute", look)
+    assert limits == {"0"}
 
 
 async def test_a_missing_source_file_is_reported_and_not_created(target: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,7 +18,7 @@ from bot.domain.errors import StoreError
 from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance.backup import copy_of, inspect_file
-from bot.store.maintenance.scheduled_backups import ScheduledBackups, folder_problem
+from bot.store.maintenance.scheduled_backups import ScheduledBackups, folder_owner, folder_problem
 from tests.store.factories import add
 from tests.store.maintenance.test_backup import damage_file
 
@@ -245,6 +246,23 @@ def test_a_full_disk_deletes_and_leaves_nothing(backups: ScheduledBackups, folde
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert names(folder) == before
+
+
+def test_the_folder_of_another_database_of_the_same_name_is_refused(
+    backups: ScheduledBackups, file: Path, folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other" / file.name
+    other.parent.mkdir()
+    shutil.copy(file, other)
+    others = ScheduledBackups(other, folder, every=DAY, keep=3)
+    run(backups)
+    assert folder_owner(folder, file) is None
+    assert folder_owner(folder, other) == file
+    with pytest.raises(StoreError, match=f"has the backups of {file}"):
+        run(others, NOW + DAY)
+    assert run(backups, NOW + DAY) is not None
+    file.rename(tmp_path / "moved.db")
+    assert run(others, NOW + 2 * DAY) is not None
 
 
 def test_a_folder_that_can_be_written_has_no_problem(folder: Path) -> None:
