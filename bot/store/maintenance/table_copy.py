@@ -87,7 +87,8 @@ async def _batch_size(connection: Connection, table: Table, rest: Select[Any]) -
         return ROWS_AT_ONCE
     size = sum((func.coalesce(func.length(column), 0) for column in pictures), start=literal(0))
     sizes = await connection.scalars(rest.with_only_columns(size).limit(PICTURES_AT_ONCE))
-    return max(1, sum(total <= PICTURE_BYTES_AT_ONCE for total in accumulate(sizes)))
+    totals: list[int] = list(accumulate(sizes))
+    return max(1, sum(total <= PICTURE_BYTES_AT_ONCE for total in totals))
 
 
 async def _rows_with_keys(
