@@ -12,6 +12,7 @@ import asyncio
 import functools
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from functools import partial
@@ -77,7 +78,9 @@ class GuildEvents:
         self._connected: set[int] = set()
         self._recorded: set[int] = set()
         self._unwelcomed: set[int] = set()
+        self._listings: Counter[int] = Counter()
         self._described: dict[int, Description] = {}
+        self._describing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._opening_dm = asyncio.Lock()
         self._dm_opened_at: float | None = None
@@ -156,18 +159,22 @@ class GuildEvents:
             task.add_done_callback(self._tasks.discard)
 
     async def _describe(self) -> None:
-        found, self._described = self._described, {}
-        await self._persist(partial(self._membership.describe, found))
+        async with self._describing:  # what came first is written first
+            found, self._described = self._described, {}
+            await self._persist(partial(self._membership.describe, found))
 
     async def on_shard_listed(self, shard: Shard, guild_ids: frozenset[int]) -> None:
         """READY has listed all servers of a shard: catches up on what was missed while it was disconnected."""
         self._connected.add(shard.id)
         self._recorded.discard(shard.id)
+        self._listings[shard.id] += 1
+        listing = self._listings[shard.id]
         async with self._recording:
             unwelcomed = await self._persist(lambda: self._membership.reconcile(shard, guild_ids, self._clock()))
             self._unwelcomed = {id_ for id_ in self._unwelcomed if not shard.holds(id_)} | unwelcomed
-            self._recorded.add(shard.id)
-            self._see_whether_caught_up()
+            if listing == self._listings[shard.id]:  # else a newer one waits to be recorded
+                self._recorded.add(shard.id)
+                self._see_whether_caught_up()
         await self._cancel_where_left_or_blocked()
         for guild_id in unwelcomed:
             await self._welcome(guild_id)

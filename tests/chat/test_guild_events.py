@@ -1,6 +1,6 @@
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ from bot.domain.guilds import Access
 from bot.domain.guilds import Guild as Known
 from bot.domain.jobs import FailureCause, FailureDetail, JobState
 from bot.domain.notifications import StoredNotification, Welcome
-from bot.domain.shards import Shard
+from bot.domain.shards import Shard, ShardRange
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.guilds.membership import MembershipStore
@@ -349,6 +349,47 @@ async def test_the_welcome_says_if_the_operator_does_not_allow_the_server(
         await notifier.run_once()
     [message] = harness.greetings(harness.server.channel)
     assert ("hasn't let this server" in message.content) != may
+
+
+class HeldMembership(MembershipStore):
+    """Records the first listing only once it is allowed to."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.may_record = asyncio.Event()
+        self.begun = 0
+
+    async def reconcile(self, shard: Shard, present: Collection[int], now: datetime) -> frozenset[int]:
+        self.begun += 1
+        await self.may_record.wait()
+        self.may_record.clear()
+        return await super().reconcile(shard, present, now)
+
+
+async def test_a_listing_that_a_newer_one_has_overtaken_allows_no_submissions(
+    harness: GuildEventsHarness,
+) -> None:
+    bot = Bot(commands.when_mentioned, intents=discord.Intents(guilds=True), shards=ShardRange(0, 0, 1))
+    membership = HeldMembership(harness.database)
+    events = GuildEvents(
+        bot,
+        membership,
+        WaitingJobs(harness.database),
+        open_to_all=True,
+        wake=lambda: None,
+        clock=now,
+        sleep=asyncio.sleep,
+    )
+    older = asyncio.create_task(events.on_shard_listed(ONLY_SHARD, frozenset({1, 2})))
+    newer = asyncio.create_task(events.on_shard_listed(ONLY_SHARD, frozenset({1})))
+    await asyncio.sleep(0)
+    membership.may_record.set()
+    await older
+    assert not events.caught_up.is_set()
+    membership.may_record.set()
+    await newer
+    assert events.caught_up.is_set()
+    assert membership.begun == 2
 
 
 def test_the_welcome_fits_a_message_whatever_the_servers_name() -> None:

@@ -72,7 +72,7 @@ class RequestThrottle:
         self._short_lived: dict[int, int] = {}
         self._sessions: deque[float] = deque()
         self._times = None if observer is None else RequestTimes(observer)
-        self._sessions_max = SESSIONS_MAX
+        self.allow_sessions(SESSIONS_LIMIT)
 
     def trace(self) -> aiohttp.TraceConfig:
         """For the `http_trace` of a discord.py client."""
@@ -82,14 +82,16 @@ class RequestThrottle:
         return config if self._times is None else self._times.add_to(config)
 
     def allow_sessions(self, a_day: int) -> None:
-        """Discord allows this process so many IDENTIFYs a day; more for large bots."""
-        self._sessions_max = max(1, round(a_day * SESSIONS_MAX / SESSIONS_LIMIT))
+        """This process may send so many IDENTIFYs a day: its part of what Discord allows the bot."""
+        share = max(a_day, 1) / SESSIONS_LIMIT
+        self._sessions_max = max(1, round(SESSIONS_MAX * share))
+        self._sessions_pause_s = SESSIONS_PAUSE_S / share
 
     async def before_identify(self) -> None:
         """Called before each IDENTIFY. Raises: RequestSuppressed if it is too early; it is tried again."""
         now = self._clock()
         _forget(self._sessions, now - SESSIONS_WINDOW_S)
-        if len(self._sessions) >= self._sessions_max and now - self._sessions[-1] < SESSIONS_PAUSE_S:
+        if len(self._sessions) >= self._sessions_max and now - self._sessions[-1] < self._sessions_pause_s:
             raise RequestSuppressed(
                 f"{len(self._sessions)} sessions were started within a day; the next one waits."
             )
