@@ -89,5 +89,4 @@ def operator_page(
         remaining,
         clock,
         token=settings.operator_page_token.get_secret_value(),
-        host=settings.metrics_host,
     )

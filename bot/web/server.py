@@ -1,18 +1,26 @@
 """Serves a list of routes over HTTP, and closes cleanly.
 
-It is for the operator and for machines: not encrypted, so it listens on this machine unless told otherwise.
+It is for the operator and for machines: not encrypted, so it listens on this machine unless told otherwise. Then
+it also answers only to names of this machine.
 """
 
+import ipaddress
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from bot.domain.errors import PortUnavailable
 
 _BODY_MAX_BYTES = 64_000
 """The largest request; none of the routes needs more than a form's few fields."""
+
+_NOT_HERE = (
+    "This server only answers for this machine: ask it as http://127.0.0.1 or http://localhost, with its port or "
+    "that of your tunnel. A proxy in front of it has to send such a Host.\n"
+)
 
 _SHUTDOWN_S = 2.0
 """How long responses in progress may take once the server closes."""
@@ -21,7 +29,8 @@ _SHUTDOWN_S = 2.0
 @asynccontextmanager
 async def serving(routes: Iterable[web.AbstractRouteDef], *, host: str, port: int) -> AsyncIterator[int]:
     """Serves the routes until it is left; yields the port. port: 0 takes a free one. Raises: PortUnavailable."""
-    application = web.Application(client_max_size=_BODY_MAX_BYTES)
+    only_own_names = [_answer_only_to_own_names] if is_loopback(host) else []
+    application = web.Application(client_max_size=_BODY_MAX_BYTES, middlewares=only_own_names)
     application.add_routes(routes)
     application.on_response_prepare.append(_harden)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_S)
@@ -42,6 +51,13 @@ async def serving(routes: Iterable[web.AbstractRouteDef], *, host: str, port: in
         await runner.cleanup()
 
 
+@web.middleware
+async def _answer_only_to_own_names(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if names_this_machine(request.headers.get(hdrs.HOST, "localhost")):  # old probes send none
+        return await handler(request)
+    return web.Response(status=403, text=_NOT_HERE)
+
+
 async def _harden(request: web.Request, response: web.StreamResponse) -> None:
     """Headers of every response: nothing is cached, framed or guessed, and the server's version is not named."""
     del request
@@ -49,3 +65,23 @@ async def _harden(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("X-Frame-Options", "DENY")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server that listens at this address or name is reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def names_this_machine(host_header: str) -> bool:
+    """Whether a request's Host is this machine itself, with any port.
+
+    A tunnel may use another port. Another name that leads here is a stranger's, who wants a browser on this
+    machine to read what is served for a site of theirs (DNS rebinding).
+    """
+    name = host_header[1:].partition("]")[0] if host_header.startswith("[") else host_header.partition(":")[0]
+    return is_loopback(name.lower().removesuffix("."))

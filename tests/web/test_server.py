@@ -1,3 +1,4 @@
+import asyncio
 import socket
 
 import aiohttp
@@ -5,7 +6,7 @@ import pytest
 from aiohttp import web
 
 from bot.domain.errors import PortUnavailable
-from bot.web.server import serving
+from bot.web.server import is_loopback, names_this_machine, serving
 
 
 async def hello(_: web.Request) -> web.Response:
@@ -78,3 +79,55 @@ async def test_an_address_of_no_interface_is_explained(host: str) -> None:
     with pytest.raises(PortUnavailable, match=f"on {host} can't be used: "):
         async with serving(ROUTES, host=host, port=0):
             pass
+
+
+@pytest.mark.parametrize(
+    ("host", "is_local"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104 - nothing listens here
+        ("::", False),
+        ("192.168.1.4", False),
+        ("bot.example", False),
+    ],
+)
+def test_which_addresses_are_reached_from_this_machine_only(host: str, *, is_local: bool) -> None:
+    assert is_loopback(host) is is_local
+
+
+async def test_on_this_machine_nothing_is_answered_to_another_name_that_leads_here() -> None:
+    async with serving(ROUTES, host="127.0.0.1", port=0) as port, aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{port}/hello"
+        answers = [await session.get(url, headers={"Host": host}) for host in ("evil.example", "localhost")]
+    assert [answer.status for answer in answers] == [403, 200]
+
+
+async def test_a_probe_without_a_host_is_answered() -> None:
+    async with serving(ROUTES, host="127.0.0.1", port=0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /hello HTTP/1.0\r\n\r\n")
+        assert b" 200 " in await reader.readline()
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "is_ours"),
+    [
+        ("127.0.0.1", True),
+        ("127.0.0.1:9464", True),
+        ("localhost:8080", True),
+        ("LOCALHOST.", True),
+        ("[::1]:9464", True),
+        ("", False),
+        ("evil.example", False),
+        ("localhost.evil.example:9464", False),
+        ("127.0.0.1.evil.example", False),
+        ("[::2]:9464", False),
+        ("[", False),
+    ],
+)
+def test_another_name_that_leads_here_is_not_this_machine(host: str, *, is_ours: bool) -> None:
+    assert names_this_machine(host) is is_ours

@@ -6,7 +6,6 @@ restart, and a new token ends all of them. The token is compared in constant tim
 
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -68,23 +67,3 @@ def _digest(text: str) -> bytes:
 def _bytes(text: str) -> bytes:
     """A header's text as it was sent: aiohttp reads what isn't UTF-8 as surrogates."""
     return text.encode("utf-8", "surrogateescape")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a server that listens at this address or name is reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def names_this_machine(host_header: str) -> bool:
-    """Whether a request's Host is this machine itself, with any port.
-
-    A tunnel may use another port. Another name that leads here is a stranger's, who wants a browser on this
-    machine to read the page for a site of theirs (DNS rebinding).
-    """
-    name = host_header[1:].partition("]")[0] if host_header.startswith("[") else host_header.partition(":")[0]
-    return is_loopback(name.lower().removesuffix("."))

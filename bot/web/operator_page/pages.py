@@ -22,7 +22,7 @@ from bot.domain.ledger import total
 from bot.operations.process_name import process_name
 from bot.services.operator.cost_history import CostHistoryService
 from bot.services.operator.page import OperatorPageService
-from bot.web.operator_page.access import SESSION, Access, names_this_machine
+from bot.web.operator_page.access import SESSION, Access
 from bot.web.operator_page.rendering import REFRESH_S, render, static
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class _Chart:
 
 
 class OperatorPage:
-    """Answers requests. only_this_machine: whether the server is reached from this machine only."""
+    """Answers requests."""
 
     def __init__(
         self,
@@ -69,14 +69,11 @@ class OperatorPage:
         costs: CostHistoryService,
         access: Access,
         names: Names,
-        *,
-        only_this_machine: bool,
     ) -> None:
         self._service = service
         self._costs = costs
         self._access = access
         self._names = names
-        self._only_this_machine = only_this_machine
         self._reading = asyncio.Semaphore(_AT_A_TIME)
         self._chart: _Chart | None = None
 
@@ -98,10 +95,10 @@ class OperatorPage:
         ]
 
     def _public(self, handler: Handler) -> Handler:
-        """For whoever reaches the server, under a name of this machine."""
+        """For whoever reaches the server."""
 
         async def answer(request: web.Request) -> web.Response:
-            if self._is_foreign(request):
+            if _is_another_sites_form(request):
                 response = _page(request, "message.html", 403, problem="foreign")
             else:
                 response = await handler(request)
@@ -128,16 +125,6 @@ class OperatorPage:
                 return _page(request, "message.html", 500, problem="bug")
 
         return self._public(answer)
-
-    def _is_foreign(self, request: web.Request) -> bool:
-        """Whether the request is for a name that isn't this machine's, or another site's form."""
-        host = request.headers.get(hdrs.HOST, "")
-        if self._only_this_machine and not names_this_machine(host):
-            return True
-        if request.method != hdrs.METH_POST or request.headers.get("Sec-Fetch-Site") == "same-origin":
-            return False  # browsers let no site set that header; behind a proxy, Host isn't the name in Origin
-        origin = request.headers.get(hdrs.ORIGIN)
-        return origin is not None and urlsplit(origin).netloc != host
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         """The answer to whoever isn't signed in; None for whoever is."""
@@ -287,6 +274,13 @@ def _page(request: web.Request, template: str, status: int = 200, **values: Any)
     }
     body = render(template, **shown | values)
     return web.Response(text=body, status=status, content_type="text/html", charset="utf-8")
+
+
+def _is_another_sites_form(request: web.Request) -> bool:
+    if request.method != hdrs.METH_POST or request.headers.get("Sec-Fetch-Site") == "same-origin":
+        return False  # browsers let no site set that header; behind a proxy, Host isn't the name in Origin
+    origin = request.headers.get(hdrs.ORIGIN)
+    return origin is not None and urlsplit(origin).netloc != request.headers.get(hdrs.HOST, "")
 
 
 def _redirect(path: str) -> web.Response:

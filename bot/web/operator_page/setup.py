@@ -13,7 +13,7 @@ from bot.services.operator.page import OperatorPageService
 from bot.store.engine import Database
 from bot.store.guilds.membership import MembershipStore
 from bot.web.cached import Cached
-from bot.web.operator_page.access import Access, is_loopback
+from bot.web.operator_page.access import Access
 from bot.web.operator_page.pages import OperatorPage
 
 Routes = list[web.RouteDef]
@@ -30,9 +30,8 @@ def page_routes(
     clock: Clock,
     *,
     token: str,
-    host: str,
 ) -> Routes:
-    """The page's routes, which follow all others. host: where the server listens."""
+    """The page's routes, which follow all others."""
     membership = MembershipStore(database)
 
     async def names() -> Mapping[int, str]:
@@ -43,6 +42,5 @@ def page_routes(
         CostHistoryService(database, rules, clock),
         Access(token, clock),
         Cached(names, NAMES_FRESH_S).get,
-        only_this_machine=is_loopback(host),
     )
     return page.routes()

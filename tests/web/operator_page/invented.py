@@ -221,7 +221,6 @@ async def served(
         schedule().remaining,
         lambda: now,
         token=TOKEN,
-        host=host,
     )
     async with serving(routes, host=host, port=0) as port:
         yield port
