@@ -17,7 +17,7 @@ from bot.domain.jobs import ENDED, FailureReason, Job, JobState, ProviderName, R
 from bot.domain.ledger import Amounts, EntryKind, utc_day
 from bot.store.jobs.rows import job_of, select_jobs
 from bot.store.money_tables import credit_grants, daily_totals, ledger, provider_totals
-from bot.store.schema import EVERYWHERE
+from bot.store.schema import EVERYWHERE, NOBODY
 from tests.money.campaign import Campaign
 from tests.money.tasks import ENDED_WELL, CostGiven, End, SimulatedTask
 
@@ -98,7 +98,7 @@ def _compare(campaign: Campaign, job: Job, balance: Amounts, result: Audit) -> N
             result.billed[job.provider] += billed
             result.charged[job.provider] += balance.usd
         return
-    is_made = task is not None and task.end is End.COMPLETED and _has_video(job)
+    is_made = task is not None and task.end is End.COMPLETED and _has_video(job, task)
     is_counted = is_made or job.cost_unknown_since is not None
     expected = (job.estimated_cost_usd or ZERO) if is_counted else ZERO
     if balance.usd != expected:
@@ -106,12 +106,13 @@ def _compare(campaign: Campaign, job: Job, balance: Amounts, result: Audit) -> N
     result.unknown[f"{why}: {'its estimate stays' if is_counted else 'released'}"].append((billed, balance.usd))
 
 
-def _has_video(job: Job) -> bool:
-    """Whether the job's task made one that the job knows of; its link may be deleted."""
+def _has_video(job: Job, task: SimulatedTask) -> bool:
+    """Whether the task made one that the bot was told of; its link goes with its member's data."""
     return (
         job.state is JobState.DELIVERED
         or job.charged
         or job.result_url is not None
+        or (job.user_id == NOBODY and task.told_done > 0)
         or job.failure_reason
         in {
             FailureReason.UNDELIVERABLE,
@@ -126,7 +127,7 @@ def _why_unknown(campaign: Campaign, job: Job, task: SimulatedTask) -> str | Non
         return None
     if not task.is_cost_told:
         return "the gateway never told the cost"
-    if task.cost_given is CostGiven.LATE and task.end is End.COMPLETED and _has_video(job):
+    if task.cost_given is CostGiven.LATE and task.end is End.COMPLETED and _has_video(job, task):
         return "the gateway told the cost after the video"
     match campaign.unknowable.get(job.id):
         case RecoveryProblem.ERASED:
