@@ -1,32 +1,26 @@
 """Copies whole databases between SQLite and PostgreSQL."""
 
 # ruff: noqa: ASYNC240 - small files of the test's own
-import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import Connection as SyncConnection
-from sqlalchemy import Engine, Table, event, insert, make_url, select, text, update
+from sqlalchemy import Engine, Table, event, insert, select, update
 
-from bot.domain.errors import DatabaseInUse, StoreError
+from bot.domain.errors import StoreError
 from bot.domain.jobs import Frame, JobState
-from bot.store.engine import Connection, Database
+from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
-from bot.store.maintenance.database_copy import DatabaseCopy, copy_database
-from bot.store.maintenance.migrate import migrate, schema_status
-from bot.store.maintenance.process_lock import process_lock
+from bot.store.maintenance.database_copy import copy_database
+from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.maintenance.table_copy import PICTURE_BYTES_AT_ONCE, compare, copy_rows
 from bot.store.money_tables import credit_grants, daily_totals, ledger, metadata, provider_totals
-from bot.store.schema import blocked_terms, first_frames, jobs, notifications, operator_state, violations
+from bot.store.schema import blocked_terms, first_frames, jobs, notifications, violations
 from tests.providers_asked import vtrix
-from tests.store.conftest import run_outside_transaction
 from tests.store.factories import (
     LEASES,
     MANY,
@@ -39,94 +33,20 @@ from tests.store.factories import (
     new_job,
     requester_of,
 )
-from tests.store.maintenance.databases import EVERY_STATE, ODD_ID, add_jobs, add_odd_rows, everything
+from tests.store.maintenance.copies import (
+    ALL_WAYS,
+    BOTH_WAYS,
+    both,
+    contents,
+    copied,
+    prepare,
+    status_of,
+)
+from tests.store.maintenance.databases import EVERY_STATE, ODD_ID
 
 LONG_AGO = NOW - timedelta(days=1)
-BOTH_WAYS = [("sqlite", "postgresql"), ("postgresql", "sqlite")]
-WITHIN_A_KIND = [("sqlite", "sqlite"), ("postgresql", "postgresql")]
-ALL_WAYS = [*BOTH_WAYS, *(pytest.param(kinds, marks=pytest.mark.full) for kinds in WITHIN_A_KIND)]
 
 pytestmark = pytest.mark.both_databases
-
-
-@contextmanager
-def new_database(server_url: str) -> Iterator[str]:
-    name = f"copy_{uuid4().hex}"
-    asyncio.run(run_outside_transaction(server_url, f"CREATE DATABASE {name}"))
-    yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
-    asyncio.run(run_outside_transaction(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-@pytest.fixture
-def kinds(request: pytest.FixtureRequest) -> tuple[str, str]:
-    kinds: tuple[str, str] = getattr(request, "param", BOTH_WAYS[0])
-    return kinds
-
-
-@pytest.fixture
-def urls(kinds: tuple[str, str], request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """The addresses of two databases with nothing in them: the source and the target."""
-    with ExitStack() as stack:
-        found = []
-        for kind, name in zip(kinds, ("source", "target"), strict=True):
-            if kind == "sqlite":
-                found.append(f"sqlite:///{tmp_path / name}.db")
-            else:
-                found.append(stack.enter_context(new_database(request.getfixturevalue("postgres_url"))))
-        source, target = found
-        yield source, target
-
-
-@pytest.fixture
-def source(urls: tuple[str, str]) -> str:
-    return urls[0]
-
-
-@pytest.fixture
-def target(urls: tuple[str, str]) -> str:
-    return urls[1]
-
-
-async def prepare(url: str, *, odd: bool = False, jobs_in_every_state: bool = True) -> list[str]:
-    """Fills a new database; returns the ids of its jobs."""
-    async with Database.open(url) as database:
-        await migrate(database)
-        ids = await add_jobs(database) if jobs_in_every_state else []
-        if odd:
-            await add_odd_rows(database)
-        if database.file is None:  # as the leases of a process that stopped two minutes ago
-            async with database.write() as connection:
-                await connection.execute(
-                    update(jobs).where(jobs.c.lease_until.is_not(None)).values(lease_until=NOW)
-                )
-    return ids
-
-
-async def copied(source: str, target: str) -> DatabaseCopy:
-    return await copy_database(source, target, lambda *_: None)
-
-
-@asynccontextmanager
-async def both(source: str, target: str) -> AsyncIterator[tuple[Connection, Connection]]:
-    """Transactions of two migrated databases; what is written to the target is undone."""
-    async with (
-        Database.open(source) as one,
-        Database.open(target) as other,
-        one.read() as reading,
-        other.write() as writing,
-    ):
-        yield reading, writing
-        await writing.rollback()
-
-
-async def contents(url: str) -> dict[str, list[Any]]:
-    async with Database.open(url) as database:
-        return await everything(database)
-
-
-async def status_of(url: str) -> SchemaStatus:
-    async with Database.open(url) as database:
-        return await schema_status(database)
 
 
 @pytest.mark.parametrize("kinds", ALL_WAYS, indirect=True)
@@ -220,140 +140,6 @@ async def test_a_queued_job_of_the_copy_is_submitted_and_its_money_moves_on(sour
         assert job.id == waiting.id
         async with database.read() as connection:
             assert await connection.scalar(select(provider_totals.c.usd)) == job.estimated_cost_usd
-
-
-@pytest.mark.parametrize("kinds", ALL_WAYS, indirect=True)
-async def test_a_target_with_anything_in_it_is_refused(source: str, target: str) -> None:
-    await prepare(source, jobs_in_every_state=False)
-    async with Database.open(target) as database, database.write() as connection:
-        await connection.execute(text("CREATE TABLE somebody_elses (id INTEGER)"))
-    with pytest.raises(StoreError, match=r"The target is not empty: it has `(public\.)?somebody_elses`"):
-        await copied(source, target)
-
-
-async def test_a_target_with_a_view_in_another_schema_is_refused(source: str, target: str) -> None:
-    await prepare(source, jobs_in_every_state=False)
-    async with Database.open(target) as database, database.write() as connection:
-        await connection.execute(text("CREATE SCHEMA other"))
-        await connection.execute(text("CREATE VIEW other.seen AS SELECT 1 AS one"))
-    with pytest.raises(StoreError, match=r"it has `other\.seen`"):
-        await copied(source, target)
-
-
-@pytest.mark.parametrize("kinds", BOTH_WAYS, indirect=True)
-async def test_a_second_copy_is_refused_and_changes_nothing(source: str, target: str) -> None:
-    await prepare(source)
-    await copied(source, target)
-    before = await contents(target)
-    with pytest.raises(StoreError, match="The target is not empty"):
-        await copied(source, target)
-    assert await contents(target) == before
-
-
-@pytest.mark.parametrize("kinds", ALL_WAYS, indirect=True)
-@pytest.mark.parametrize(
-    ("version", "said"), [("0017", "zoetrope db upgrade"), ("9999", "install that one first"), (None, "is empty")]
-)
-async def test_a_source_of_another_version_is_refused(
-    source: str, target: str, version: str | None, said: str
-) -> None:
-    async with Database.open(source) as database:
-        if version is not None:
-            await migrate(database)
-        else:
-            await database.check_writable()
-        async with database.write() as connection:
-            if version is not None:
-                await connection.execute(text(f"UPDATE alembic_version SET version_num = '{version}'"))  # noqa: S608
-    with pytest.raises(StoreError, match=said):
-        await copied(source, target)
-
-
-@pytest.mark.parametrize("kinds", WITHIN_A_KIND, indirect=True)
-async def test_the_same_database_twice_is_refused(source: str, kinds: tuple[str, str], tmp_path: Path) -> None:
-    await prepare(source)
-    again = f"{source}&application_name=b"
-    if kinds[0] == "sqlite":
-        link = tmp_path / "link.db"
-        link.symlink_to(tmp_path / "source.db")
-        again = f"sqlite:///{link}"
-    for second in (source, again):
-        with pytest.raises(StoreError, match="same database"):
-            await copied(source, second)
-
-
-async def test_a_sqlite_source_that_a_bot_uses_is_refused(source: str, target: str) -> None:
-    await prepare(source)
-    with process_lock(source), pytest.raises(DatabaseInUse, match="Stop that one first"):
-        await copied(source, target)
-    assert await status_of(target) is SchemaStatus.EMPTY
-
-
-async def test_a_bot_can_not_start_on_a_sqlite_source_or_target_during_the_copy(
-    source: str, tmp_path: Path
-) -> None:
-    await prepare(source)
-    target = f"sqlite:///{tmp_path / 'other.db'}"
-    refused = []
-
-    def start(*_: object) -> None:
-        for url in (source, target):
-            with pytest.raises(DatabaseInUse), process_lock(url):
-                pass
-            refused.append(url)
-
-    await copy_database(source, target, start)
-    assert {source, target} == set(refused)
-
-
-@pytest.mark.parametrize("kinds", [("postgresql", "sqlite")], indirect=True)
-async def test_a_postgresql_source_that_a_process_is_connected_to_is_refused(source: str, target: str) -> None:
-    await prepare(source)
-    async with Database.open(source) as running:
-        async with running.read() as connection:
-            await connection.execute(text("SELECT 1"))
-        with pytest.raises(
-            StoreError, match=r"1 other connections to it are open\. Stop all processes of the bot"
-        ):
-            await copied(source, target)
-    await copied(source, target)
-
-
-@pytest.mark.parametrize("kinds", [("postgresql", "sqlite")], indirect=True)
-async def test_a_postgresql_source_with_jobs_under_a_lease_is_refused(source: str, target: str) -> None:
-    await prepare(source)
-    async with Database.open(source) as database, database.write() as connection:
-        await connection.execute(
-            text("UPDATE jobs SET lease_until = now() + interval '1 minute' WHERE state = 'running'")
-        )
-    with pytest.raises(StoreError, match=r"holds 1 jobs\. If it was killed, try again in two minutes"):
-        await copied(source, target)
-
-
-@pytest.mark.parametrize("kinds", [("postgresql", "sqlite")], indirect=True)
-async def test_a_bot_that_starts_on_a_postgresql_source_can_not_write_during_the_copy(
-    source: str, target: str
-) -> None:
-    await prepare(source, jobs_in_every_state=False)
-    writing: list[asyncio.Task[None]] = []
-    is_copied = asyncio.Event()
-
-    async def write() -> None:
-        async with Database.open(source) as starting, starting.write() as connection:
-            await connection.execute(update(operator_state).values(draining=True))
-            assert is_copied.is_set(), "it waited for the end of the copy"
-
-    def progress(what: str, *_: int) -> None:
-        if what == "copying operator_state":
-            writing.append(asyncio.create_task(write()))
-        if what == "comparing operator_state":
-            assert writing
-            is_copied.set()
-
-    await copy_database(source, target, progress)
-    await asyncio.gather(*writing)
-    assert [row.draining for row in (await contents(target))["operator_state"]] == [False]
-    assert [row.draining for row in (await contents(source))["operator_state"]] == [True]
 
 
 async def job_rows(url: str) -> list[Any]:
@@ -489,12 +275,6 @@ async def test_a_transaction_of_a_copy_may_stand_still_for_any_time(source: str,
     finally:
         event.remove(Engine, "before_cursor_execute", look)
     assert limits == {"0"}
-
-
-async def test_a_missing_source_file_is_reported_and_not_created(target: str, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="no database file"):
-        await copied(f"sqlite:///{tmp_path / 'none.db'}", target)
-    assert not list(tmp_path.glob("none*"))
 
 
 async def test_leases_of_a_killed_process_end_with_the_copy(source: str, target: str) -> None:
