@@ -99,7 +99,7 @@ def _compare(campaign: Campaign, job: Job, balance: Amounts, result: Audit) -> N
             result.charged[job.provider] += balance.usd
         return
     is_made = task is not None and task.end is End.COMPLETED and _has_video(job, task)
-    is_counted = is_made or job.cost_unknown_since is not None
+    is_counted = is_made or job.charged or job.cost_unknown_since is not None
     expected = (job.estimated_cost_usd or ZERO) if is_counted else ZERO
     if balance.usd != expected:
         differs(f"its cost is unknown ({why}), and the ledger has {balance.usd} instead of {expected}")
@@ -110,7 +110,6 @@ def _has_video(job: Job, task: SimulatedTask) -> bool:
     """Whether the task made one that the bot was told of; its link goes with its member's data."""
     return (
         job.state is JobState.DELIVERED
-        or job.charged
         or job.result_url is not None
         or (job.user_id == NOBODY and task.told_done > 0)
         or job.failure_reason
