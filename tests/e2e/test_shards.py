@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from bot.store.engine import Database
-from bot.store.schema import guilds
+from bot.store.schema import guilds, listed_shards
 from tests.cogs.conftest import sample_picture
 from tests.discord_server import Channel, DiscordServer, Guild, Interaction, User
 from tests.e2e.test_processes import KEY, BotProcesses
@@ -77,20 +77,18 @@ class Cluster:
         await self.discord.state.until(delivered, timeout_s=WITHIN_S)
 
     async def left(self) -> list[int]:
-        return [id_ for id_, is_left in await self._recorded() if is_left]
+        async with Database.open(self.url) as database, database.read() as connection:
+            return list(await connection.scalars(select(guilds.c.id).where(guilds.c.left_at.is_not(None))))
 
-    async def until_recorded(self) -> None:
-        """Until the database knows each place's server; one that isn't known yet can't be seen to leave."""
-        wanted = {place.guild.id for place in self.places}
-        async with asyncio.timeout(WITHIN_S):
-            while not wanted <= {id_ for id_, _ in await self._recorded()}:
+    async def until_listed(self) -> None:
+        """Until it is recorded which servers each shard has; before that, none can be seen to leave or to come."""
+        async with asyncio.timeout(WITHIN_S), Database.open(self.url) as database:
+            while await self._listed(database) < COUNT:
                 await asyncio.sleep(0.1)
 
-    async def _recorded(self) -> list[tuple[int, bool]]:
-        """Each known server's id, and whether the bot has left it."""
-        async with Database.open(self.url) as database, database.read() as connection:
-            rows = await connection.execute(select(guilds.c.id, guilds.c.left_at.is_not(None)))
-            return [(id_, is_left) for id_, is_left in rows]
+    async def _listed(self, database: Database) -> int:
+        async with database.read() as connection:
+            return len((await connection.scalars(select(listed_shards.c.id))).all())
 
     def callbacks(self, interaction: Interaction) -> int:
         return len(self.discord.calls("POST", f"/interactions/{interaction.id}/"))
@@ -169,7 +167,7 @@ async def test_each_process_judges_its_own_servers_even_if_they_come_late(cluste
     answer = await late.answer(timeout_s=WITHIN_S)
     assert "just starting up" in answer.content
     cluster.discord.gateway.resume_guilds()
-    await cluster.until_recorded()
+    await cluster.until_listed()
     for process in processes:
         await stop(process)
     assert await cluster.left() == []
