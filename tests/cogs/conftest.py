@@ -137,10 +137,10 @@ async def skip(_pause_s: float) -> None:
 def skip_pauses(worker: Worker) -> None:
     """Polls sooner than a setting may ask for, and writes each outcome without waiting for others."""
     context = worker._context
-    poll_schedule = PollSchedule(min_s=0.02, max_s=0.05)
+    poll_schedule = PollSchedule(min_s=0.03, max_s=0.3)
     worker._context = replace(context, config=replace(context.config, poll_schedule=poll_schedule))
     worker._outcome_writer._batch_delay = timedelta(0)
-    worker._config = replace(worker._config, poll_interval=timedelta(milliseconds=20))
+    worker._config = replace(worker._config, poll_interval=timedelta(milliseconds=50))
     for service in worker._background_services:
         if isinstance(service, Notifier):
             service._batch_delay_s = 0.02
@@ -162,19 +162,17 @@ async def open_cog_harness(folder: Path, **changes: Any) -> AsyncIterator[CogHar
                 **changes,
             }
         )
-        async with (
-            open_app(settings, bot, prepare_first_frame=prepare_frame_in_thread, sleep=skip) as app,
-            OfflineDiscord(bot) as offline,
-        ):
+        async with open_app(settings, bot, prepare_first_frame=prepare_frame_in_thread, sleep=skip) as app:
             skip_pauses(app.worker)
             assert app.guild_events is not None
-            app.guild_events.describe_after_s = 0.01
-            worker = asyncio.create_task(app.worker.run())
-            try:
-                yield CogHarness(app, bot, offline, gateway)
-            finally:
-                await app.worker.stop(grace_s=30)
-                await worker
+            app.guild_events.describe_after_s = 0.01  # before there is a server: SimCord waits for its timer
+            async with OfflineDiscord(bot) as offline:
+                worker = asyncio.create_task(app.worker.run())
+                try:
+                    yield CogHarness(app, bot, offline, gateway)
+                finally:
+                    await app.worker.stop(grace_s=30)
+                    await worker
 
 
 @pytest.fixture(autouse=True)
