@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from bot.store.engine import Connection, Database
 from bot.store.maintenance.migrate import migrate
+from bot.store.schema import jobs
 
 GUILDS = 50
 """The servers that the jobs are spread over."""
@@ -35,13 +36,14 @@ async def _insert(connection: Connection, state: str, count: int) -> None:
     due_at = moment if state == "running" else "NULL"
     typed = "" if is_sqlite else "::timestamptz"
     yes, no = ("1", "0") if is_sqlite else ("TRUE", "FALSE")
+    provider = (", provider", ", 'vtrix'") if "provider" in jobs.c else ("", "")  # older checkouts have one only
     await connection.exec_driver_sql(
-        f"INSERT INTO jobs ({_COLUMNS}) "  # noqa: S608 - no input
+        f"INSERT INTO jobs ({_COLUMNS}{provider[0]}) "  # noqa: S608 - no input
         f"WITH RECURSIVE numbers(n) AS (SELECT 1 WHERE {count} > 0 "
         f"UNION ALL SELECT n + 1 FROM numbers WHERE n < {count}) "
         f"SELECT '{state}-' || n, '{state}', n % {GUILDS} + 1, 100, n % 1000 + 1, 'a fox', '720P', "
         f"{yes}, {no}, {moment}{typed}, {moment}{typed}, {due_at}{typed}, {yes}, {no}, 0, 0, 'task-' || n, "
-        f"{moment}{typed} FROM numbers"
+        f"{moment}{typed}{provider[1]} FROM numbers"
     )
 
 

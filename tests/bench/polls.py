@@ -39,7 +39,7 @@ def fill(checkout: Checkout, url: str, running: int) -> None:
 
 
 def worker_rate(checkout: Checkout, url: str, port: int, workers: int = 1) -> float:
-    """Polls a second of so many workers together."""
+    """Polls a second of so many workers together. Raises: RuntimeError if there were none."""
     script = str(HERE / "polling_worker.py")
     command = [sys.executable, script, url, str(port), str(SECONDS), "0", "0"]
     processes = [
@@ -47,6 +47,8 @@ def worker_rate(checkout: Checkout, url: str, port: int, workers: int = 1) -> fl
         for _ in range(workers)
     ]
     found = [json.loads(process.communicate()[0]) for process in processes]
+    if not all(one["polls"] for one in found):
+        raise RuntimeError("a worker made no polls")
     return sum(float(one["polls"]) / float(one["seconds"]) for one in found)
 
 
