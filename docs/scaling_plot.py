@@ -57,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("figures", type=Path, metavar="FILE")
     options = parser.parse_args()
-    draw(json.loads(options.figures.read_text())).savefig(PICTURE, dpi=110)
+    draw(json.loads(options.figures.read_text())).savefig(PICTURE, dpi=110, metadata={"Software": None})
 
 
 if __name__ == "__main__":

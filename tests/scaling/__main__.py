@@ -1,16 +1,19 @@
 """`python -m tests.scaling`: measures what one host does, and compares it with the model's prediction.
 
 The costs of a job are taken from two of the points, and predict all others: the CPU time and the requests from the
-one with the most slots, what a slot is held besides its task from the one with the fewest.
+one with the most slots, what a slot is held besides its task from the one with the fewest. A poll costs what it
+costs a worker that does nothing else.
 """
 
 import argparse
 import asyncio
 import dataclasses
 import json
+import tempfile
 from pathlib import Path
 
-from tests.bench import picture_samples
+from tests.bench import picture_samples, polls
+from tests.bench.report import HERE, Checkout
 from tests.scaling.measure import Bench, Point, Sizes, sizes
 from tests.scaling.model import Host, JobCosts, jobs_per_minute
 
@@ -21,6 +24,7 @@ FEWEST_JOBS, MOST_JOBS = 12, 600
 RUN_S = 30.0
 MOST_PER_S = 8.0
 """No more is expected of one core: it only decides how many jobs a run has."""
+POLLED_JOBS = 1000
 
 
 def jobs_for(slots: int, submits_per_s: float) -> int:
@@ -42,13 +46,21 @@ async def measure() -> tuple[list[Point], Sizes]:
         return points, sizes(file, jobs)
 
 
-def costs_of(points: list[Point], of_a_job: Sizes) -> JobCosts:
+def poll_cpu_s() -> float:
+    """What a poll takes of a worker whose jobs are always due: its one core is always busy."""
+    with tempfile.TemporaryDirectory() as folder, polls.gateway() as port:
+        url = f"sqlite:///{folder}/polls.db"
+        polls.fill(Checkout(HERE), url, POLLED_JOBS)
+        return 1 / polls.worker_rate(Checkout(HERE), url, port)
+
+
+def costs_of(points: list[Point], of_a_job: Sizes, of_a_poll_s: float) -> JobCosts:
     """What a job takes, from the points with the fewest and the most slots."""
     fewest, most = points[0], max(points, key=lambda point: point.slots)
     return JobCosts(
         slot_overhead_s=fewest.slots / fewest.per_s - fewest.task_s,
-        cpu_s=most.cpu_s,
-        poll_cpu_s=0,
+        cpu_s=most.cpu_s - most.polls * of_a_poll_s,
+        poll_cpu_s=of_a_poll_s,
         discord_requests=most.discord_requests,
         row_bytes=of_a_job.row,
         picture_bytes=of_a_job.picture,
@@ -76,7 +88,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures, for the plot")
     options = parser.parse_args()
     points, of_a_job = asyncio.run(measure())
-    costs = costs_of(points, of_a_job)
+    costs = costs_of(points, of_a_job, poll_cpu_s())
     print("\n".join(table(points, costs)))
     print(f"a job: {costs}")
     if options.json is not None:
