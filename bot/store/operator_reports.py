@@ -155,12 +155,6 @@ def _active_query() -> Select[Any]:
     return select(jobs.c.guild_id, func.count().label("active")).where(IS_ACTIVE).group_by(jobs.c.guild_id)
 
 
-async def active_by_state(connection: Connection) -> dict[JobState, int]:
-    """How many jobs are in each active state, over all servers."""
-    query = select(jobs.c.state, func.count().label("jobs")).where(IS_ACTIVE).group_by(jobs.c.state)
-    return {JobState(row.state): row.jobs for row in await connection.execute(query)}
-
-
 async def reserved(connection: Connection) -> Decimal:
     """The USD reserved for jobs in progress whose cost is not known yet."""
     query = select(func.sum(jobs.c.estimated_cost_usd)).where(IS_ACTIVE, jobs.c.cost_usd.is_(None))

@@ -29,7 +29,7 @@ from bot.store.engine import Connection, Database
 from bot.store.guilds import audit_log as audit_log_store
 from bot.store.guilds import guild_settings
 from bot.store.guilds.membership import Description, MembershipStore
-from bot.store.jobs import recovery, submission_gate, submissions, transitions
+from bot.store.jobs import all_servers, recovery, submission_gate, submissions, transitions
 from bot.store.money import ledger
 from bot.store.operator_reports import GuildUsage, JobLedger
 from bot.store.outbox import notifications
@@ -143,7 +143,7 @@ class OperatorService:
                 budget=state.budget.over(self.rules.budget),
                 queue_max=state.queue_limit(self.rules),
                 spent=await ledger.spent(connection, EVERYWHERE, self._clock()),
-                active=await operator_reports.active_by_state(connection),
+                active=await _active(connection),
             )
 
     async def set_budgets(
@@ -217,7 +217,7 @@ class OperatorService:
         async with self._database.read() as connection:
             now = self._clock()
             gates = await submissions.gates(connection, self.rules, now)
-            active = await operator_reports.active_by_state(connection)
+            active = await _active(connection)
         reports = {provider: ProviderGate.of(gate, now) for provider, gate in gates.items()}
         return GateReport(reports, active.get(JobState.QUEUED, 0))
 
@@ -352,6 +352,10 @@ async def _reconciled(tx: _Transaction, action: Action, result: Job | RecoveryPr
         raise NotPossible(CannotReconcile(result))
     await tx.record(AuditedChange(action, TargetKind.JOB, result.id, None, after))
     return result
+
+
+async def _active(connection: Connection) -> dict[JobState, int]:
+    return {state: total.jobs for state, total in (await all_servers.by_state(connection)).items()}
 
 
 async def _targets(connection: Connection, servers: Mapping[int, Description]) -> dict[int, int | None]:
