@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from bot.chat.context import Services
 from bot.chat.guild_events import GuildEvents
@@ -64,6 +65,7 @@ from bot.store.monitoring import MonitoringStore
 from bot.store.outbox.notifications import NotificationStore
 from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
+from bot.store.stopped_sessions import end_stopped_sessions
 from bot.worker.background_service import BackgroundService
 from bot.worker.backups import BackupWorker
 from bot.worker.config import WorkerConfig
@@ -74,6 +76,7 @@ from bot.worker.retention import RetentionWorker
 from bot.worker.server_clock import ServerClockSync
 from bot.worker.stages.context import StageConfig, StageContext
 from bot.worker.status_cards import StatusCards
+from bot.worker.stopped_sessions import StoppedSessionsWatch
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +154,14 @@ def _scheduled_backups(settings: Settings, database: Database, clock: Clock) -> 
     return [BackupWorker(backups, database, clock=clock)]
 
 
+def _for_server(database: Database, reference: ReferenceClock) -> list[BackgroundService]:
+    """What a process does on a database server, which others use as well."""
+    return [
+        ServerClockSync(reference, database.server_time),
+        StoppedSessionsWatch(partial(end_stopped_sessions, database)),
+    ]
+
+
 @asynccontextmanager
 async def open_app(
     settings: Settings,
@@ -226,10 +237,10 @@ async def open_app(
         )
         member_data, policy = MemberDataStore(database, defaults), retention_policy(settings)
         retention = RetentionWorker(RetentionStore(database, defaults), member_data, policy, clock=clock)
-        # What every process goes by: how long tasks take, and the time of the database's server, if there is one.
+        # What every process goes by: how long tasks take, and what a database server asks of it, if there is one.
         beside_gateway: list[BackgroundService] = [
             DurationLearner(TaskDurationStore(database), poll_schedule),
-            *([] if reference is None else [ServerClockSync(reference, database.server_time)]),
+            *([] if reference is None else _for_server(database, reference)),
         ]
         background_services: list[BackgroundService] = [
             *(notifier, retention, status_cards),

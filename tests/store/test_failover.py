@@ -19,6 +19,7 @@ from bot.operations.held_lease import HeldLease, working_under
 from bot.store.engine import Database
 from bot.store.guilds import guild_settings
 from bot.store.jobs.job_store import JobStore
+from bot.store.stopped_sessions import end_stopped_sessions
 from tests.store.conftest import run_outside_transaction
 from tests.store.factories import MANY, UNLIMITED, add
 from tests.store.lossy_proxy import LossyProxy
@@ -46,6 +47,32 @@ async def test_a_transaction_whose_process_is_stopped_lets_others_order(database
             async with stopped.write() as connection:
                 await guild_settings.operator_state_of(connection, lock=True)
                 await add(JobStore(database, UNLIMITED))
+
+        with pytest.raises(StoreError):
+            await stop_in_the_middle()
+        assert await jobs_of(JobStore(stopped, UNLIMITED)) == 1
+
+
+async def test_a_process_that_is_stopped_in_the_middle_of_a_statement_lets_others_order(database_url: str) -> None:
+    async with (
+        Database.open(database_url, idle_timeout_s=SOON_S) as stopped,
+        Database.open(database_url) as working,
+        Database.open(database_url) as database,
+    ):
+
+        async def stop_in_the_middle() -> None:
+            async with working.write() as idle, stopped.write() as connection:
+                await idle.execute(text("SELECT 1"))
+                await guild_settings.operator_state_of(connection, lock=True)
+                raw = await connection.get_raw_connection()
+                assert raw.driver_connection is not None
+                await raw.driver_connection.prepare("SELECT 1")  # and never executes it
+                assert await end_stopped_sessions(database) == 0, "it may still go on"
+                await asyncio.sleep(2 * SOON_S)  # the time of the server, whose clock it is
+                assert await end_stopped_sessions(database, stopped_after=timedelta(seconds=SOON_S)) == 1
+                await add(JobStore(database, UNLIMITED))
+                await idle.execute(text("SELECT 1"))
+                await guild_settings.operator_state_of(connection)
 
         with pytest.raises(StoreError):
             await stop_in_the_middle()

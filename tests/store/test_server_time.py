@@ -11,6 +11,7 @@ from bot.chat.transport.client import RestClient
 from bot.settings import GivenSettings
 from bot.store.engine import Database
 from bot.worker.server_clock import ServerClockSync
+from bot.worker.stopped_sessions import StoppedSessionsWatch
 
 
 async def test_only_postgresql_has_a_server_time(database: Database, kind: str) -> None:
@@ -30,10 +31,11 @@ async def test_the_bot_follows_the_servers_clock(
     settings = GivenSettings(discord_token=secret, vtrix_api_key=secret, database_url=database_url)
     async with open_app(settings, RestClient()) as app:
         synced = [one for one in app.worker._background_services if isinstance(one, ServerClockSync)]
+        watching = [one for one in app.worker._background_services if isinstance(one, StoppedSessionsWatch)]
         for sync in synced:
             sync._reference.set(datetime.now(UTC) + timedelta(hours=1))
         app.clock()
-    assert len(synced) == (kind == "postgresql")
+    assert len(synced) == len(watching) == (kind == "postgresql")
     assert ("the clock of the system, or of the database server, was changed" in caplog.text) == bool(synced)
 
 
