@@ -84,7 +84,7 @@ def inspect_file(file: Path, *, name: Path | None = None, stopping: Callable[[],
     name: the file to name in errors, if this one is its temporary copy. stopping: as in `copy_of`.
     """
     if not file.is_file():
-        raise StoreError(f"There is no file {file}.")
+        raise StoreError(f"{file} is a folder, not a file." if file.is_dir() else f"There is no file {file}.")
     size, name = file.stat().st_size, name or file
     engine = create_engine("sqlite://", creator=lambda: _open(file, "ro"), poolclass=NullPool)
     with _explaining(name), closing(_open(file, "ro")) as plain, engine.connect() as connection:

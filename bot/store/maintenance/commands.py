@@ -17,6 +17,7 @@ from bot.domain.errors import StoreError
 from bot.domain.money import show_usd
 from bot.store.engine import Database
 from bot.store.maintenance.backup import copy_of
+from bot.store.maintenance.connected import refuse_connected
 from bot.store.maintenance.database_copy import DatabaseCopy, copy_database
 from bot.store.maintenance.migrate import migrate
 from bot.store.maintenance.process_lock import process_lock
@@ -76,9 +77,15 @@ async def restore_backup(url: str, backup: Path, now: datetime, *, resume: bool)
 
 
 async def finish_restore(url: str, now: datetime) -> str:
-    """Ends the jobs in progress of a database that was restored by other means. Raises StoreError."""
+    """Ends the jobs in progress of a database that was restored by other means and that nobody uses.
+
+    Raises StoreError.
+    """
     with process_lock(url):
         async with Database.open(url) as database:
+            if database.file is None:
+                async with database.read() as connection:
+                    await refuse_connected(connection, "The database")
             await migrate(database)
             return _ended(await end_jobs_in_progress(database, now))
 

@@ -19,6 +19,7 @@ from bot.store import sqlite_files
 from bot.store.engine import Connection, Database
 from bot.store.jobs import leasing
 from bot.store.maintenance import schema_version
+from bot.store.maintenance.connected import refuse_connected
 from bot.store.maintenance.process_lock import process_lock
 from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.maintenance.table_copy import Progress, TableCopy, compare, copy_rows
@@ -45,10 +46,6 @@ _FOREIGN = {
 }
 """Finds anything in a database that is not its own catalogue."""
 
-_SESSIONS = (
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
-    "AND backend_type = 'client backend'"
-)
 _LEASED = "SELECT count(*) FROM jobs WHERE lease_until > clock_timestamp()"
 _IDENTITY = (
     "SELECT pg_postmaster_start_time()::text || ' ' || oid FROM pg_database WHERE datname = current_database()"
@@ -126,12 +123,7 @@ def _refuse_version(status: SchemaStatus) -> None:
 
 
 async def _refuse_used(connection: Connection) -> None:
-    """On a server nothing says which process is a bot, but a bot that runs always has a connection."""
-    if sessions := await connection.scalar(text(_SESSIONS)):
-        raise StoreError(
-            f"The source is in use: {sessions} other connections to it are open. Stop all processes of the bot, "
-            "and close everything else that is connected to it (psql, a connection pooler, monitoring)."
-        )
+    await refuse_connected(connection, "The source")
     if leased := await connection.scalar(text(_LEASED)):
         raise StoreError(
             f"The source may be in use: a process that is not connected now holds {leased} jobs. If it was "

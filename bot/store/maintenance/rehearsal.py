@@ -84,7 +84,7 @@ async def _described(connection: Connection) -> tuple[dict[str, int], datetime |
     spent = select(func.sum(daily_totals.c.usd)).where(
         daily_totals.c.guild_id == EVERYWHERE, daily_totals.c.day > first
     )
-    return counts, newest, (await connection.scalar(spent) or Decimal(0)) / USUAL.days
+    return counts, newest, round((await connection.scalar(spent) or Decimal(0)) / USUAL.days, 2)
 
 
 async def _problems(connection: Connection, job_ids: list[str]) -> list[str]:

@@ -58,6 +58,7 @@ async def test_it_reports_the_jobs_and_what_a_restore_would_end(backup: Path) ->
     assert found.ended == len(IN_PROGRESS)
     assert found.held > 0
     assert found.usual > 0
+    assert found.usual == round(found.usual, 2), "people read it"
     assert found.wrong == ()
 
 
