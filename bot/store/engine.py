@@ -307,8 +307,8 @@ class Database:
         try:
             yield
         except _OUR_BUGS as error:
-            if not _is_denied(error):
-                raise
+            if not _is_denied(error) and getattr(error, "statement", None) is not None:
+                raise  # without a statement, the server refused what DATABASE_URL asks for
             raise StoreError(self._explanation(error)) from error
         except self._failures as error:
             raise StoreError(self._explanation(error)) from error

@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from aiohttp import hdrs, web
+from aiohttp import hdrs, http_exceptions, web
 from aiohttp.typedefs import Handler
 
 from bot.domain.errors import PortUnavailable
@@ -30,7 +30,9 @@ _SHUTDOWN_S = 2.0
 async def serving(routes: Iterable[web.AbstractRouteDef], *, host: str, port: int) -> AsyncIterator[int]:
     """Serves the routes until it is left; yields the port. port: 0 takes a free one. Raises: PortUnavailable."""
     only_own_names = [_answer_only_to_own_names] if is_loopback(host) else []
-    application = web.Application(client_max_size=_BODY_MAX_BYTES, middlewares=only_own_names)
+    application = web.Application(
+        client_max_size=_BODY_MAX_BYTES, middlewares=[_refuse_broken_bodies, *only_own_names]
+    )
     application.add_routes(routes)
     application.on_response_prepare.append(_harden)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_S)
@@ -49,6 +51,15 @@ async def serving(routes: Iterable[web.AbstractRouteDef], *, host: str, port: in
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+@web.middleware
+async def _refuse_broken_bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Keeps out of the log what is no fault here: a body that ends too early, or is not what its headers say."""
+    try:
+        return await handler(request)
+    except (ConnectionResetError, web.RequestPayloadError, http_exceptions.BadHttpMessage):
+        return web.Response(status=400, text="The request's body is incomplete or malformed.\n")
 
 
 @web.middleware

@@ -84,6 +84,13 @@ async def test_the_server_that_the_url_names_is_tried(url: str, hosts: str) -> N
     assert "elsewhere" not in str(caught.value.__cause__)
 
 
+@pytest.mark.parametrize("field", ["channel_binding=require", "statement_timeout=soon"])
+async def test_a_field_of_the_url_that_the_server_refuses_is_reported(postgres_url: str, field: str) -> None:
+    async with Database.open(f"{postgres_url}&{field}") as database:
+        with pytest.raises(StoreError, match=rf"can't be used: .*{field.partition('=')[0]}.*Check DATABASE_URL"):
+            await schema_status(database)
+
+
 async def test_a_database_missing_on_the_server_is_reported(postgres_url: str) -> None:
     async with Database.open(postgres_url.replace("/postgres?", "/nothing?")) as database:
         with pytest.raises(StoreError, match='"nothing" does not exist'):

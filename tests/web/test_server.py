@@ -131,3 +131,29 @@ async def test_a_probe_without_a_host_is_answered() -> None:
 )
 def test_another_name_that_leads_here_is_not_this_machine(host: str, *, is_ours: bool) -> None:
     assert names_this_machine(host) is is_ours
+
+
+@pytest.mark.parametrize("body", [b"abc", b"Content-Encoding: gzip"])
+async def test_a_body_that_is_cut_off_or_malformed_is_no_error_of_ours(
+    caplog: pytest.LogCaptureFixture, body: bytes
+) -> None:
+    done = asyncio.Event()
+
+    async def read(request: web.Request) -> web.Response:
+        try:
+            return web.Response(body=await request.read())
+        finally:
+            done.set()
+
+    encoding = b"Content-Encoding: gzip\r\n" if b"gzip" in body else b""
+    rest = b"abc" if b"gzip" not in body else b"x" * 20
+    async with serving([web.post("/read", read)], host="127.0.0.1", port=0) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            b"POST /read HTTP/1.1\r\nHost: localhost\r\n" + encoding + b"Content-Length: 20\r\n\r\n" + rest
+        )
+        await writer.drain()
+        writer.close()
+        async with asyncio.timeout(10):
+            await done.wait()
+    assert not [line for line in caplog.records if line.levelname == "ERROR"]

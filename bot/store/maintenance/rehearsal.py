@@ -68,6 +68,8 @@ async def rehearse(backup: Path, now: datetime) -> Rehearsal:
                 wrong += [problem for problem in await _problems(connection, active) if problem not in wrong]
                 wrong += [f"job {job_id} did not end" for job_id in await ledger_check.active_jobs(connection)]
                 held = await connection.scalar(select(func.sum(jobs.c.estimated_cost_usd)).where(COST_IS_HELD))
+    except (ValueError, ArithmeticError) as error:  # integrity checks don't look for such values
+        raise StoreError(f"{backup} has a value that can't be read: {error}.") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return Rehearsal(found, counts, newest, usual, ended, held or Decimal(0), tuple(wrong))

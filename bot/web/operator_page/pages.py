@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 from aiohttp import hdrs, web
 
@@ -280,7 +280,7 @@ def _is_another_sites_form(request: web.Request) -> bool:
     if request.method != hdrs.METH_POST or request.headers.get("Sec-Fetch-Site") == "same-origin":
         return False  # browsers let no site set that header; behind a proxy, Host isn't the name in Origin
     origin = request.headers.get(hdrs.ORIGIN)
-    return origin is not None and urlsplit(origin).netloc != request.headers.get(hdrs.HOST, "")
+    return origin is not None and origin.partition("://")[2] != request.headers.get(hdrs.HOST, "")
 
 
 def _redirect(path: str) -> web.Response:
@@ -305,8 +305,7 @@ def _path_of(request: web.Request) -> str:
 
 def _own_path(asked: str) -> str:
     """A path of this server; `/` for what may lead elsewhere."""
-    parts = urlsplit(asked)
     is_own = (
         asked.isascii() and asked.isprintable() and asked.startswith("/") and not asked.startswith(("//", "/\\"))
     )
-    return asked if is_own and not parts.scheme and not parts.netloc else "/"
+    return asked if is_own else "/"

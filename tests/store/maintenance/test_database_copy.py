@@ -1,6 +1,8 @@
 """Copies whole databases between SQLite and PostgreSQL."""
 
 # ruff: noqa: ASYNC240 - small files of the test's own
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -181,6 +183,29 @@ async def test_what_the_target_can_not_hold_is_noticed(source: str, target: str)
     async with Database.open(source) as database, database.write() as connection:
         await connection.exec_driver_sql("UPDATE jobs SET prompt = 'a' || char(0) || 'b' WHERE state = 'queued'")
     with pytest.raises(StoreError, match=r"The copy of `jobs` is wrong: row \('.*',\) differs in `prompt`"):
+        await copied(source, target)
+    assert await status_of(target) is SchemaStatus.EMPTY
+
+
+@pytest.mark.parametrize(
+    ("change", "table"),
+    [
+        ("UPDATE jobs SET created_at = 'yesterday' WHERE state = 'queued'", "jobs"),
+        ("UPDATE jobs SET cost_usd = '1,5' WHERE state = 'queued'", "jobs"),
+        ("UPDATE jobs SET cost_usd = 'NaN' WHERE state = 'queued'", "jobs"),
+        ("UPDATE jobs SET upstream_response = '{' WHERE state = 'queued'", "jobs"),
+        ("UPDATE jobs SET prompt = CAST(x'ff' AS TEXT) WHERE state = 'queued'", "jobs"),
+        ("INSERT INTO first_frames (job_id, mime, data) VALUES ('none', 'image/png', x'00')", "first_frames"),
+    ],
+)
+async def test_a_row_that_can_not_be_read_or_stored_is_refused_with_its_table(
+    source: str, target: str, change: str, table: str
+) -> None:
+    await prepare(source)
+    with closing(sqlite3.connect(source.removeprefix("sqlite:///"))) as connection:
+        connection.execute(change)
+        connection.commit()
+    with pytest.raises(StoreError, match=f"A row of `{table}` in the source can't be copied"):
         await copied(source, target)
     assert await status_of(target) is SchemaStatus.EMPTY
 

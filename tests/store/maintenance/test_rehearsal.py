@@ -145,9 +145,16 @@ async def test_the_report_says_what_a_restore_means(backup: Path) -> None:
     assert "no damage found" in lines["backup"].text
     assert "delivered: 1" in lines["jobs"].text
     assert "2.0 days ago" in lines["jobs"].text
+    assert "it was $0.05 a day on" in lines["budgets"].text
     assert lines["budgets"].is_warning
     assert f"ends {len(IN_PROGRESS)} jobs in progress as `outcome_unknown`" in lines["restore"].text
     assert not any(one.is_wrong for one in lines.values())
+
+
+async def test_a_value_that_can_not_be_read_is_refused(backup: Path) -> None:
+    await change(backup, "UPDATE jobs SET created_at = 'yesterday'")
+    with pytest.raises(StoreError, match=r"backup\.db has a value that can't be read: .*'yesterday'"):
+        await rehearse(backup, LATER)
 
 
 async def test_an_empty_backup_is_reported_too(database: Database, tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ async def test_signing_in_leads_back_to_the_page_that_was_asked_for(stranger: Vi
         "\\\\evil.example",
         "javascript:alert(1)",
         "evil",
+        "//[",
+        "http://[",
     ],
 )
 async def test_signing_in_never_leads_to_another_site(stranger: Visitor, elsewhere: str) -> None:
@@ -120,6 +122,7 @@ async def test_another_sites_form_signs_nobody_in_and_uses_up_no_try(stranger: V
     for _ in range(2 * WRONG_MAX):
         assert (await sign_in(stranger, "wrong", Origin="https://evil.example")).status == 403
         assert (await sign_in(stranger, "wrong", Origin="null")).status == 403
+        assert (await sign_in(stranger, "wrong", Origin="http://[")).status == 403
     assert (await sign_in(stranger, Origin=stranger.url)).status == 303
 
 
