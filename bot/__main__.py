@@ -275,8 +275,8 @@ def _parser() -> argparse.ArgumentParser:
         "--shards",
         type=_shards,
         metavar="A-B/N",
-        help="connect only the shards A to B of N, counted from 0, or A/N for a single one, and leave the others to "
-        "other processes (default: all that Discord recommends)",
+        help="connect only the shards A to B of N, counted from 0, or A/N for a single one, and leave the others "
+        "to other processes (default: all that Discord recommends)",
     )
     run.add_argument("--no-worker", action="store_true", help="work on no jobs, as `zoetrope worker`s do that")
     demo.add_argument(

@@ -102,6 +102,10 @@ def _inspected(backup: Path) -> Copy:
         if not isinstance(cause, sqlite3.DatabaseError | DBAPIError):
             raise
         said = cause.orig if isinstance(cause, DBAPIError) else cause
+        if getattr(said, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+            raise StoreError(
+                f"{backup} is in use by another program. Close that one first. Nothing was changed."
+            ) from error
         raise StoreError(
             f"{backup} isn't a backup of Zoetrope, or it is damaged ({said}). Choose a file that `zoetrope db "
             "backup` or an upgrade made. Nothing was changed."

@@ -1,6 +1,7 @@
 """What `zoetrope db restore` and `db restored` say: about a file that is no backup, and about jobs."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,15 @@ async def test_resumed_jobs_are_said_to_continue(database_url: str, tmp_path: Pa
     copy_of(Path(database_url.removeprefix("sqlite:///")), backup)
     said = await commands.restore_backup(database_url, backup, NOW, resume=True)
     assert said.endswith("Jobs in progress in the backup continue at the next start.")
+
+
+async def test_a_backup_in_use_is_not_called_damaged(
+    database_url: str, tmp_path: Path
+) -> None:
+    backup = tmp_path / "backup.db"
+    copy_of(Path(database_url.removeprefix("sqlite:///")), backup)
+    with closing(sqlite3.connect(backup, isolation_level=None)) as writing:
+        writing.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match=r"backup\.db is in use by another program") as caught:
+            await commands.check_backup(backup, NOW)
+    assert "damaged" not in str(caught.value)
