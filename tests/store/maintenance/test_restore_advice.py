@@ -67,9 +67,7 @@ async def test_resumed_jobs_are_said_to_continue(database_url: str, tmp_path: Pa
     assert said.endswith("Jobs in progress in the backup continue at the next start.")
 
 
-async def test_a_backup_in_use_is_not_called_damaged(
-    database_url: str, tmp_path: Path
-) -> None:
+async def test_a_backup_in_use_is_not_called_damaged(database_url: str, tmp_path: Path) -> None:
     backup = tmp_path / "backup.db"
     copy_of(Path(database_url.removeprefix("sqlite:///")), backup)
     with closing(sqlite3.connect(backup, isolation_level=None)) as writing:
