@@ -16,7 +16,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tests.scaling.model import Host, JobCosts, jobs_per_minute, limits
+from tests.scaling.model import DISCORD_REQUESTS_PER_S, Host, JobCosts, jobs_per_minute, limits
 
 PICTURE = Path(__file__).with_name("pictures") / "scaling.png"
 SLOTS_MAX = 4096
@@ -45,7 +45,9 @@ def draw(figures: dict[str, Any]) -> Figure:
     measured = [point["per_s"] * _MINUTE_S for point in points]
     axes.plot([point["slots"] for point in points], measured, "o", color="black", label=f"measured, {task_s:g} s")
     discord = limits(Host(1, 100, task_s, 1), costs)["Discord"] * _MINUTE_S
-    axes.axhline(discord, linestyle=":", color="gray", label="Discord's 50 requests a second")
+    axes.axhline(
+        discord, linestyle=":", color="gray", label=f"{DISCORD_REQUESTS_PER_S:g} requests to Discord a second"
+    )
     axes.set(xscale="log", yscale="log", xlabel="slots (tasks that may run at once)", ylabel="videos a minute")
     axes.grid(which="both", alpha=0.2)
     axes.legend()

@@ -8,8 +8,10 @@ requests.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-DISCORD_REQUESTS_PER_S = 50.0
-"""What Discord allows a bot, besides answers to interactions (its documentation, "Rate Limits", global limit)."""
+from bot.chat.transport.request_limiter import A_SECOND
+
+DISCORD_REQUESTS_PER_S = A_SECOND
+"""What all processes of the bot together send to Discord by default, besides answers to interactions."""
 
 _MINUTE_S = 60.0
 

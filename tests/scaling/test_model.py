@@ -12,9 +12,9 @@ COSTS = JobCosts(
     [
         pytest.param(Host(2, 2, 58, 10), (2.0, "slots"), id="two tasks of a minute"),
         pytest.param(Host(1000, 2, 58, 10), (120.0, "submission rate"), id="two a second"),
-        pytest.param(Host(10_000, 100, 58, 5), (600.0, "Discord"), id="fifty requests a second"),
+        pytest.param(Host(10_000, 100, 58, 5), (480.0, "Discord"), id="forty requests a second"),
         pytest.param(Host(10_000, 100, 58, 110), (300.0, "processor"), id="many polls"),
-        pytest.param(Host(10_000, 100, 58, 110, workers=3), (600.0, "Discord"), id="three cores"),
+        pytest.param(Host(10_000, 100, 58, 110, workers=3), (480.0, "Discord"), id="three cores"),
     ],
 )
 def test_the_smallest_limit_is_what_a_host_does(host: Host, expected: tuple[float, str]) -> None:
