@@ -136,6 +136,11 @@ class FaultyGateway(LocalGateway):
         """The next `times` requests of that kind get `fault`, after the faults queued before."""
         self._faults[route].extend([fault] * times)
 
+    @property
+    def is_any_fault_left(self) -> bool:
+        """Whether a fault waits for its request."""
+        return any(self._faults.values())
+
     @web.middleware
     async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if route_of(request) is Route.CREATE:

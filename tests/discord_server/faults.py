@@ -129,6 +129,11 @@ class FaultScript:
     def clear(self) -> None:
         self._scripted.clear()
 
+    @property
+    def is_any_left(self) -> bool:
+        """Whether a fault waits for its request."""
+        return any(scripted.times for scripted in self._scripted)
+
 
 class GlobalLimit:
     """How many requests Discord takes in a second (documentation, "Global Rate Limit"); None: as many as come."""

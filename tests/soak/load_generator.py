@@ -1,7 +1,9 @@
 """Members that keep ordering, while the upstream and Discord fail now and then."""
 
 import asyncio
+import math
 import random
+import time
 from dataclasses import dataclass
 
 from tests.cogs.conftest import sample_picture
@@ -34,9 +36,17 @@ DISCORD_FAULTS = (
 )
 
 
+DROP_INTERVAL_S = 120.0
+"""Between two lost connections to the gateway. After more, the bot spares its sessions and hardly connects."""
+
+
 @dataclass
 class LoadGenerator:
-    """Orders every `pause_s`, with random faults; a seed for `rng` repeats them."""
+    """Orders every `pause_s`, with random faults; a seed for `rng` repeats them.
+
+    A fault waits until the one before it has happened. If they piled up, the bot would submit ever less, as it
+    waits longer after each failure, and no order would be accepted after some minutes.
+    """
 
     discord: DiscordServer
     upstream: FaultyGateway
@@ -45,6 +55,7 @@ class LoadGenerator:
     orders: int = 0
     faults: int = 0
     not_sent: int = 0
+    dropped_at_s: float = -math.inf
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -65,12 +76,17 @@ class LoadGenerator:
             await asyncio.sleep(self.pause_s)
 
     def inject_fault(self) -> None:
-        """Injects one fault into Discord or the upstream."""
-        self.faults += 1
-        if self.rng.random() < 0.1:
-            self.discord.gateway.drop()
-        elif self.rng.random() < 0.5:
-            route, fault = self.rng.choice(UPSTREAM_FAULTS)
-            self.upstream.fault(route, fault)
-        else:
+        """Injects one fault into Discord or the upstream, unless an earlier one is still to come."""
+        drawn = self.rng.random()
+        if drawn < 0.1:
+            if time.monotonic() - self.dropped_at_s >= DROP_INTERVAL_S:
+                self.dropped_at_s = time.monotonic()
+                self.discord.gateway.drop()
+                self.faults += 1
+        elif drawn < 0.55:
+            if not self.upstream.is_any_fault_left:
+                self.upstream.fault(*self.rng.choice(UPSTREAM_FAULTS))
+                self.faults += 1
+        elif not self.discord.faults.is_any_left:
             self.discord.fail_next(*self.rng.choice(DISCORD_FAULTS))
+            self.faults += 1
