@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import discord
 from discord.ext import commands
 
+from bot.chat.form_times import FormTimes
 from bot.chat.interaction_answers import InteractionAnswers
 from bot.chat.interaction_tracker import InteractionTracker
 from bot.chat.offered_pictures import OfferedPictures
@@ -31,7 +32,7 @@ class Services:
     can be ordered in direct messages.
     replies: the private answers to recent orders. answers: those where the bot isn't a member.
     upload_limits: the largest file of each channel. interactions: those in progress.
-    pictures: those that members are choosing from.
+    pictures: those that members are choosing from. form_times: how long a form may take.
     """
 
     jobs: VideoService
@@ -50,6 +51,7 @@ class Services:
     upload_limits: UploadLimits = field(default_factory=UploadLimits)
     interactions: InteractionTracker = field(default_factory=InteractionTracker)
     pictures: OfferedPictures = field(default_factory=OfferedPictures)
+    form_times: FormTimes = field(default_factory=FormTimes)
 
 
 class ServiceBot(commands.AutoShardedBot):

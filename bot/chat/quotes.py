@@ -20,9 +20,6 @@ from bot.services.videos import SayQuote
 
 log = logging.getLogger(__name__)
 
-QUOTE_TIMEOUT_S = 1.0
-"""How long a form waits for its quote: Discord takes it only within three seconds after the click."""
-
 
 def saying_quote(interaction: Interaction, *, head: str | None = None) -> SayQuote:
     """Says what an order takes in the private answer, which the confirmation then replaces.
@@ -48,7 +45,7 @@ async def quote_for_form(
     None where the server shows no quotes, and if it can't be found out in time. order: None for one without
     options. until_s: the event loop's time by which the form has to be shown, if that is sooner.
     """
-    ends_s = asyncio.get_running_loop().time() + QUOTE_TIMEOUT_S
+    ends_s = asyncio.get_running_loop().time() + services_of(interaction).form_times.quote_s
     try:
         async with asyncio.timeout_at(ends_s if until_s is None else min(ends_s, until_s)):
             quote = await services_of(interaction).jobs.quote(await who, order)

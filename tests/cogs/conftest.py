@@ -19,6 +19,7 @@ from simcord.backend.models.interaction import Interaction
 from simcord.backend.ops.commands import CommandsMixin
 
 from bot.app import App, open_app
+from bot.chat.form_times import FormTimes
 from bot.chat.posting import shown_text
 from bot.chat.transport.client import ZoetropeBot
 from bot.demo.offline_discord import OfflineDiscord
@@ -164,6 +165,7 @@ async def open_cog_harness(folder: Path, **changes: Any) -> AsyncIterator[CogHar
         )
         async with open_app(settings, bot, prepare_first_frame=prepare_frame_in_thread, sleep=skip) as app:
             skip_pauses(app.worker)
+            bot.services = replace(bot.services, form_times=FormTimes(WITHIN_S, WITHIN_S))
             assert app.guild_events is not None
             app.guild_events.describe_after_s = 0.01  # before there is a server: SimCord waits for its timer
             async with OfflineDiscord(bot) as offline:

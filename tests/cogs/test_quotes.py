@@ -10,6 +10,7 @@ import discord
 import pytest
 from simcord import InteractionResult, MemberActor
 
+from bot.chat.form_times import FormTimes
 from bot.domain.errors import StoreError
 from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import Order
@@ -19,7 +20,7 @@ from bot.operations.clock import utc_now
 from bot.services.operator.service import OperatorService
 from bot.services.videos import VideoService
 from tests.cogs.admins import admin, ask, text_of
-from tests.cogs.conftest import CogHarness, open_cog_harness, sample_picture
+from tests.cogs.conftest import WITHIN_S, CogHarness, open_cog_harness, sample_picture
 from tests.cogs.own_app import content, own_app
 from tests.cogs.own_app import order as order_elsewhere
 from tests.cogs.test_result_buttons import a_video, answer
@@ -170,7 +171,8 @@ async def test_a_form_opens_without_a_quote_while_the_database_does_not_answer(
     harness: CogHarness, name: str, error: Exception | None
 ) -> None:
     video = await a_video(harness)
-    harness.bot.services = replace(harness.bot.services, jobs=SlowQuotes(harness.app.service, error))
+    slow = SlowQuotes(harness.app.service, error)
+    harness.bot.services = replace(harness.bot.services, jobs=slow, form_times=FormTimes(WITHIN_S, quote_s=0.05))
 
     form = await FORMS[name](harness, video, harness.offline.viewer)
 

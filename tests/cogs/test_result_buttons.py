@@ -8,9 +8,9 @@ import discord
 import pytest
 from simcord import InteractionResult, ResponseMessage
 
+from bot.chat.form_times import FormTimes
 from bot.chat.messages.markdown import escaped
 from bot.chat.messages.video_list_texts import NOTHING_TO_REPEAT
-from bot.chat.views import persistent_form
 from bot.domain.jobs import Job, JobState
 from bot.store.schema import first_frames, kept_pictures
 from tests.cogs.admins import admin, ask
@@ -321,4 +321,4 @@ async def test_the_command_offers_own_videos_with_a_picture_and_makes_one_again(
 
 
 async def test_a_form_is_not_waited_for_longer_than_discord_does() -> None:
-    assert persistent_form.FORM_TIMEOUT_S < 3
+    assert max(FormTimes().lookup_s, FormTimes().quote_s) < 3

@@ -13,7 +13,7 @@ from bot.chat.messages import extension_texts
 from bot.chat.messages.markdown import discord_length
 from bot.chat.quotes import quote_for_form, saying_quote
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id
-from bot.chat.views.persistent_form import FORM_TIMEOUT_S, PersistentForm, show_form
+from bot.chat.views.persistent_form import PersistentForm, show_form
 from bot.domain.errors import StoreError
 from bot.domain.jobs import DEFAULT_DURATION_S
 from bot.domain.models import WAN22_FLASH, Model
@@ -34,7 +34,7 @@ class ExtendButton(PersistentButton, template=r"zoetrope:extend:(?P<job>[A-Za-z0
         """Asks for the prompt. What can't be extended is refused here, or else once the form comes back."""
         who, prompt, quote, catalog = requester(interaction), "", None, interaction.client.catalog
         model, duration_s = catalog.default, catalog.default.durations_s[0]
-        until_s = asyncio.get_running_loop().time() + FORM_TIMEOUT_S
+        until_s = asyncio.get_running_loop().time() + services_of(interaction).form_times.lookup_s
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout_at(until_s):
                 extensions = services_of(interaction).extensions

@@ -15,9 +15,6 @@ import discord
 from bot.chat.context import Interaction
 from bot.chat.views.persistent_button import answered
 
-FORM_TIMEOUT_S = 1.5
-"""How long looking up a video may take: a form can only be shown as the first answer, within three seconds."""
-
 COMPONENTS_MAX = 5
 """Fields and texts that a form can have (Discord's documentation of modals)."""
 

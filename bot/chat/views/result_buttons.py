@@ -22,7 +22,7 @@ from bot.chat.repeated_orders import order_again
 from bot.chat.views.extend_button import ExtendButton
 from bot.chat.views.member_buttons import ButtonKind, JobButton, view
 from bot.chat.views.persistent_button import PersistentButton, job_custom_id, row_of
-from bot.chat.views.persistent_form import FORM_TIMEOUT_S, PersistentForm, show_form
+from bot.chat.views.persistent_form import PersistentForm, show_form
 from bot.chat.views.variations_button import VariationsButton
 from bot.domain.errors import NotPossible, OrderRefused, Problem, StoreError
 from bot.domain.jobs import Job
@@ -85,7 +85,7 @@ class ResultButton(
                 await interaction.response.defer(ephemeral=True, thinking=True)
                 await order_again(interaction, self.job_id, {}, interaction_id=interaction.id)
             case ResultKind.EDIT:
-                until_s = asyncio.get_running_loop().time() + FORM_TIMEOUT_S
+                until_s = asyncio.get_running_loop().time() + services_of(interaction).form_times.lookup_s
                 job = await _repeatable_in_time(interaction, self.job_id, until_s)
                 buying = buyer(interaction, self.job_id)
                 quote = await quote_for_form(interaction, buying, job.order, until_s=until_s)
