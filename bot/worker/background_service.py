@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 
@@ -19,6 +20,31 @@ class BackgroundService(Protocol):
     def stop(self) -> None:
         """Makes `run` return soon. A service that takes too long is cancelled and must survive that."""
         ...
+
+
+class PeriodicService(ABC):
+    """A background service that does the same at its start and once per interval. One task runs `run`."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Runs until `stop` is called."""
+        while not self._stop.is_set():
+            await self.run_once()
+            await wait_for(self._stop, self._interval_s)
+
+    @abstractmethod
+    async def run_once(self) -> None:
+        """Does it. What fails in a way that may pass is not raised: the next time tries again."""
+
+    def wake(self) -> None:  # noqa: B027 - that is all it does
+        """Does nothing: a new job is no reason to do it sooner."""
+
+    def stop(self) -> None:
+        """Ends `run`."""
+        self._stop.set()
 
 
 async def wait_for(event: asyncio.Event, timeout_s: float) -> None:

@@ -4,14 +4,13 @@ Workers that share a server start from its time. But no two machines count secon
 that is suspended counts none: after weeks, one would think that another's jobs are overdue.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from bot.domain.errors import StoreError
 from bot.operations.clock import ReferenceClock, uptime_s
-from bot.worker.background_service import wait_for
+from bot.worker.background_service import PeriodicService
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +20,8 @@ _MAX_DELAY_S = 1.0
 """An answer that took longer may be as much out of date."""
 
 
-class ServerClockSync:
-    """Reads the server's time regularly until it is stopped. One task runs `run`."""
+class ServerClockSync(PeriodicService):
+    """Reads the server's time regularly, through its outages."""
 
     def __init__(
         self,
@@ -33,17 +32,10 @@ class ServerClockSync:
         steady_s: Callable[[], float] = uptime_s,
     ) -> None:
         """reference: is set to the server's time. read_time: asks the server; may raise StoreError."""
+        super().__init__(interval_s)
         self._reference = reference
         self._read_time = read_time
-        self._interval_s = interval_s
         self._steady_s = steady_s
-        self._stop = asyncio.Event()
-
-    async def run(self) -> None:
-        """Runs once per interval until `stop` is called, through outages of the server."""
-        while not self._stop.is_set():
-            await wait_for(self._stop, self._interval_s)
-            await self.run_once()
 
     async def run_once(self) -> None:
         """Reads the server's time, if it answers quickly."""
@@ -55,10 +47,3 @@ class ServerClockSync:
             return
         if now is not None and self._steady_s() - asked_s <= _MAX_DELAY_S:
             self._reference.set(now)
-
-    def wake(self) -> None:
-        """Does nothing: a new job does not change the time."""
-
-    def stop(self) -> None:
-        """Ends `run`."""
-        self._stop.set()
