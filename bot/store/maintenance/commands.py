@@ -17,9 +17,9 @@ from bot.domain.errors import StoreError
 from bot.domain.money import show_usd
 from bot.store.engine import Database
 from bot.store.maintenance.backup import copy_of
-from bot.store.maintenance.connected import refuse_connected
 from bot.store.maintenance.database_copy import DatabaseCopy, copy_database
 from bot.store.maintenance.migrate import migrate
+from bot.store.maintenance.other_connections import refuse_other_connections
 from bot.store.maintenance.process_lock import process_lock
 from bot.store.maintenance.rehearsal import USUAL, Rehearsal, rehearse
 from bot.store.maintenance.restore import end_jobs_in_progress, restore
@@ -85,7 +85,7 @@ async def finish_restore(url: str, now: datetime) -> str:
         async with Database.open(url) as database:
             if database.file is None:
                 async with database.read() as connection:
-                    await refuse_connected(connection, "The database")
+                    await refuse_other_connections(connection, "The database")
             await migrate(database)
             return _ended(await end_jobs_in_progress(database, now))
 

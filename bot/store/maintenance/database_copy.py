@@ -19,10 +19,10 @@ from bot.store import sqlite_files
 from bot.store.engine import Connection, Database
 from bot.store.jobs import leasing
 from bot.store.maintenance import schema_version
-from bot.store.maintenance.connected import refuse_connected
+from bot.store.maintenance.other_connections import refuse_other_connections
 from bot.store.maintenance.process_lock import process_lock
 from bot.store.maintenance.schema_version import SchemaStatus
-from bot.store.maintenance.table_copy import Progress, TableCopy, compare, copy_rows
+from bot.store.maintenance.table_copy import Progress, TableCopy, compare, copy_rows, naming_bad_rows
 from bot.store.money_tables import metadata
 
 _LOCK_TIMEOUT_MS = 15_000
@@ -88,8 +88,12 @@ async def _copy(source: Connection, target: Database, progress: Progress, *, end
         await _refuse_filled(source, writing)
         await writing.run_sync(schema_version.create_tables)
         for table in metadata.sorted_tables:
-            await copy_rows(source, writing, table, progress)
-        compared = [await compare(source, writing, table, progress) for table in metadata.sorted_tables]
+            with naming_bad_rows(table):
+                await copy_rows(source, writing, table, progress)
+        compared = []
+        for table in metadata.sorted_tables:
+            with naming_bad_rows(table):
+                compared.append(await compare(source, writing, table, progress))
         # As a start on a SQLite file does: it is locked, so whoever held them is dead.
         ended = await leasing.end_all(writing) if ends_leases else 0
     return DatabaseCopy(tuple(compared), ended)
@@ -123,7 +127,7 @@ def _refuse_version(status: SchemaStatus) -> None:
 
 
 async def _refuse_used(connection: Connection) -> None:
-    await refuse_connected(connection, "The source")
+    await refuse_other_connections(connection, "The source")
     if leased := await connection.scalar(text(_LEASED)):
         raise StoreError(
             f"The source may be in use: a process that is not connected now holds {leased} jobs. If it was "

@@ -20,6 +20,7 @@ from bot.store.engine import Connection
 from bot.store.maintenance import ledger_check
 from bot.store.maintenance.backup import Copy
 from bot.store.maintenance.restore import end_jobs_in_progress, inspect_backup, upgraded_copy
+from bot.store.maintenance.table_copy import UNREADABLE
 from bot.store.money_tables import daily_totals
 from bot.store.schema import COST_IS_HELD, EVERYWHERE, jobs
 
@@ -48,7 +49,8 @@ class Rehearsal:
 async def rehearse(backup: Path, now: datetime) -> Rehearsal:
     """Restores a copy of the backup and describes what came of it.
 
-    Raises StoreError for a file that can't be restored at all: damaged, of another program, of a newer version.
+    Raises StoreError for a file that can't be restored at all: damaged, of another program, of a newer version,
+    or with a value that can't be read.
     """
     found = inspect_backup(backup)
     try:
@@ -68,7 +70,7 @@ async def rehearse(backup: Path, now: datetime) -> Rehearsal:
                 wrong += [problem for problem in await _problems(connection, active) if problem not in wrong]
                 wrong += [f"job {job_id} did not end" for job_id in await ledger_check.active_jobs(connection)]
                 held = await connection.scalar(select(func.sum(jobs.c.estimated_cost_usd)).where(COST_IS_HELD))
-    except (ValueError, ArithmeticError) as error:  # integrity checks don't look for such values
+    except UNREADABLE as error:  # integrity checks don't look for such values
         raise StoreError(f"{backup} has a value that can't be read: {error}.") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)

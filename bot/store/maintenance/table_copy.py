@@ -26,6 +26,9 @@ PICTURES_AT_ONCE = 32
 PICTURE_BYTES_AT_ONCE = 16_000_000
 """Of a table with pictures, unless a single one is larger: a batch must fit into the memory of a small host."""
 
+UNREADABLE = (ValueError, ArithmeticError, RecursionError)
+"""What reading a value raises that is not of its column's type, as SQLite holds anything in any column."""
+
 _SAID_MAX = 300
 """How much of an error is quoted, in characters: it may have the whole value in it."""
 
@@ -45,22 +48,14 @@ class TableCopy:
     checksum: str
 
 
-_UNREADABLE = (ValueError, ArithmeticError, RecursionError)
-"""What reading a value raises that is not of its column's type, as SQLite holds anything in any column."""
-
-
 async def copy_rows(source: Connection, target: Connection, table: Table, progress: Progress) -> None:
-    """Copies all rows to the target, whose table is empty; counters of ids go on from where they are.
-
-    Raises StoreError for a value or a row that the target can't hold.
-    """
+    """Copies all rows to the target, whose table is empty; counters of ids go on from where they are."""
     total, done = await _count(source, table), 0
     columns = [column.name for column in table.columns]
-    with _explaining(table):
-        async for rows in _batches(source, table):
-            await target.execute(insert(table), [dict(zip(columns, row, strict=True)) for row in rows])
-            done += len(rows)
-            progress(f"copying {table.name}", done, total)
+    async for rows in _batches(source, table):
+        await target.execute(insert(table), [dict(zip(columns, row, strict=True)) for row in rows])
+        done += len(rows)
+        progress(f"copying {table.name}", done, total)
     await _copy_counter(source, target, table)
 
 
@@ -69,27 +64,26 @@ async def compare(source: Connection, target: Connection, table: Table, progress
     total, done, checksum = await _count(source, table), 0, 0
     if (copied := await _count(target, table)) != total:
         raise StoreError(f"The copy of `{table.name}` has {copied:,} rows instead of {total:,}.")
-    with _explaining(table):
-        async for rows in _batches(source, table):
-            found = await _rows_with_keys(target, table, [_key(table, row) for row in rows])
-            for row in rows:
-                digest = _digest(row)
-                copy = found.get(_key(table, row))
-                if copy is None or (copy_digest := _digest(copy)) != digest:
-                    what = "is missing" if copy is None else f"differs in {_differing(table, row, copy)}"
-                    raise StoreError(f"The copy of `{table.name}` is wrong: row {_key(table, row)} {what}.")
-                checksum += int.from_bytes(copy_digest)
-            done += len(rows)
-            progress(f"comparing {table.name}", done, total)
+    async for rows in _batches(source, table):
+        found = await _rows_with_keys(target, table, [_key(table, row) for row in rows])
+        for row in rows:
+            digest = _digest(row)
+            copy = found.get(_key(table, row))
+            if copy is None or (copy_digest := _digest(copy)) != digest:
+                what = "is missing" if copy is None else f"differs in {_differing(table, row, copy)}"
+                raise StoreError(f"The copy of `{table.name}` is wrong: row {_key(table, row)} {what}.")
+            checksum += int.from_bytes(copy_digest)
+        done += len(rows)
+        progress(f"comparing {table.name}", done, total)
     return TableCopy(table.name, total, f"{checksum % 2**256:064x}"[:16])
 
 
 @contextmanager
-def _explaining(table: Table) -> Iterator[None]:
-    """Names the table with values that can't be read or stored; what else fails is raised as it is."""
+def naming_bad_rows(table: Table) -> Iterator[None]:
+    """Raises StoreError with the table's name for values that can't be read or stored, and all else as it is."""
     try:
         yield
-    except (StatementError, *_UNREADABLE) as error:
+    except (StatementError, *UNREADABLE) as error:
         said = error.orig if isinstance(error, StatementError) else error
         if not isinstance(error, IntegrityError | DataError) and not _is_about_value(said):
             raise
@@ -104,7 +98,7 @@ def _is_about_value(said: BaseException | None) -> bool:
     if isinstance(said, sqlite3.OperationalError):  # text that isn't UTF-8; SQLite's own errors have a code
         return not hasattr(said, "sqlite_errorcode")
     # The driver of PostgreSQL reports a value of a wrong type as a wrong use of itself.
-    return isinstance(said, _UNREADABLE) or isinstance(getattr(said, "driver_exception", None), ValueError)
+    return isinstance(said, UNREADABLE) or isinstance(getattr(said, "driver_exception", None), ValueError)
 
 
 async def _batches(connection: Connection, table: Table) -> AsyncIterator[Sequence[Row[Any]]]:

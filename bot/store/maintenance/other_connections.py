@@ -11,7 +11,7 @@ _SESSIONS = text(
 )
 
 
-async def refuse_connected(connection: Connection, name: str) -> None:
+async def refuse_other_connections(connection: Connection, name: str) -> None:
     """Nothing says which process is a bot, but a bot that runs always has a connection.
 
     name: what the database is called at the start of the error. Raises StoreError.
