@@ -55,7 +55,7 @@ async def test_a_transaction_whose_process_is_stopped_lets_others_order(database
 
 async def test_a_process_that_is_stopped_in_the_middle_of_a_statement_lets_others_order(database_url: str) -> None:
     async with (
-        Database.open(database_url, idle_timeout_s=SOON_S) as stopped,
+        Database.open(database_url) as stopped,
         Database.open(database_url) as working,
         Database.open(database_url) as database,
     ):
