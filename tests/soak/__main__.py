@@ -175,7 +175,7 @@ def _report(samples: list[dict[str, float]], *, ok: bool) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=3)
-    parser.add_argument("--seed", type=int, default=None, help="repeats the same orders and faults")
+    parser.add_argument("--seed", type=int, default=None, help="repeats what is drawn: members and faults")
     given = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
     print(f"soaking for {given.minutes:g} minutes, --seed {seed}", flush=True)

@@ -42,7 +42,7 @@ DROP_INTERVAL_S = 120.0
 
 @dataclass
 class LoadGenerator:
-    """Orders every `pause_s`, with random faults; a seed for `rng` repeats them.
+    """Orders every `pause_s`, with random faults; a seed for `rng` repeats what is drawn.
 
     A fault waits until the one before it has happened. If they piled up, the bot would submit ever less, as it
     waits longer after each failure, and no order would be accepted after some minutes.
