@@ -95,14 +95,21 @@ class GatewaySession:
         # Headers and timeouts are the sessions', since aiohttp merges those of a request anew each time.
         key = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         self._polls = await self._open(unlimited, self.timeouts.poll_s, key)
-        self._creates = await self._open(fresh, self.timeouts.submit_s, key)
+        creates = aiohttp.TraceConfig()
+        creates.on_request_start.append(_refuse_overtaken)
+        creates.on_request_headers_sent.append(_refuse_overtaken)  # connected; right before the bytes
+        self._creates = await self._open(fresh, self.timeouts.submit_s, key, [creates])
         elsewhere = await self._open(aiohttp.TCPConnector(limit=0, resolver=resolver, ssl=ssl), None, {})
         self._downloads = Downloads(
             elsewhere, self.base, self._network.is_public, self.timeouts, self._max_result_bytes
         )
 
     async def _open(
-        self, connector: aiohttp.BaseConnector, limit_s: float | None, headers: dict[str, str]
+        self,
+        connector: aiohttp.BaseConnector,
+        limit_s: float | None,
+        headers: dict[str, str],
+        traces: list[aiohttp.TraceConfig] | None = None,
     ) -> aiohttp.ClientSession:
         """limit_s: how long a request may take once it is connected; None if each has its own limit."""
         connect_s = self.timeouts.connect_s
@@ -113,6 +120,7 @@ class GatewaySession:
             headers={"User-Agent": f"zoetrope/{version('zoetrope')}", **headers},
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=total_s, connect=connect_s),
+            trace_configs=traces,
         )
         return await self._stack.enter_async_context(session)
 
@@ -143,8 +151,6 @@ class GatewaySession:
         also of an HTTP error; returns None for what means the same as ever; may raise UpstreamError.
         Raises: UpstreamError; for a create whose job may be another process's by now, LeaseOver.
         """
-        if data is not None and is_overtaken():
-            raise LeaseOver("nothing was sent: another process may have taken the job over")
         with timed(self._observe, operation_of(method, is_create=data is not None)):
             session = self._polls if data is None else self._creates
             proxy, proxy_headers = self._proxy
@@ -215,6 +221,12 @@ class GatewaySession:
         text = f"The gateway answered {response.status}: {said}"
         wait_s = retry_after_s(response.headers, now=utc_now())
         return error_for(response.status, error, text, ambiguous=ambiguous, retry_after_s=wait_s)
+
+
+async def _refuse_overtaken(*_: object) -> None:
+    """Traces a create: called before it connects, and before it sends anything."""
+    if is_overtaken():
+        raise LeaseOver("nothing was sent: another process may have taken the job over")
 
 
 async def _read_error(response: aiohttp.ClientResponse, body: bytearray) -> bytes:

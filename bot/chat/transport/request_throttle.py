@@ -79,6 +79,9 @@ class RequestThrottle:
         config = aiohttp.TraceConfig()
         config.on_request_start.append(self._before)
         config.on_request_end.append(self._after)
+        # The process may be stopped while it connects or sends: these come right before the bytes.
+        config.on_request_headers_sent.append(_before_bytes)
+        config.on_request_chunk_sent.append(_before_bytes)
         return config if self._times is None else self._times.add_to(config)
 
     def allow_sessions(self, a_day: int) -> None:
@@ -139,8 +142,7 @@ class RequestThrottle:
             log.error("Discord has banned this IP address; sending nothing for %.0f s", self._silent_until - now)
 
     def _hold_back(self) -> None:
-        if is_overtaken():
-            raise RequestSuppressed("The lease is over: another process may have sent this already.")
+        _refuse_overtaken()
         now = self._clock()
         if now < self._silent_until:
             raise RequestSuppressed(
@@ -153,6 +155,21 @@ class RequestThrottle:
                 "Discord refused %d requests within ten minutes; sending nothing for a while", len(self._refused)
             )
             raise RequestSuppressed(f"Discord refused {len(self._refused)} requests within ten minutes.")
+
+
+async def _before_bytes(
+    session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    part: aiohttp.TraceRequestHeadersSentParams | aiohttp.TraceRequestChunkSentParams,
+) -> None:
+    del session, context
+    if str(part.url).startswith(Route.BASE):
+        _refuse_overtaken()
+
+
+def _refuse_overtaken() -> None:
+    if is_overtaken():
+        raise RequestSuppressed("The lease is over: another process may have sent this already.")
 
 
 def _pause_s(retry_after: str | None) -> float:

@@ -3,8 +3,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+import aiohttp
 import discord
 import pytest
+from discord.http import Route
 
 from bot.chat.transport.client import RestClient
 from bot.chat.transport.request_limiter import RequestLimiter
@@ -76,6 +78,36 @@ async def test_nothing_is_sent_under_a_lease_that_is_over(
     assert server.messages() == []
     with working_under(HeldLease(uptime_s(), timedelta(hours=1))):
         await channel.send("hello")
+    assert [message.content for message in server.messages()] == ["hello"]
+
+
+@pytest.mark.parametrize("stopped_while", ["connecting", "uploading"])
+async def test_nothing_arrives_if_the_lease_ends_while_the_request_is_under_way(
+    server: DiscordServer, throttle: RequestThrottle, channel: discord.PartialMessageable, stopped_while: str
+) -> None:
+    held = HeldLease(uptime_s(), timedelta(hours=1))
+
+    async def connecting(*_: object) -> None:
+        if stopped_while == "connecting":
+            held.renew(uptime_s() - 7200)
+
+    async def upload() -> AsyncIterator[bytes]:
+        yield b'{"content":'
+        if stopped_while == "uploading":
+            held.renew(uptime_s() - 7200)
+        yield b'"hello"}'
+
+    connections = aiohttp.TraceConfig()
+    connections.on_connection_create_start.append(connecting)
+    url = f"{Route.BASE}/channels/{channel.id}/messages"
+    headers = {"Authorization": f"Bot {server.token}", "Content-Type": "application/json"}
+    async with aiohttp.ClientSession(trace_configs=[throttle.trace(), connections], headers=headers) as session:
+        with working_under(held), pytest.raises(aiohttp.ClientError):
+            await session.post(url, data=upload())
+        assert server.messages() == []
+        stopped_while = "never"
+        with working_under(HeldLease(uptime_s(), timedelta(hours=1))):
+            assert (await session.post(url, data=upload())).ok
     assert [message.content for message in server.messages()] == ["hello"]
 
 

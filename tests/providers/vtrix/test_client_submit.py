@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import socket
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import format_datetime
@@ -10,7 +11,8 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ThreadedResolver, web
+from aiohttp.abc import ResolveResult
 
 from bot.domain.errors import (
     LeaseOver,
@@ -23,6 +25,7 @@ from bot.domain.jobs import Frame, Order
 from bot.operations.clock import uptime_s
 from bot.operations.held_lease import HeldLease, working_under
 from bot.providers.base import Provider, TaskStatus
+from bot.providers.ssrf_guard import Network
 from bot.providers.vtrix.client import BodyForm, Timeouts, Vtrix
 from tests.providers.conftest import JOB_ID, KEY, SHORT_TIMEOUTS
 from tests.providers.servers import ScriptedServer, raw_server
@@ -69,6 +72,26 @@ async def test_a_create_whose_lease_is_over_is_not_sent(
     with working_under(HeldLease(uptime_s(), timedelta(hours=1))):
         await vtrix.submit(order, frame, request_id=JOB_ID)
     assert len(server.seen) == 1
+
+
+async def test_a_create_whose_lease_ends_while_it_connects_is_not_sent(
+    server: ScriptedServer, order: Order, frame: Frame
+) -> None:
+    held = HeldLease(uptime_s(), timedelta(hours=1))
+
+    class StoppedWhileResolving(ThreadedResolver):
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        ) -> list[ResolveResult]:
+            held.renew(uptime_s() - 7200)
+            return await super().resolve(host, port, family)
+
+    server.answers(ACCEPTED)
+    url = server.url.replace("127.0.0.1", "localhost")
+    async with Vtrix(url, KEY, network=Network(resolver=StoppedWhileResolving())) as vtrix:
+        with working_under(held), pytest.raises(LeaseOver):
+            await vtrix.submit(order, frame, request_id=JOB_ID)
+    assert not server.seen
 
 
 async def test_a_create_has_the_key_and_a_user_agent(
