@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from sqlalchemy import AsyncAdaptedQueuePool, Table, event, func, select, text
+from sqlalchemy import AsyncAdaptedQueuePool, event, func, select, text
 from sqlalchemy import Connection as SyncConnection
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -35,6 +34,9 @@ SQLITE_MIN = (3, 35, 0)
 
 BUSY_TIMEOUT_S = 15
 """How long a writer waits for another process; our own writes take less than a tenth of a second."""
+
+READERS_MAX = 8
+"""How many connections a burst of reads may open to a SQLite file, which keeps the descriptors of closed ones."""
 
 _CLOSE_TIMEOUT_S = 5.0
 """How long `close` waits for open transactions; a connection left behind would leak."""
@@ -77,8 +79,10 @@ class Database:
         self._busy_s = busy_s
         self._name = name
         self._failures: tuple[type[Exception], ...] = (DBAPIError, PoolTimeout, OSError, *failures)
-        # Queues this process's writers fairly: SQLite polls for its own lock, in no order.
+        # Queues this process's writers fairly: SQLite polls for its own lock, in no order. Readers wait here too:
+        # in the pool, waiting can't be cancelled.
         self._write_turn = nullcontext() if file is None else asyncio.Lock()
+        self._read_turn = nullcontext() if file is None else asyncio.Semaphore(READERS_MAX)
         self._closed = False
         self._open_connections = 0
         self._idle = asyncio.Event()
@@ -126,7 +130,7 @@ class Database:
             "sqlite+aiosqlite://",
             async_creator=partial(sqlite_driver.connect, uri, busy_s=busy_s),
             poolclass=AsyncAdaptedQueuePool,
-            max_overflow=-1,  # no queue for connections: waiting in it can't be cancelled
+            max_overflow=-1,  # `Database.read` and `write` limit them
             hide_parameters=True,
         )
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
@@ -163,8 +167,13 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A read-only transaction. Raises StoreError where the database fails."""
-        async with self._explaining(), self._connected(self._engine) as connection, connection.begin():
+        """A read-only transaction, in which no other may be opened. Raises StoreError where the database fails."""
+        async with (
+            self._explaining(),
+            self._read_turn,
+            self._connected(self._engine) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @asynccontextmanager
@@ -336,25 +345,6 @@ def _sqlstate(error: Exception) -> str | None:
 async def _server_time(connection: AsyncConnection) -> datetime:
     time: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
     return time
-
-
-async def upsert(
-    connection: AsyncConnection, table: Table, row: dict[str, Any], update: dict[str, Any] | None = None
-) -> None:
-    """Inserts a row. If its primary key exists, updates that row instead, with `update` or else all of `row`."""
-    insert = insert_of(connection, table).values(row)
-    key = [column.name for column in table.primary_key]
-    await connection.execute(insert.on_conflict_do_update(index_elements=key, set_=update or row))
-
-
-def insert_of(connection: AsyncConnection, table: Any) -> Any:
-    """The dialect's INSERT, which supports ON CONFLICT."""
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table)
-    # Takes memory that a bot on SQLite can do without.
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
-
-    return postgresql.insert(table)
 
 
 def _refuse_old_sqlite() -> None:

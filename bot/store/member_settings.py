@@ -7,8 +7,9 @@ from sqlalchemy import Row, select
 
 from bot.domain.jobs import Resolution
 from bot.domain.member_settings import UNCHANGED, MemberSettings
-from bot.store.engine import Connection, Database, upsert
+from bot.store.engine import Connection, Database
 from bot.store.schema import member_settings
+from bot.store.upserts import upsert
 
 _FIELDS = [field.name for field in fields(MemberSettings)]
 

@@ -6,8 +6,9 @@ after a pause (the generic cell rate algorithm, ITU-T I.371). One statement take
 
 from sqlalchemy import Double, bindparam, case, cast, func
 
-from bot.store.engine import Database, insert_of
+from bot.store.engine import Database
 from bot.store.schema import shared_limits
+from bot.store.upserts import insert_of
 
 FARTHEST_S = 600.0
 """A turn that is further ahead was taken by a clock that was set back since; it counts for nothing."""

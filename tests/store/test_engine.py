@@ -7,11 +7,11 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError
 
 from bot.domain.errors import StoreError
-from bot.store.engine import Database
+from bot.store.engine import READERS_MAX, Database
 from bot.store.jobs.job_store import JobStore
 from bot.store.maintenance.migrate import migrate, schema_status
 from bot.store.maintenance.schema_version import SchemaStatus
@@ -120,6 +120,33 @@ async def test_a_connection_is_opened_completely_even_if_its_user_is_cancelled(t
             await reading
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+async def test_a_burst_of_reads_opens_few_connections_and_a_cancelled_one_leaves_its_place(tmp_path: Path) -> None:
+    """SQLite keeps the descriptor of a connection that is closed while others are open, for the next one."""
+    opened = 0
+
+    def count(*_: object) -> None:
+        nonlocal opened
+        opened += 1
+
+    async def read(may_end: asyncio.Event) -> None:
+        async with database.read() as connection:
+            await connection.execute(text("SELECT 1"))
+            await may_end.wait()
+
+    async with Database.open(f"sqlite:///{tmp_path / 'burst.db'}") as database:
+        event.listen(database._engine.sync_engine, "connect", count)
+        never, at_once = asyncio.Event(), asyncio.Event()
+        at_once.set()
+        readers = [asyncio.create_task(read(never)) for _ in range(100)]
+        while opened < READERS_MAX:
+            await asyncio.sleep(0.01)
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+        await asyncio.gather(*(read(at_once) for _ in range(100)))
+    assert READERS_MAX <= opened <= 2 * READERS_MAX
 
 
 async def test_closing_waits_for_open_transactions_and_refuses_new_ones(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, delete, or_, select
 
 from bot.domain.guilds import Ban
-from bot.store.engine import Connection, upsert
+from bot.store.engine import Connection
 from bot.store.schema import bans
+from bot.store.upserts import upsert
 
 
 async def active_ban(connection: Connection, guild_id: int, user_id: int, now: datetime) -> Ban | None:

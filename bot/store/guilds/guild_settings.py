@@ -11,8 +11,9 @@ from sqlalchemy import Row, select, update
 
 from bot.domain.guilds import Access, Budget, Guild, GuildSettings, LimitOverrides, OperatorState
 from bot.domain.jobs import Resolution
-from bot.store.engine import Connection, insert_of
+from bot.store.engine import Connection
 from bot.store.schema import OPERATOR_STATE_ID, guilds, operator_state
+from bot.store.upserts import insert_of
 
 _NESTED = {"limits", "budget", "allowed_resolutions", "allowed_models"}
 _PLAIN_SETTINGS = [field.name for field in fields(GuildSettings) if field.name not in _NESTED]

@@ -9,9 +9,10 @@ from enum import StrEnum
 from sqlalchemy import delete, select
 
 from bot.domain.guilds import LimitOverrides
-from bot.store.engine import Connection, upsert
+from bot.store.engine import Connection
 from bot.store.guilds.guild_settings import overrides_of
 from bot.store.schema import limit_overrides
+from bot.store.upserts import upsert
 
 
 class LimitTarget(StrEnum):

@@ -19,10 +19,11 @@ from sqlalchemy import ColumnElement, bindparam, case, select, update
 from bot.domain.guilds import OUTSIDE_SERVERS, Access, Guild, GuildSettings
 from bot.domain.notifications import Welcome
 from bot.domain.shards import Shard, covers
-from bot.store.engine import Connection, Database, insert_of
+from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
 from bot.store.outbox import notifications
 from bot.store.schema import guilds, listed_shards
+from bot.store.upserts import insert_of
 
 WELCOMED_AGAIN_AFTER = timedelta(days=1)
 """How long after its removal the bot welcomes a server again."""

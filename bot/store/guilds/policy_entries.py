@@ -6,8 +6,9 @@ from dataclasses import asdict
 from sqlalchemy import delete, select
 
 from bot.domain.guilds import BlockedTerm, PolicyEntry, PolicyEntryKind
-from bot.store.engine import Connection, upsert
+from bot.store.engine import Connection
 from bot.store.schema import blocked_terms, policy_entries
+from bot.store.upserts import upsert
 
 
 async def entries(connection: Connection, guild_id: int) -> tuple[PolicyEntry, ...]:

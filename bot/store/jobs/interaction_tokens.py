@@ -9,8 +9,9 @@ from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
 
-from bot.store.engine import Database, insert_of
+from bot.store.engine import Database
 from bot.store.schema import interaction_tokens
+from bot.store.upserts import insert_of
 
 
 @dataclass(frozen=True, slots=True)

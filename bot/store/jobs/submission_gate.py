@@ -12,9 +12,10 @@ from sqlalchemy import Update, or_, select, update
 
 from bot.domain.jobs import ProviderName
 from bot.domain.notifications import GateClosed
-from bot.store.engine import Connection, insert_of
+from bot.store.engine import Connection
 from bot.store.outbox import notifications
 from bot.store.schema import submission_gates
+from bot.store.upserts import insert_of
 
 ALERT_AFTER = 3
 """Consecutive failures before the operator is alerted: fewer recover by themselves within seconds."""

@@ -26,9 +26,10 @@ from bot.domain.ledger import (
 from bot.domain.limits import Credit, usable
 from bot.domain.models import NAMES_NO_COSTS, Catalog, TaskKind
 from bot.domain.quotas import Spent
-from bot.store.engine import Connection, upsert
+from bot.store.engine import Connection
 from bot.store.money_tables import credit_grants, daily_totals, ledger, provider_totals, task_prices
 from bot.store.schema import EVERYWHERE, jobs
+from bot.store.upserts import upsert
 
 PRICE_OVER = 20
 """How many tasks the moving average of the price covers."""

@@ -27,8 +27,9 @@ from bot.domain.notifications import (
     TaskUnresolved,
     stored,
 )
-from bot.store.engine import Connection, Database, insert_of
+from bot.store.engine import Connection, Database
 from bot.store.schema import guilds, notifications
+from bot.store.upserts import insert_of
 
 TO_OPERATOR = 0
 """The server id of notifications for the operator."""

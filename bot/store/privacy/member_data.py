@@ -23,7 +23,7 @@ from bot.domain.member_data import (
     StoredPicture,
 )
 from bot.store import member_settings as settings
-from bot.store.engine import Connection, Database, upsert
+from bot.store.engine import Connection, Database
 from bot.store.guilds import guild_settings
 from bot.store.guilds.audit_log import audit_entry_of
 from bot.store.guilds.bans import ban_of
@@ -48,6 +48,7 @@ from bot.store.schema import (
     members,
     violations,
 )
+from bot.store.upserts import upsert
 
 EXPORT_LIMIT = 10_000
 """How many rows of each kind an export contains, newest first."""
