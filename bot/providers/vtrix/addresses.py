@@ -4,7 +4,7 @@ The API key goes along with every request, so a URL that the gateway gives is no
 only its path and query are used, at the origin of the base URL.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from urllib.parse import quote
 
@@ -24,7 +24,7 @@ _QUEUE_ENDS = dict(zip(URL_FIELDS, ("status", "response", "cancel"), strict=True
 
 
 class PollAddress(IntEnum):
-    """The place in `Addresses.polls` of the address that each dialect has. Those of the queue begin at QUEUE."""
+    """The number of the address that each dialect has, see `Addresses.poll`. Those of the queue begin at QUEUE."""
 
     BARE = 0
     WRAPPED = 1
@@ -44,18 +44,20 @@ class Addresses:
             return (self._at(_CREATE_PATH),)
         return tuple(self._at(queue, model) for queue in _QUEUE_PATHS)
 
-    def polls(self, task_id: str, queue_models: Iterable[str]) -> tuple[URL, ...]:
-        """Where a task without URLs may be found, in the order of `PollAddress`; those of the queue come last.
+    def poll(self, task_id: str, number: int, queue_models: Sequence[str]) -> URL:
+        """Where a task without URLs may be found. number: less than `count_polls`.
 
         queue_models: as the gateway calls them; none if the queue isn't in use.
         """
-        bare = (self._at(path, task_id) for path in _POLL_PATHS)
-        queued = (
-            self._at(queue, model, "requests", task_id, "status")
-            for queue in _QUEUE_PATHS
-            for model in queue_models
-        )
-        return (*bare, *queued)
+        if number < PollAddress.QUEUE:
+            return self._at(_POLL_PATHS[number], task_id)
+        queue, model = divmod(number - PollAddress.QUEUE, len(queue_models))
+        return self._at(_QUEUE_PATHS[queue], queue_models[model], "requests", task_id, "status")
+
+    @staticmethod
+    def count_polls(queue_models: Sequence[str]) -> int:
+        """At how many addresses a task without URLs may be found; see `poll`."""
+        return len(_POLL_PATHS) + len(_QUEUE_PATHS) * len(queue_models)
 
     def queue_urls(self, create: URL, task_id: str, told: Mapping[str, str], *, secret: str) -> dict[str, str]:
         """Where to ask about a task of the queue: the URLs that the gateway gave, or else the documented ones.

@@ -7,7 +7,7 @@ import asyncio
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -175,7 +175,7 @@ class Vtrix:
     async def check(self) -> None:
         """As `Provider.check`: polls a task that can't exist; only a good key is told so."""
         number = self._first_poll_address()
-        url = self._addresses.polls(_IMPOSSIBLE_ID, self._queue_models())[number]
+        url = self._addresses.poll(_IMPOSSIBLE_ID, number, self._queue_models())
         try:
             await self._poll(url, is_queue=number >= PollAddress.QUEUE)
         except UpstreamRefused:
@@ -233,22 +233,27 @@ class Vtrix:
 
         Once it was found, only that address can say that it isn't known any more.
         """
-        urls = self._addresses.polls(task_id, self._queue_models())
+        queue_models = self._queue_models()
+
+        async def ask(number: int) -> tuple[int, URL, GatewayResponse]:
+            url = self._addresses.poll(task_id, number, queue_models)
+            return number, url, await self._poll(url, is_queue=number >= PollAddress.QUEUE)
+
         known = self._known_tasks.get(task_id)
         if known is not None:
-            return known, urls[known], await self._poll(urls[known], is_queue=known >= PollAddress.QUEUE)
+            return await ask(known)
         likely = self._first_poll_address()
         refusals: list[UpstreamRefused] = []
-        for number in sorted(range(len(urls)), key=lambda one: one != likely):
+        for number in sorted(range(self._addresses.count_polls(queue_models)), key=lambda one: one != likely):
             try:
-                parsed = await self._poll(urls[number], is_queue=number >= PollAddress.QUEUE)
+                found = await ask(number)
             except UpstreamRefused as exc:
                 refusals.append(exc)
                 if exc.status not in _NOT_HERE:
                     break
             else:
                 self._poll_address = number
-                return number, urls[number], parsed
+                return found
         raise refusals[0]
 
     async def _poll(self, url: URL, *, is_queue: bool) -> GatewayResponse:
@@ -315,14 +320,14 @@ class Vtrix:
             raise error_for(named, error, text, ambiguous=ambiguous, retry_after_s=None)
 
     def _first_poll_address(self) -> int:
-        """The place in `Addresses.polls` that is asked first."""
+        """The number of the address that is asked first, see `Addresses.poll`."""
         if self._poll_address is not None:
             return self._poll_address
         return PollAddress.QUEUE if self._queue_models() else PollAddress.BARE
 
-    def _queue_models(self) -> Collection[str]:
+    def _queue_models(self) -> Sequence[str]:
         """The models of which the queue may have tasks."""
-        return self._models.values() if self._forms.has_queue else ()
+        return tuple(self._models.values()) if self._forms.has_queue else ()
 
     def _remember(self, task_id: str, found: int | None) -> None:
         self._known_tasks[task_id] = found
