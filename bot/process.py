@@ -66,6 +66,7 @@ async def run(
     async with open_app(settings, client, observer) as app:
         if not commands:
             await log_start(app)
+            _warn_if_alone(app)
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, log_diagnostics)
         stopped = asyncio.create_task(stop_signal())
         running = asyncio.create_task(
@@ -149,6 +150,17 @@ async def log_start(app: App) -> None:
         shards,
         port,
     )
+
+
+def _warn_if_alone(app: App) -> None:
+    """Says what a worker on a SQLite file can't do, as `run` and worker look like two parts of one bot."""
+    if app.database.file is not None:
+        log.warning(
+            "this worker only finishes the jobs that are in %s: while it runs, no `zoetrope run` can use the file, "
+            "so nobody can order. To serve a server, stop it and start `zoetrope run`, which works on jobs too; "
+            "for a worker beside a `run`, set DATABASE_URL to a PostgreSQL database.",
+            app.database.file,
+        )
 
 
 def _amount(usd: Decimal | None) -> str:

@@ -191,6 +191,25 @@ async def test_a_stop_waits_no_longer_than_configured(local: LocalServices) -> N
     assert (await local.stored(job)).state is JobState.SUBMITTING
 
 
+async def test_a_worker_on_a_sqlite_file_says_that_no_run_can_work_beside_it(
+    local: LocalServices, caplog: pytest.LogCaptureFixture
+) -> None:
+    await local.order_before_start()
+    running = asyncio.create_task(run(local.settings(), commands=False, file_check_s=CHECK_INTERVAL_S))
+    await until(lambda: bool(local.upstream.received), running)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await running
+
+    (warning,) = [
+        record.getMessage()
+        for record in caplog.records
+        if (record.name, record.levelno) == ("bot.process", logging.WARNING)
+    ]
+    assert f"only finishes the jobs that are in {local.folder / 'app.db'}" in warning
+    assert "start `zoetrope run`, which works on jobs too" in warning
+    assert "PostgreSQL" in warning
+
+
 async def test_the_jobs_of_a_dead_process_on_a_file_continue_at_once(local: LocalServices) -> None:
     job = await local.order_before_start()
     async with Database.open(local.settings().database_url) as database:
