@@ -28,6 +28,7 @@ from bot.store.maintenance.migrate import schema_status
 from bot.store.maintenance.scheduled_backups import folder_owner, folder_problem
 from bot.store.maintenance.schema_version import SchemaStatus
 from bot.store.money.ledger import PRICE_FROM
+from bot.store.sqlite_files import refuse_unreachable
 
 _PRICE_TOLERANCE = Decimal("0.25")
 """How far the price in the settings may be from what videos cost, as a share of it."""
@@ -126,6 +127,10 @@ async def check_database(database_url: str) -> CheckResult:
     """Checks that the database exists, can be written and has this version's schema. Leaves no new file behind."""
     file = sqlite_file(database_url)
     if file is not None and not _exists(file):
+        try:
+            refuse_unreachable(file)
+        except StoreError as error:
+            return _failed("database", _sentence(error))
         return _check_place(file)
     texts = {
         SchemaStatus.CURRENT: "reachable and up to date.",

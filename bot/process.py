@@ -156,9 +156,9 @@ def _warn_if_alone(app: App) -> None:
     """Says what a worker on a SQLite file can't do, as `run` and worker look like two parts of one bot."""
     if app.database.file is not None:
         log.warning(
-            "this worker only finishes the jobs that are in %s: while it runs, no `zoetrope run` can use the file, "
-            "so nobody can order. To serve a server, stop it and start `zoetrope run`, which works on jobs too; "
-            "for a worker beside a `run`, set DATABASE_URL to a PostgreSQL database.",
+            "this worker only finishes the jobs that are in %s: while it runs, no `zoetrope run` can use the "
+            "file, so nobody can order. To take orders, stop it and start `zoetrope run`, which works on jobs "
+            "too; for a worker beside a `run`, set DATABASE_URL to a PostgreSQL database.",
             app.database.file,
         )
 

@@ -76,6 +76,8 @@ def parse_database_url(url: str) -> Path | PostgresUrl:
 
     Raises ValueError, whose text says what is wrong and never quotes the URL.
     """
+    if "\0" in unquote(url):  # no path and no field of PostgreSQL's can
+        raise ValueError("it contains a NUL character, `%00`")
     scheme, separator, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/") and rest.strip("/"):
         if "?" in rest or rest == "/:memory:":

@@ -44,10 +44,11 @@ def beside(file: Path, ending: str) -> Path:
 
 
 def dated(file: Path, now: datetime, why: str) -> Path:
-    """A free name next to `file` for a copy, with the time and the reason."""
+    """A free name next to `file` for a copy, with the time and the reason. Raises StoreError."""
     stem = f"{file.stem}-{now:%Y%m%d-%H%M%S}-{why}"
     for number in range(1, 1000):
         copy = file.with_name(f"{stem}{'' if number == 1 else f'-{number}'}{file.suffix}")
+        refuse_unreachable(copy)
         if not copy.exists():
             return copy
     raise StoreError(f"There are too many copies named {stem}{file.suffix} in {file.parent}. Move some away.")
@@ -65,6 +66,15 @@ def identity_of(file: Path) -> tuple[int, int] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
+
+
+def refuse_unreachable(path: Path) -> None:
+    """Raises StoreError for a path that can't even be looked up, such as one with a name that is too long."""
+    try:
+        identity_of(path)
+    except OSError as error:
+        remedy = "Give this user access to it, or choose" if isinstance(error, PermissionError) else "Choose"
+        raise StoreError(f"{path} can't be used: {error.strerror}. {remedy} another path.") from error
 
 
 def make_folders(file: Path) -> None:
@@ -120,6 +130,8 @@ def explanation(name: str, message: str, *, busy_s: float) -> str:
 
 def refuse_unusable_path(path: Path) -> None:
     """Refuses what SQLite would take for a new database or fail on without a reason."""
+    for ending in ("", *SIDE_FILES):
+        refuse_unreachable(beside(path, ending))
     if path.is_dir():
         raise StoreError(f"DATABASE_URL names the folder {path}. Name a file in it: sqlite:///{path}/zoetrope.db.")
     wal = beside(path, "-wal")

@@ -55,6 +55,8 @@ def copy_of(source: Path, target: Path, *, stopping: Callable[[], bool] = _never
     Raises StoreError, and leaves nothing behind, if `target` exists, the disk is full or the database is damaged.
     """
     target = target.absolute()
+    for path in (source, target):
+        sqlite_files.refuse_unreachable(path)
     if not source.is_file():
         raise StoreError(f"There is no database file {source}.")
     if target.exists():
@@ -83,6 +85,7 @@ def inspect_file(file: Path, *, name: Path | None = None, stopping: Callable[[],
 
     name: the file to name in errors, if this one is its temporary copy. stopping: as in `copy_of`.
     """
+    sqlite_files.refuse_unreachable(file)
     if not file.is_file():
         raise StoreError(f"{file} is a folder, not a file." if file.is_dir() else f"There is no file {file}.")
     size, name = file.stat().st_size, name or file

@@ -66,6 +66,9 @@ async def copy_database(source_url: str, target_url: str, progress: Progress) ->
     Raises StoreError, with the target left empty and the source untouched.
     """
     source_file, target_file = _file(source_url), _file(target_url)
+    for file in (source_file, target_file):
+        if file is not None:
+            sqlite_files.refuse_unreachable(file)
     if source_file is not None and not source_file.is_file():
         raise StoreError(f"There is no database file {source_file}.")
     _refuse_same(source_url, target_url)

@@ -72,6 +72,7 @@ def process_lock(url: str) -> Iterator[ProcessLock | None]:
     if file is None:
         yield None
         return
+    sqlite_files.refuse_unreachable(file)
     lock = ProcessLock(file.resolve())
     try:
         yield lock

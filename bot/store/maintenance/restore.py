@@ -76,6 +76,7 @@ async def upgraded_copy(backup: Path, part: Path) -> AsyncIterator[Database]:
 
 def _target_for(backup: Path, file: Path) -> Path:
     """The file to replace, with links resolved. Raises StoreError if the backup can't go there."""
+    sqlite_files.refuse_unreachable(backup)
     file = file.resolve()
     if file.exists() and backup.exists() and backup.samefile(file):
         raise StoreError(f"{backup} is the database itself, not a backup.")
