@@ -1,7 +1,7 @@
 """Rehearses the restore of a backup in a private temporary folder; touches neither the database nor the backup.
 
-Does what `restore` does with its copy: checks it for damage, upgrades its schema, ends its jobs in progress. Then
-checks what that has made of the jobs and of the money.
+Does what `restore` does with its copy: checks it for damage, upgrades its schema, ends its jobs in progress. Reads
+every value before that, and checks afterwards what it has made of the jobs and of the money.
 """
 
 import shutil
@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import StatementError
 
 from bot.domain.errors import StoreError
 from bot.domain.ledger import utc_day
@@ -20,8 +21,8 @@ from bot.store.engine import Connection
 from bot.store.maintenance import ledger_check
 from bot.store.maintenance.backup import Copy
 from bot.store.maintenance.restore import end_jobs_in_progress, inspect_backup, upgraded_copy
-from bot.store.maintenance.table_copy import UNREADABLE
-from bot.store.money_tables import daily_totals
+from bot.store.maintenance.table_copy import UNREADABLE, read_rows, said_of_value
+from bot.store.money_tables import daily_totals, metadata
 from bot.store.schema import COST_IS_HELD, EVERYWHERE, jobs
 
 USUAL = timedelta(days=30)
@@ -62,6 +63,7 @@ async def rehearse(backup: Path, now: datetime) -> Rehearsal:
     try:
         async with upgraded_copy(backup, folder / "rehearsal.db") as database:
             async with database.read() as connection:
+                await _read_everything(connection, backup)
                 counts, newest, usual = await _described(connection)
                 active = await ledger_check.active_jobs(connection)
                 wrong = await _problems(connection, active)
@@ -70,11 +72,26 @@ async def rehearse(backup: Path, now: datetime) -> Rehearsal:
                 wrong += [problem for problem in await _problems(connection, active) if problem not in wrong]
                 wrong += [f"job {job_id} did not end" for job_id in await ledger_check.active_jobs(connection)]
                 held = await connection.scalar(select(func.sum(jobs.c.estimated_cost_usd)).where(COST_IS_HELD))
-    except UNREADABLE as error:  # integrity checks don't look for such values
+    except UNREADABLE as error:  # while it was upgraded
         raise StoreError(f"{backup} has a value that can't be read: {error}.") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return Rehearsal(found, counts, newest, usual, ended, held or Decimal(0), tuple(wrong))
+
+
+async def _read_everything(connection: Connection, backup: Path) -> None:
+    """Reads every value of every table: SQLite's check for damage finds none that isn't of its column's type.
+
+    Raises StoreError.
+    """
+    for table in metadata.sorted_tables:
+        try:
+            await read_rows(connection, table)
+        except (StatementError, *UNREADABLE) as error:
+            line = said_of_value(error)
+            if line is None:
+                raise
+            raise StoreError(f"{backup} has a value that can't be read, in `{table.name}`: {line}.") from error
 
 
 async def _described(connection: Connection) -> tuple[dict[str, int], datetime | None, Decimal]:

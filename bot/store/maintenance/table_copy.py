@@ -1,4 +1,4 @@
-"""Copies the rows of a table to another database, and compares the two, both in batches.
+"""Reads the rows of a table, copies them to another database, and compares the two, all in batches.
 
 Values pass as the types that the columns declare, so a row means the same on SQLite and on PostgreSQL. Works
 inside the caller's transactions.
@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from itertools import accumulate
 from typing import Any
@@ -84,14 +84,29 @@ def naming_bad_rows(table: Table) -> Iterator[None]:
     try:
         yield
     except (StatementError, *UNREADABLE) as error:
-        said = error.orig if isinstance(error, StatementError) else error
-        if not isinstance(error, IntegrityError | DataError) and not _is_about_value(said):
+        line = said_of_value(error)
+        if line is None:
             raise
-        line = " ".join(str(said).split()) or type(said).__name__
         raise StoreError(
             f"A row of `{table.name}` in the source can't be copied, as a value of it, or the row that it belongs "
-            f"to, is wrong: {line[:_SAID_MAX]}. Correct it in the source first."
+            f"to, is wrong: {line}. Correct it in the source first."
         ) from error
+
+
+async def read_rows(connection: Connection, table: Table) -> None:
+    """Reads all rows as the types of their columns. Raises what `said_of_value` explains if one can't be read."""
+    async for _ in _batches(connection, table):
+        pass
+
+
+def said_of_value(error: Exception) -> str | None:
+    """What an error says of a value that can't be read or stored, in one line; None if it is of another kind."""
+    said = error.orig if isinstance(error, StatementError) else error
+    if not isinstance(error, IntegrityError | DataError) and not _is_about_value(said):
+        return None
+    if isinstance(said, InvalidOperation):  # its text names a class
+        return "not a number"
+    return (" ".join(str(said).split()) or type(said).__name__)[:_SAID_MAX]
 
 
 def _is_about_value(said: BaseException | None) -> bool:

@@ -151,10 +151,23 @@ async def test_the_report_says_what_a_restore_means(backup: Path) -> None:
     assert not any(one.is_wrong for one in lines.values())
 
 
-async def test_a_value_that_can_not_be_read_is_refused(backup: Path) -> None:
-    await change(backup, "UPDATE jobs SET created_at = 'yesterday'")
-    with pytest.raises(StoreError, match=r"backup\.db has a value that can't be read: .*'yesterday'"):
+@pytest.mark.parametrize(
+    ("table", "statement", "said"),
+    [
+        ("jobs", "UPDATE jobs SET created_at = 'yesterday'", "'yesterday'"),
+        ("notifications", "UPDATE notifications SET created_at = 'yesterday'", "'yesterday'"),
+        ("notifications", "UPDATE notifications SET payload = '{'", "Expecting property name"),
+        ("notifications", "UPDATE notifications SET text = CAST(x'ff' AS TEXT)", "UTF-8"),
+        ("ledger", "UPDATE ledger SET usd = 'much' WHERE id = 2", "not a number"),
+    ],
+)
+async def test_a_value_that_can_not_be_read_is_refused_with_the_name_of_its_table(
+    backup: Path, temporary: Path, table: str, statement: str, said: str
+) -> None:
+    await change(backup, statement)
+    with pytest.raises(StoreError, match=rf"backup\.db has a value that can't be read, in `{table}`: .*{said}"):
         await rehearse(backup, LATER)
+    assert list(temporary.iterdir()) == []
 
 
 async def test_an_empty_backup_is_reported_too(database: Database, tmp_path: Path) -> None:
