@@ -8,6 +8,7 @@ load, and asyncio alone takes longer than everything that the help needs.
 
 import argparse
 import gc
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ DEMO_PROMPT, DEMO_RESOLUTION, DEMO_FILE = "the picture comes to life", "720P", P
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # show what it has no character for as standard error does
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
 
     import asyncio

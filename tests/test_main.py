@@ -195,6 +195,24 @@ def test_a_real_process_ends_with_readable_lines_and_no_traceback(empty_folder: 
     assert "DISCORD_TOKEN is invalid: it is too short." in lines[0]
 
 
+@pytest.mark.parametrize(("encoding", "name"), [("ascii", b"\xc3\xbc.db"), ("utf-8", b"\xff.db")])
+def test_a_name_that_the_output_can_not_show_ends_no_command(
+    encoding: str, name: bytes, empty_folder: Path
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}
+    assert main(["db", "upgrade"]) == 0
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "bot", "db", "backup", name],
+        env=environment,
+        cwd=empty_folder,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"ok   backup: ")
+
+
 def test_the_readme_installs_the_program_before_it_runs_it() -> None:
     steps = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Host it")[2]
     assert 0 <= steps.find("make install") < steps.find(".venv/bin/zoetrope")

@@ -4,6 +4,7 @@ Log lines are not enough: a final traceback, `logging`'s own complaint about a b
 `zoetrope doctor` go to standard output or standard error, so both streams are redacted too.
 """
 
+import codecs
 import json
 import logging
 import sys
@@ -28,8 +29,8 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if
 """Server names and remote error texts are untrusted; control characters are shown escaped."""
 
 
-_JSON_CONTROL = {code: f"\\u{code:04x}" for code in (*range(127, 160), 0x2028, 0x2029)}
-"""What JSON lets through, though a terminal obeys it or a program takes it for the end of a line."""
+_JSON_CONTROL = {code: f"\\u{code:04x}" for code in (*range(127, 160), 0x2028, 0x2029, *range(0xD800, 0xE000))}
+"""What JSON lets through, though terminals obey it, programs take it for the end of a line, or UTF-8 has none."""
 
 
 class RedactingFormatter(logging.Formatter):
@@ -56,9 +57,11 @@ class JsonFormatter(logging.Formatter):
     `exception` (the traceback, if there is one). All text is redacted before it is quoted.
     """
 
-    def __init__(self, redact: Redactor) -> None:
+    def __init__(self, redact: Redactor, *, in_ascii: bool = False) -> None:
+        """in_ascii: escapes all other characters, for a stream without UTF-8: its own escapes aren't JSON's."""
         super().__init__()
         self._redact = redact
+        self._in_ascii = in_ascii
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON, without secrets and without control characters."""
@@ -76,7 +79,7 @@ class JsonFormatter(logging.Formatter):
             traces.append(self.formatStack(record.stack_info))
         if traces:
             fields["exception"] = self._redact("\n".join(traces))
-        return json.dumps(fields, ensure_ascii=False).translate(_JSON_CONTROL)
+        return json.dumps(fields, ensure_ascii=self._in_ascii).translate(_JSON_CONTROL)
 
 
 class RedactedStream:
@@ -112,12 +115,21 @@ def set_up(
     _redact_standard_streams(redact)
     # Redacted by its formatter: a second time could find a short password in the punctuation of JSON.
     handler = logging.StreamHandler(stream or _unwrapped(sys.stderr))
-    handler.setFormatter(JsonFormatter(redact) if log_format == "json" else RedactingFormatter(redact))
+    handler.setFormatter(
+        JsonFormatter(redact, in_ascii=not _takes_utf_8(handler.stream))
+        if log_format == "json"
+        else RedactingFormatter(redact)
+    )
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for minimum, names in _MINIMUM_LEVELS.items():
         for name in names:
             logging.getLogger(name).setLevel(max(minimum, logging.getLevelName(level)))
     logging.captureWarnings(capture=True)
+
+
+def _takes_utf_8(stream: TextIO) -> bool:
+    encoding: str | None = getattr(stream, "encoding", None)
+    return encoding is None or codecs.lookup(encoding).name == "utf-8"
 
 
 def _redact_standard_streams(redact: Redactor) -> None:

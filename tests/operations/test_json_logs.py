@@ -87,3 +87,15 @@ def test_what_is_printed_is_still_redacted(capsys: pytest.CaptureFixture[str]) -
     logs.set_up("DEBUG", ["hunter2"], log_format="json")
     sys.stderr.write("it is hunter2\n")
     assert capsys.readouterr().err == "it is [secret]\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("errors", ["backslashreplace", "strict"])
+def test_a_stream_of_any_encoding_gets_lines_that_a_reader_gets_back(encoding: str, errors: str) -> None:
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, encoding, errors, write_through=True)
+    logs.set_up("DEBUG", log_format="json", stream=stream)
+    said = "s\u00fc\u00df \U0001f3ac \u65e5\u672c \udcff"
+    logging.getLogger("x").info("server %s is welcomed", said)
+    (line,) = written.getvalue().decode(encoding).splitlines()
+    assert json.loads(line)["message"] == f"server {said} is welcomed"

@@ -131,7 +131,7 @@ def _copy(source: Path, part: Path, stopping: Callable[[], bool]) -> None:
 def _open(file: Path, mode: str) -> sqlite3.Connection:
     # Not read-only for a live database: even a reader needs its -shm file.
     return sqlite3.connect(
-        f"file:{quote(str(file.absolute()))}?mode={mode}", uri=True, timeout=BUSY_S, isolation_level=None
+        f"file:{quote(bytes(file.absolute()))}?mode={mode}", uri=True, timeout=BUSY_S, isolation_level=None
     )
 
 
