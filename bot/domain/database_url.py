@@ -40,6 +40,12 @@ class PostgresUrl:
         hosts = self.hosts.rpartition("@")[2] or dict(self.query).get("host", "")
         return ", ".join(_split_port(host)[0] for host in hosts.split(","))
 
+    def place(self) -> str:
+        """The database and its hosts, for people. If the URL names no database, the server or the user has one."""
+        fields = dict(self.query)
+        name = self.database or fields.get("database") or fields.get("dbname", "")
+        return f"{name and f'{name} '}on {self.host_names() or 'this machine'}"
+
     def of_each_host(self) -> "tuple[PostgresUrl, ...]":
         """The same URL with each of its hosts alone, in their order."""
         if self.hosts:
@@ -102,7 +108,7 @@ def described(url: str) -> str:
     parsed = parse_database_url(url)
     if isinstance(parsed, Path):
         return f"SQLite, {parsed.absolute()}"
-    return f"PostgreSQL, {parsed.database} on {parsed.host_names() or 'this machine'}"
+    return f"PostgreSQL, {parsed.place()}"
 
 
 def possible_passwords(url: str) -> list[str]:

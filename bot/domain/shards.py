@@ -12,7 +12,10 @@ from typing import Self
 DIRECT_MESSAGES = 0
 """The shard that gets what happens in direct messages."""
 
-_WRITTEN = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?/([0-9]{1,5})", re.ASCII)
+COUNT_MAX = 99_999
+"""The most shards that are accepted; Discord lets so many have 250 million servers."""
+
+_WRITTEN = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?/([0-9]{1,9})", re.ASCII)
 
 
 def shard_of(guild_id: int, count: int) -> int:
@@ -47,10 +50,14 @@ class ShardRange:
         if written is None:
             raise ValueError(f"{text!r} is no range of shards. Write 0-3/8 (the first four of eight) or 2/8.")
         first, last, count = (int(part or written[1]) for part in written.groups())
+        if not 1 <= count <= COUNT_MAX:
+            raise ValueError(
+                f"{text!r} has {count} after the slash: the number of shards is from 1 to {COUNT_MAX}."
+            )
         if not first <= last < count:
             raise ValueError(
-                f"{text!r} is no range of shards: they are numbered from 0 to one less than their number after "
-                "the slash, and the lower one comes first."
+                f"{text!r} is no range of shards: of {count}, they are numbered from 0 to {count - 1}, and the "
+                "lower one comes first."
             )
         return cls(first, last, count)
 

@@ -125,7 +125,7 @@ class Database:
                 "Choose another path in DATABASE_URL, or give this user write access to it."
             ) from error
         # Never creates the file: a deleted one would come back empty.
-        uri = f"file:{quote(str(path))}?mode=rw"
+        uri = f"file:{quote(bytes(path))}?mode=rw"
         engine = create_async_engine(
             "sqlite+aiosqlite://",
             async_creator=partial(sqlite_driver.connect, uri, busy_s=busy_s),
@@ -150,8 +150,7 @@ class Database:
             hide_parameters=True,
         )
         event.listen(engine.sync_engine, "handle_error", postgres_driver.give_up_if_read_only)
-        name = f"The database {url.database} on {url.host_names() or 'this machine'}"
-        return cls(engine, name, postgres_driver.failures(asyncpg))
+        return cls(engine, f"The database {url.place()}", postgres_driver.failures(asyncpg))
 
     async def close(self) -> None:
         """Refuses new transactions, waits a moment for open ones, and closes all connections."""

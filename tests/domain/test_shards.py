@@ -25,12 +25,27 @@ def test_a_range_is_written_as_numbers_and_their_count(text: str, ids: range, *,
     assert (parsed.ids, parsed.is_all) == (ids, is_all)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "2", "3-1/4", "4/4", "0-4/4", "-1/2", "0/0", "a/b", "1-2-3/4", "0 - 1/2", "٣/٤"]
-)
+@pytest.mark.parametrize("text", ["", "2", "3-1/4", "4/4", "0-4/4", "-1/2", "a/b", "1-2-3/4", "0 - 1/2", "٣/٤"])
 def test_nonsense_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no range of shards"):
         ShardRange.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0-3/100000", "'0-3/100000' has 100000 after the slash: the number of shards is from 1 to 99999."),
+        ("0/0", "'0/0' has 0 after the slash: the number of shards is from 1 to 99999."),
+        (
+            "2-8/8",
+            "'2-8/8' is no range of shards: of 8, they are numbered from 0 to 7, and the lower one comes first.",
+        ),
+    ],
+)
+def test_a_number_that_is_too_large_or_small_is_told_with_the_range(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match="shards") as refused:
+        ShardRange.parse(text)
+    assert str(refused.value) == said
 
 
 def test_what_was_recorded_of_one_number_of_shards_holds_for_another() -> None:

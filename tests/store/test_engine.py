@@ -84,6 +84,20 @@ async def test_the_server_that_the_url_names_is_tried(url: str, hosts: str) -> N
     assert "elsewhere" not in str(caught.value.__cause__)
 
 
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://someone@127.0.0.1:1", r"on 127\.0\.0\.1"),
+        ("postgresql://127.0.0.1:1/?dbname=db", r"db on 127\.0\.0\.1"),
+        ("postgresql://127.0.0.1:1?database=db", r"db on 127\.0\.0\.1"),
+    ],
+)
+async def test_a_database_that_the_path_does_not_name_is_reported_by_its_place(url: str, place: str) -> None:
+    async with Database.open(url) as database:
+        with pytest.raises(StoreError, match=f"^The database {place} can't be used: "):
+            await schema_status(database)
+
+
 @pytest.mark.parametrize("field", ["channel_binding=require", "statement_timeout=soon"])
 async def test_a_field_of_the_url_that_the_server_refuses_is_reported(postgres_url: str, field: str) -> None:
     async with Database.open(f"{postgres_url}&{field}") as database:
