@@ -166,6 +166,16 @@ async def held(connection: Connection) -> JobTotal:
     return await _estimates(connection, COST_IS_HELD)
 
 
+async def held_at_providers(connection: Connection) -> dict[ProviderName, JobTotal]:
+    """The same of each provider that has any. A restore ends jobs that no provider has yet."""
+    totals = select(jobs.c.provider, func.count().label("jobs"), func.sum(jobs.c.estimated_cost_usd).label("usd"))
+    query = totals.where(COST_IS_HELD, jobs.c.provider.is_not(None)).group_by(jobs.c.provider)
+    return {
+        ProviderName(row.provider): JobTotal(row.jobs, row.usd or _NO_USD)
+        for row in await connection.execute(query)
+    }
+
+
 async def unanswered(connection: Connection) -> JobTotal:
     """Jobs whose submission was never answered and whose estimated cost no longer counts towards the budgets."""
     return await _estimates(connection, and_(recovery.NO_ANSWER, not_(COST_IS_HELD)))

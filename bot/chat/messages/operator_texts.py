@@ -193,6 +193,11 @@ def _left(report: OperatorOverview) -> str:
 def gate(report: GateReport) -> str:
     """Whether jobs are submitted, and if not, why and until when; of each provider."""
     lines = [_gate_line(provider, gate) for provider, gate in report.gates.items()]
+    lines += [
+        f"`PROVIDERS` doesn't name {provider_name(provider)}, where {several(tasks, 'video')} "
+        f"{'is' if tasks == 1 else 'are'} still being made."
+        for provider, tasks in report.former.items()
+    ]
     lines.append(f"{several(report.queued, 'video')} queued.")
     if any(gate.closed_until is not None for gate in report.gates.values()):
         lines.append("-# `/operator gate state:open` tries again now.")

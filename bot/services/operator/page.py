@@ -40,14 +40,23 @@ _IN_LINE = 5
 
 @dataclass(frozen=True, slots=True)
 class ProviderStatus:
-    """A provider that is asked: whether it takes jobs, how many of its slots are taken, and what it costs."""
+    """A provider: whether it takes jobs, how many of its slots are taken, and what it costs.
+
+    gate: None for one that isn't asked any more. held: its ended jobs whose cost is unknown.
+    """
 
     provider: ProviderName
-    gate: ProviderGate
+    gate: ProviderGate | None
     taken: int
     slots: int
     spent: Spent
     budget: Budget
+    held: JobTotal
+
+    @property
+    def has_anything(self) -> bool:
+        """Whether it has tasks, or costs this month."""
+        return bool(self.taken or self.held.jobs or self.spent.usd_month)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +162,23 @@ class OperatorPageService:
             )
 
     async def _providers(self, connection: Connection, now: datetime) -> list[ProviderStatus]:
+        """Those that are asked, in their order, and then the others, as long as anything of theirs remains."""
         gates = await submissions.gates(connection, self._rules, now)
         taken = await all_servers.slots_taken(connection)
-        return [
+        held = await operator_reports.held_at_providers(connection)
+        found = [
             ProviderStatus(
                 provider,
-                ProviderGate.of(gate, now),
+                ProviderGate.of(gates[provider], now) if provider in gates else None,
                 taken.get(provider, 0),
                 self._limits[provider].max_running if provider in self._limits else 0,
                 await ledger.spent_at_provider(connection, provider, now),
                 self._rules.provider_budgets.get(provider, NO_BUDGET),
+                held.get(provider, JobTotal(0, Decimal(0))),
             )
-            for provider, gate in gates.items()
+            for provider in (*gates, *(name for name in ProviderName if name not in gates))
         ]
+        return [one for one in found if one.gate is not None or one.has_anything]
 
     async def in_progress(self, state: JobState, number: int = 1, *, late_only: bool = False) -> JobPage:
         """A page of the active jobs in a state, those that were ordered first. late_only: of the running ones."""

@@ -1,7 +1,7 @@
 """What the operator is shown, as values; `bot.chat.messages` puts them into words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Self
@@ -87,10 +87,14 @@ class ProviderGate:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """Whether jobs are submitted, by provider in the order in which they are asked. queued: how many jobs wait."""
+    """Whether jobs are submitted, by provider in the order in which they are asked.
+
+    queued: how many jobs wait. former: how many tasks there are at each provider that isn't asked any more.
+    """
 
     gates: Mapping[ProviderName, ProviderGate]
     queued: int
+    former: Mapping[ProviderName, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

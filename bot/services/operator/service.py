@@ -218,8 +218,10 @@ class OperatorService:
             now = self._clock()
             gates = await submissions.gates(connection, self.rules, now)
             active = await _active(connection)
+            taken = await all_servers.slots_taken(connection)
         reports = {provider: ProviderGate.of(gate, now) for provider, gate in gates.items()}
-        return GateReport(reports, active.get(JobState.QUEUED, 0))
+        former = {provider: tasks for provider, tasks in taken.items() if provider not in gates}
+        return GateReport(reports, active.get(JobState.QUEUED, 0), former)
 
     async def open_gate(self, operator: Operator) -> AuditEntry:
         """Resumes submissions to all providers, whatever stopped them; the next failure stops them again."""

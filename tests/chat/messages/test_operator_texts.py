@@ -228,6 +228,13 @@ def test_a_provider_whose_budget_is_used_up_gets_no_videos_and_the_operator_read
     assert queued == "3 videos queued."
 
 
+def test_a_provider_that_is_not_asked_any_more_is_told_with_what_still_runs_there() -> None:
+    report = GateReport({VTRIX: ProviderGate(None, None, 0)}, 0, {DASHSCOPE: 2})
+    assert "`PROVIDERS` doesn't name DashScope, where 2 videos are still being made." in texts.gate(report)
+    one = texts.gate(replace(report, former={DASHSCOPE: 1}))
+    assert "where 1 video is still being made." in one
+
+
 def test_a_price_of_a_provider_that_names_no_costs_is_what_is_set() -> None:
     kind = P720._replace(provider=DASHSCOPE)
     text = cost_texts.costs(replace(COSTS, prices=[KindPrice(kind, Decimal("0.14"), None, Decimal("0.14"))]))

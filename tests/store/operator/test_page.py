@@ -1,5 +1,6 @@
 """What the operator's page reads, on both databases."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -13,11 +14,12 @@ from bot.domain.task_durations import Remaining
 from bot.operations.process_name import process_name
 from bot.services.operator.cost_history import DAYS, CostHistoryService
 from bot.services.operator.page import OperatorPageService
-from bot.services.operator.service import Operator
+from bot.services.operator.service import Operator, OperatorService
 from bot.store.engine import Database
 from bot.store.jobs.lease_holders import LeaseHolder, holder_of, lease_holders, new_token
+from bot.store.operator_reports import JobTotal
 from bot.store.schema import jobs
-from tests.providers_asked import VTRIX, vtrix
+from tests.providers_asked import DASHSCOPE, VTRIX, takes, vtrix
 from tests.store.factories import DETAIL, LEASES, MINUTE, NOW, SECOND, add, add_waiting
 from tests.store.operator.conftest import DEFAULTS, OperatorHarness
 
@@ -44,6 +46,31 @@ async def test_the_overview_counts_all_servers_jobs(page: OperatorPageService, h
     assert (view.late, len(view.next_jobs), view.reserved) == (1, 3, Decimal("0.80"))
     [provider] = view.providers
     assert (provider.provider, provider.taken, provider.slots) == (VTRIX, 1, 5)
+
+
+async def test_a_provider_that_is_not_asked_any_more_is_shown_while_anything_of_it_remains(
+    database: Database, harness: OperatorHarness
+) -> None:
+    only_dashscope = replace(DEFAULTS, catalog=replace(DEFAULTS.catalog, providers=(DASHSCOPE,)))
+    later = OperatorPageService(database, only_dashscope, [takes(DASHSCOPE)], lambda *_: None, lambda: harness.now)
+    assert [one.provider for one in (await later.overview()).providers] == [DASHSCOPE]
+
+    await harness.add_running_job()
+    await harness.add_lost_job()
+
+    [asked, former] = (await later.overview()).providers
+    assert (asked.provider, asked.gate is None) == (DASHSCOPE, False)
+    assert (former.provider, former.gate, former.taken, former.slots) == (VTRIX, None, 1, 0)
+    assert former.held == JobTotal(1, Decimal("0.20"))
+    assert former.spent.usd_month == Decimal("0.40")
+    service = OperatorService(
+        database, only_dashscope, guild_id=1, user_ids=(900,), wake=lambda: None, clock=lambda: harness.now
+    )
+    assert (await service.gate()).former == {VTRIX: 1}
+    assert (await harness.service.gate()).former == {}
+    harness.now += timedelta(days=31)
+    [_, former] = (await later.overview()).providers
+    assert (former.taken, former.spent.usd_month) == (1, Decimal(0))
 
 
 async def test_a_task_is_late_after_its_p90(page: OperatorPageService, harness: OperatorHarness) -> None:

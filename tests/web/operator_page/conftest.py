@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientResponse, ClientSession
 
+from bot.domain.guilds import OperatorDefaults
 from bot.domain.jobs import FailureReason, Job
 from bot.store.engine import Database
 from bot.store.jobs import all_servers
@@ -88,9 +89,14 @@ async def database(tmp_path: Path, invented_file: Path) -> AsyncIterator[Databas
 
 @asynccontextmanager
 async def visiting(
-    database: Database, *, token: str | None = None, now: datetime = NOW, host: str = "127.0.0.1"
+    database: Database,
+    *,
+    token: str | None = None,
+    now: datetime = NOW,
+    host: str = "127.0.0.1",
+    rules: OperatorDefaults = invented.RULES,
 ) -> AsyncIterator[Visitor]:
-    async with invented.served(database, now, host=host) as port, ClientSession() as session:
+    async with invented.served(database, now, host=host, rules=rules) as port, ClientSession() as session:
         yield Visitor(session, f"http://127.0.0.1:{port}", token)
 
 

@@ -210,13 +210,18 @@ FAILURES = (
 
 @asynccontextmanager
 async def served(
-    database: Database, now: datetime, *, host: str = "127.0.0.1", names: Mapping[int, str] = NAMES
+    database: Database,
+    now: datetime,
+    *,
+    host: str = "127.0.0.1",
+    names: Mapping[int, str] = NAMES,
+    rules: OperatorDefaults = RULES,
 ) -> AsyncIterator[int]:
     """The page over HTTP; yields the port."""
     await MembershipStore(database).describe({id_: Description(name, None) for id_, name in names.items()})
     routes = page_routes(
         database,
-        RULES,
+        rules,
         LIMITS,
         schedule().remaining,
         lambda: now,

@@ -1,6 +1,7 @@
 """What the operator's page shows, over HTTP, of an invented bot."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -13,8 +14,9 @@ from bot.store.engine import Database
 from bot.store.money_tables import daily_totals, provider_totals
 from bot.store.privacy.anonymise import anonymise_batch
 from bot.store.schema import jobs
-from tests.web.operator_page.conftest import NOW, Visitor, failed_job
-from tests.web.operator_page.invented import HOSTILE_PROMPT, TOKEN
+from tests.providers_asked import DASHSCOPE
+from tests.web.operator_page.conftest import NOW, Visitor, failed_job, visiting
+from tests.web.operator_page.invented import HOSTILE_PROMPT, RULES, TOKEN
 
 
 async def test_the_overview_says_how_everything_stands(operator: Visitor) -> None:
@@ -30,6 +32,14 @@ async def test_the_overview_says_how_everything_stands(operator: Visitor) -> Non
     )
     assert re.search(r"The Vtrix gateway open 4 of 8", words)
     assert re.search(r"this one now – 3 being made in 1 min", words)
+
+
+async def test_a_provider_that_is_not_asked_any_more_stays_with_what_remains(database: Database) -> None:
+    rules = replace(RULES, catalog=replace(RULES.catalog, providers=(DASHSCOPE,)))
+    async with visiting(database, token=TOKEN, rules=rules) as operator:
+        words = (await operator.get("/")).words
+    row = words.partition("The Vtrix gateway ")[2].partition(" By state")[0]
+    assert row == "not in use 4 still in progress $0.85 $0.85 $0.21 held for 2 with unknown cost"
 
 
 async def test_running_jobs_stand_with_their_age_beside_what_is_usual(operator: Visitor) -> None:
