@@ -4,18 +4,21 @@ It is for the operator and for machines: not encrypted, so it listens on this ma
 it also answers only to names of this machine.
 """
 
+import asyncio
 import ipaddress
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from aiohttp import hdrs, http_exceptions, web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from bot.domain.errors import PortUnavailable
 
 _BODY_MAX_BYTES = 64_000
 """The largest request; none of the routes needs more than a form's few fields."""
+
+_CLOSE = {hdrs.CONNECTION: "close"}
 
 _NOT_HERE = (
     "This server only answers for this machine: ask it as http://127.0.0.1 or http://localhost, with its port or "
@@ -25,17 +28,37 @@ _NOT_HERE = (
 _SHUTDOWN_S = 2.0
 """How long responses in progress may take once the server closes."""
 
+_REQUEST_S = 75.0
+"""How long a request may take to arrive, and a connection is kept for the next one. Prometheus scrapes once a
+minute by default, on the same connection."""
+
+_LINGERING_S = 2.0
+"""How long the rest of a body that nobody reads is awaited before the connection is closed."""
+
 
 @asynccontextmanager
-async def serving(routes: Iterable[web.AbstractRouteDef], *, host: str, port: int) -> AsyncIterator[int]:
-    """Serves the routes until it is left; yields the port. port: 0 takes a free one. Raises: PortUnavailable."""
+async def serving(
+    routes: Iterable[web.AbstractRouteDef], *, host: str, port: int, request_s: float = _REQUEST_S
+) -> AsyncIterator[int]:
+    """Serves the routes until it is left; yields the port.
+
+    port: 0 takes a free one. request_s: how long a request's head, and then its body, may take to arrive.
+    Raises: PortUnavailable.
+    """
     only_own_names = [_answer_only_to_own_names] if is_loopback(host) else []
     application = web.Application(
-        client_max_size=_BODY_MAX_BYTES, middlewares=[_refuse_broken_bodies, *only_own_names]
+        client_max_size=_BODY_MAX_BYTES,
+        middlewares=[_refuse_broken_bodies, *only_own_names, _reading_bodies(request_s)],
     )
     application.add_routes(routes)
     application.on_response_prepare.append(_harden)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        shutdown_timeout=_SHUTDOWN_S,
+        keepalive_timeout=request_s,  # begins with the connection, and ends only with a complete head
+        lingering_time=_LINGERING_S,
+    )
     try:
         await runner.setup()
         site = web.TCPSite(runner, host, port)
@@ -60,6 +83,21 @@ async def _refuse_broken_bodies(request: web.Request, handler: Handler) -> web.S
         return await handler(request)
     except (ConnectionResetError, web.RequestPayloadError, http_exceptions.BadHttpMessage):
         return web.Response(status=400, text="The request's body is incomplete or malformed.\n")
+
+
+def _reading_bodies(within_s: float) -> Middleware:
+    """Reads each body before its handler begins, so that none waits for a client that sends it slowly."""
+
+    @web.middleware
+    async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            async with asyncio.timeout(within_s):
+                await request.read()
+        except TimeoutError:
+            return web.Response(status=408, text="The request's body took too long.\n", headers=_CLOSE)
+        return await handler(request)
+
+    return read
 
 
 @web.middleware

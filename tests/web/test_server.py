@@ -137,23 +137,57 @@ def test_another_name_that_leads_here_is_not_this_machine(host: str, *, is_ours:
 async def test_a_body_that_is_cut_off_or_malformed_is_no_error_of_ours(
     caplog: pytest.LogCaptureFixture, body: bytes
 ) -> None:
-    done = asyncio.Event()
-
     async def read(request: web.Request) -> web.Response:
-        try:
-            return web.Response(body=await request.read())
-        finally:
-            done.set()
+        return web.Response(body=await request.read())
 
     encoding = b"Content-Encoding: gzip\r\n" if b"gzip" in body else b""
     rest = b"abc" if b"gzip" not in body else b"x" * 20
-    async with serving([web.post("/read", read)], host="127.0.0.1", port=0) as port:
+    routes = [*ROUTES, web.post("/read", read)]
+    async with serving(routes, host="127.0.0.1", port=0) as port, aiohttp.ClientSession() as session:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(
             b"POST /read HTTP/1.1\r\nHost: localhost\r\n" + encoding + b"Content-Length: 20\r\n\r\n" + rest
         )
         await writer.drain()
         writer.close()
-        async with asyncio.timeout(10):
-            await done.wait()
+        await session.get(f"http://127.0.0.1:{port}/hello")  # is answered after that
     assert not [line for line in caplog.records if line.levelname == "ERROR"]
+
+
+HEAD = b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "answered"),
+    [(b"", b""), (HEAD, b""), (HEAD + b"\r\n", b"HTTP/1.1 408 ")],
+)
+async def test_a_request_that_arrives_byte_by_byte_does_not_hold_its_connection(
+    begin: bytes, answered: bytes
+) -> None:
+    async def read(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    async with serving([web.post("/read", read)], host="127.0.0.1", port=0, request_s=0.3) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(begin)
+        sending = asyncio.create_task(send_slowly(writer, b"x" if begin else b""))
+        async with asyncio.timeout(30):
+            said = await reader.read()
+        sending.cancel()
+        writer.close()
+    assert said.startswith(answered)
+
+
+async def send_slowly(writer: asyncio.StreamWriter, byte: bytes) -> None:
+    while True:
+        writer.write(byte)
+        await asyncio.sleep(0.05)
+
+
+async def test_an_idle_connection_is_closed_after_its_answer() -> None:
+    async with serving(ROUTES, host="127.0.0.1", port=0, request_s=0.3) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(30):
+            assert (await reader.read()).endswith(b"hello")
+        writer.close()
