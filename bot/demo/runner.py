@@ -27,6 +27,7 @@ from bot.demo.gateway import LocalGateway
 from bot.demo.offline_discord import OfflineDiscord
 from bot.demo.page import served_page
 from bot.demo.welcome import welcome
+from bot.domain.database_url import sqlite_url
 from bot.domain.errors import OrderRefused, ZoetropeError
 from bot.domain.jobs import ENDED, Job, JobState, Order
 from bot.domain.orders import check_order
@@ -70,7 +71,7 @@ async def opened(*, pool: RenderPool | None = None, manages: bool = False, **set
                 "discord_token": SecretStr(_TOKEN),
                 "vtrix_api_key": SecretStr(_KEY),
                 "vtrix_base_url": gateway.url,
-                "database_url": f"sqlite:///{folder / 'demo.db'}",
+                "database_url": sqlite_url(folder / "demo.db"),
                 "poll_min_seconds": 0.5,
                 "poll_max_seconds": 2,
                 "quota_videos_per_day": 20,

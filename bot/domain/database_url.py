@@ -94,6 +94,11 @@ def parse_database_url(url: str) -> Path | PostgresUrl:
     return _parse_postgresql(rest)
 
 
+def sqlite_url(file: Path) -> str:
+    """The URL of a SQLite database's file, whatever characters its path contains."""
+    return f"sqlite:///{quote(str(file))}"
+
+
 def sqlite_file(url: str) -> Path | None:
     """The absolute path of a SQLite database's file; None for PostgreSQL and for an invalid URL."""
     try:

@@ -18,6 +18,7 @@ from pathlib import Path
 from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
+from bot.domain.database_url import sqlite_url
 from bot.domain.errors import StoreError
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, JobState
 from bot.store import sqlite_files
@@ -66,7 +67,7 @@ async def restore(backup: Path, file: Path, now: datetime, *, resume: bool) -> R
 async def upgraded_copy(backup: Path, part: Path) -> AsyncIterator[Database]:
     """Copies a backup to the new file `part` and opens it with this version's schema; leaves a single file."""
     copy_of(backup, part)
-    async with Database.open(f"sqlite:///{part}") as database:
+    async with Database.open(sqlite_url(part)) as database:
         kept = await migrate(database)
         if kept is not None:  # of a copy: the backup itself still exists
             sqlite_files.remove(kept.path)

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from bot.chat.messages.notification_texts import render
+from bot.domain.database_url import sqlite_url
 from bot.domain.errors import StoreError
 from bot.domain.jobs import FailureCause, FailureDetail, FailureReason, JobState
 from bot.domain.notifications import Announcement
@@ -243,6 +244,19 @@ async def test_a_restore_to_a_new_path_has_no_replaced_file_to_keep(
     done = await restore(backup, tmp_path / "new" / "place.db", LATER, resume=False)
     assert done.kept is None
     assert inspect_file(tmp_path / "new" / "place.db").rows["jobs"] == 1
+
+
+async def test_a_folder_may_have_characters_that_mean_something_in_a_url(
+    tmp_path: Path, file: Path, backup: Path
+) -> None:
+    [job_id] = await create_backup(file, backup, JobState.RUNNING)
+    place = tmp_path / "100%41 really?" / "place.db"
+    await restore(backup, place, LATER, resume=False)
+    async with Database.open(sqlite_url(place)) as database:
+        job = await JobStore(database, UNLIMITED).get(job_id)
+    assert job is not None
+    assert job.state is JobState.FAILED
+    assert not (tmp_path / "100A really?").exists()
 
 
 async def test_two_restores_within_one_second_keep_both_replaced_files(file: Path, backup: Path) -> None:
