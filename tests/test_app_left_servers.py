@@ -26,6 +26,8 @@ from tests.harness import ROOMY
 from tests.store.factories import claim
 from tests.test_app import KEY, LocalServices, sample_picture
 
+pytestmark = pytest.mark.full
+
 WITHIN_S = 60.0
 
 

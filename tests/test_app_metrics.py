@@ -97,6 +97,7 @@ async def test_a_bot_and_a_worker_become_ready_and_export_what_they_ask_of_disco
         await get(port, "/healthz")
 
 
+@pytest.mark.full
 async def test_a_bot_whose_jobs_others_work_on_knows_how_long_tasks_usually_take(local: LocalServices) -> None:
     job = await local.order_before_start()
     async with Database.open(local.settings().database_url) as database:

@@ -53,6 +53,7 @@ async def test_the_operator_command_is_registered_only_in_the_operators_server(
         assert "operator" not in [command["name"] for command in discord.commands.listed(None)]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("fault", "advice"),
     [

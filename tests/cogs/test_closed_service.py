@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+import pytest
+
 from bot.domain.jobs import Job
 from bot.operations.clock import utc_now
 from bot.store.jobs import submission_gate
@@ -45,6 +47,7 @@ async def test_the_list_says_nothing_of_it_where_nothing_waits(harness: CogHarne
     assert CLOSED not in await harness.offline.command("videos list")
 
 
+@pytest.mark.full
 async def test_a_status_card_follows_a_closure_and_its_end(harness: CogHarness) -> None:
     """The gateway asks for a pause of minutes; then, as if they were over, it takes the order."""
     busy = Fault(status=429, body={"message": "slow down"}, headers={"Retry-After": "600"})
@@ -62,6 +65,7 @@ async def test_a_status_card_follows_a_closure_and_its_end(harness: CogHarness) 
     assert "Your orders are kept" not in await harness.offline.command("videos list")
 
 
+@pytest.mark.full
 async def test_what_still_waits_when_the_service_takes_orders_again_says_so(harness: CogHarness) -> None:
     await close_gate(harness)
     await harness.animate()

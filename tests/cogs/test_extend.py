@@ -7,6 +7,7 @@ from typing import Any
 
 import av
 import discord
+import pytest
 from simcord import InteractionResult, MemberActor
 
 from bot.chat.posting import shown_text
@@ -105,6 +106,7 @@ async def test_the_form_opens_while_the_database_does_not_answer(harness: CogHar
     assert "value" not in field_of(form)
 
 
+@pytest.mark.full
 async def test_a_clip_goes_on_again_up_to_the_limit(tmp_path: Path) -> None:
     async with open_cog_harness(tmp_path, extend_max_seconds=15) as harness:
         first = await a_video(harness)
@@ -121,6 +123,7 @@ async def test_a_clip_goes_on_again_up_to_the_limit(tmp_path: Path) -> None:
         assert len(await jobs(harness)) == 3
 
 
+@pytest.mark.full
 async def test_what_others_made_is_extended_under_ones_own_quota(harness: CogHarness) -> None:
     first = await a_video(harness)
     other = harness.another_member()
@@ -167,6 +170,7 @@ async def test_a_spoiler_stays_one(harness: CogHarness) -> None:
     assert clip.attachments[0].is_spoiler()
 
 
+@pytest.mark.full
 async def test_a_new_part_is_posted_alone_if_the_video_before_is_deleted_meanwhile(harness: CogHarness) -> None:
     first = await a_video(harness)
     harness.gateway.task_seconds = 3600
@@ -182,6 +186,7 @@ async def test_a_new_part_is_posted_alone_if_the_video_before_is_deleted_meanwhi
     assert "as one clip of 10 s" in await extend(harness, clip, "it sails away")  # it counts as one piece
 
 
+@pytest.mark.full
 async def test_a_failed_part_is_free_and_leaves_the_video_before_as_it_is(harness: CogHarness) -> None:
     first = await a_video(harness)
     harness.gateway.fault(Route.POLL, Fault(status=200, body={"id": "x", "status": "failed"}))
@@ -215,6 +220,7 @@ async def test_a_video_whose_message_was_deleted_cannot_be_extended(harness: Cog
     assert "That video was removed" in answer
 
 
+@pytest.mark.full
 async def test_ones_own_videos_are_offered_and_extended_by_command(harness: CogHarness) -> None:
     await a_video(harness)
     job = await is_written(harness)

@@ -212,6 +212,7 @@ async def add_choices(harness: CogHarness) -> None:
         await admin_services.policy.set_entry(admin_user, PolicyEntry(kind, 7, allowed=False))
 
 
+@pytest.mark.full
 async def test_a_plain_member_gets_no_autocomplete_choices(
     harness_and_channel: tuple[CogHarness, ChannelHandle],
 ) -> None:

@@ -165,6 +165,7 @@ class SlowQuotes(VideoService):
         return await super().quote(requester, order)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("error", [None, StoreError("the database doesn't answer")], ids=["slow", "down"])
 @pytest.mark.parametrize("name", FORMS)
 async def test_a_form_opens_without_a_quote_while_the_database_does_not_answer(

@@ -14,6 +14,8 @@ from tests.discord_server import DiscordServer, Message, refused, server_error
 from tests.faulty_gateway import FaultyGateway
 from tests.forged.harness import KEY, WITHIN_S, ForgeryHarness, open_harness
 
+pytestmark = pytest.mark.full
+
 
 async def test_a_removed_video_leaves_nothing_in_the_channel_and_the_list_says_so(harness: CogHarness) -> None:
     await harness.animate("waves roll in")

@@ -66,6 +66,7 @@ async def test_one_card_shows_them_all_and_goes_when_all_have_ended(roomy: CogHa
     assert roomy.public() == [card]
 
 
+@pytest.mark.full
 async def test_one_of_them_is_cancelled_for_free_and_the_others_go_on(roomy: CogHarness) -> None:
     roomy.gateway.task_seconds = 3600
     await roomy.animate(variations=3)
@@ -78,6 +79,7 @@ async def test_one_of_them_is_cancelled_for_free_and_the_others_go_on(roomy: Cog
     assert buttons(card) == ["Cancel 1", "Cancel 3", "Cancel all"]
 
 
+@pytest.mark.full
 async def test_all_are_cancelled_and_what_is_paid_for_only_after_a_question(roomy: CogHarness) -> None:
     roomy.gateway.task_seconds = 3600
     await roomy.animate(variations=3)
@@ -96,6 +98,7 @@ async def test_all_are_cancelled_and_what_is_paid_for_only_after_a_question(room
     await wait_for_card(roomy, "it was already paid for, so it counts")
 
 
+@pytest.mark.full
 async def test_nobody_else_can_cancel_them(roomy: CogHarness) -> None:
     roomy.gateway.task_seconds = 3600
     await roomy.animate(variations=2)

@@ -10,6 +10,8 @@ from tests.cogs.conftest import CogHarness, open_cog_harness
 from tests.cogs.test_result_buttons import a_video, answer, delete_rows, jobs_of
 from tests.cogs.test_variations import wait_for_card
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture
 async def roomy(tmp_path: Path) -> AsyncIterator[CogHarness]:

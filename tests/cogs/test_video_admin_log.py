@@ -105,6 +105,7 @@ async def test_a_command_that_changes_nothing_adds_no_entry(harness: CogHarness)
     assert "Nothing has been changed here yet." in await ask(harness, admin_user, "video-admin log show")
 
 
+@pytest.mark.full
 async def test_a_long_audit_log_is_sent_as_a_file(harness: CogHarness) -> None:
     admin_user, second = admin(harness), admin(harness, "second")  # a single one would be rate limited
     for number in range(1, 31):

@@ -143,6 +143,7 @@ def test_an_option_without_effect_is_wrong_usage(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "seen", ["zoetrope-demo-*", pytest.param("zoetrope-demo-*/upstream/*.part", marks=pytest.mark.full)]
 )

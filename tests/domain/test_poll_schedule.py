@@ -32,6 +32,7 @@ def polled_at_s(schedule: PollSchedule, until_s: float) -> list[float]:
     return ages_s[1:]
 
 
+@pytest.mark.full
 @given(
     SOME_DURATIONS,
     AGES,

@@ -159,6 +159,7 @@ async def test_run_answers_a_command_posts_the_video_and_stops_on_sigterm(proces
     assert b"Traceback" not in log
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_the_bot_itself_loads_no_library_that_opens_pictures_or_videos(processes: BotProcesses) -> None:
     async with processes.start("run") as process:
@@ -171,6 +172,7 @@ async def test_the_bot_itself_loads_no_library_that_opens_pictures_or_videos(pro
     assert [name for name in ("PIL", "av", "pillow_heif", "numpy", "matplotlib") if f"/{name}/" in loaded] == []
 
 
+@pytest.mark.full
 async def test_a_process_killed_during_generation_continues_after_its_restart(processes: BotProcesses) -> None:
     processes.upstream.task_seconds = 3600
     async with processes.start("run") as process:
@@ -317,6 +319,7 @@ async def test_doctor_names_what_is_wrong_and_what_to_do(processes: BotProcesses
     assert "Traceback" not in output
 
 
+@pytest.mark.full
 async def test_a_wrong_token_ends_run_with_one_line(processes: BotProcesses) -> None:
     code, output = await processes.output("run", DISCORD_TOKEN="a-wrong-token")
 

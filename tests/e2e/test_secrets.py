@@ -20,6 +20,8 @@ from tests.discord_server import Answer, DiscordServer, refused
 from tests.e2e.test_processes import WITHIN_S, BotProcesses
 from tests.faulty_gateway import Fault, FaultyGateway, Route
 
+pytestmark = pytest.mark.full
+
 TOKEN_TAIL = "Tk9q-ZyX3wVu_5sRq7PoN1mLk8JiHgFeDc2BaQ"
 KEY = "vtx-K3y/of+the\\can'ary%7E\"Zt6bQ9"
 PROXY_PASSWORD = "Pr0xy-cAnary-5hQw8"
@@ -198,7 +200,6 @@ async def failure_details(processes: WatchedProcesses) -> list[str]:
         return [row[0] for row in rows]
 
 
-@pytest.mark.full
 async def test_doctor_does_not_repeat_what_echoing_services_say(processes: WatchedProcesses) -> None:
     bearer, header = f"Authorization: Bearer {KEY}", f"Authorization: Bot {processes.discord.token}"
     processes.upstream.fault(Route.POLL, Fault(500, {"error": bearer}))
@@ -210,7 +211,6 @@ async def test_doctor_does_not_repeat_what_echoing_services_say(processes: Watch
     assert found_in(output.encode(), *processes.secrets) == []
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("command", [("run",), ("db", "status"), ("doctor",)], ids=" ".join)
 async def test_a_database_that_repeats_the_password_is_not_quoted(
     processes: WatchedProcesses, command: tuple[str, ...]
@@ -238,7 +238,6 @@ async def password_echoing_postgresql() -> AsyncIterator[int]:
         yield int(server.sockets[0].getsockname()[1])
 
 
-@pytest.mark.full
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -255,7 +254,6 @@ async def test_a_wrong_database_address_is_not_quoted(processes: WatchedProcesse
     assert found_in(output.encode(), DATABASE_PASSWORD, *processes.secrets) == []
 
 
-@pytest.mark.full
 async def test_files_of_a_run_are_private_to_its_user_whatever_the_umask(processes: WatchedProcesses) -> None:
     before = os.umask(0)
     try:
@@ -276,7 +274,6 @@ async def test_files_of_a_run_are_private_to_its_user_whatever_the_umask(process
     assert core_bytes == 0, "a crash would leave the keys in a core file"
 
 
-@pytest.mark.full
 async def test_the_bot_identifies_with_a_single_unprivileged_intent(
     processes: WatchedProcesses,
 ) -> None:
@@ -289,7 +286,6 @@ async def test_the_bot_identifies_with_a_single_unprivileged_intent(
     assert [identify["intents"] for identify in identifies] == [discord.Intents(guilds=True).value]
 
 
-@pytest.mark.full
 async def test_a_separate_worker_neither_connects_to_the_gateway_nor_listens(processes: WatchedProcesses) -> None:
     async with processes.watched("worker") as (_, watched):
         await processes.discord.state.until(

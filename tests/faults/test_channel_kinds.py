@@ -23,6 +23,8 @@ from tests.discord_server.models import (
 from tests.faults.discord_harness import DiscordHarness, discord_harness
 from tests.faults.test_discord_matrix import check_delivered_once, refuse_direct_messages
 
+pytestmark = pytest.mark.full
+
 Make = Callable[[DiscordServer], Channel]
 KeepOut = Callable[[DiscordHarness], None]
 

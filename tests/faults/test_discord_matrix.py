@@ -32,6 +32,8 @@ from tests.faulty_gateway import Fault as UpstreamFault
 from tests.faulty_gateway import Route
 from tests.harness import ROOMY
 
+pytestmark = pytest.mark.full
+
 MESSAGES, ONE_MESSAGE = "/channels/*/messages", "/channels/*/messages/*"
 
 TRANSIENT: dict[str, Fault] = {
@@ -223,7 +225,6 @@ async def test_a_deleted_channel_ends_the_job_uncharged(store: JobStore, tmp_pat
         assert len(harness.upstream.received) == (state is not JobState.QUEUED)
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("state", FAULT_STATES)
 async def test_removing_the_bot_from_the_server_ends_the_job_uncharged(
     store: JobStore, tmp_path: Path, state: JobState
@@ -248,7 +249,6 @@ REVOKED = {
 }
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("permission", REVOKED)
 async def test_a_permission_that_is_revoked_and_restored_only_delays_the_job(
     store: JobStore, tmp_path: Path, permission: str
@@ -265,7 +265,6 @@ async def test_a_permission_that_is_revoked_and_restored_only_delays_the_job(
         await check_delivered_once(harness, job)
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("permission", REVOKED)
 async def test_a_permission_that_stays_revoked_ends_the_job_uncharged(
     store: JobStore, tmp_path: Path, permission: str
@@ -361,7 +360,6 @@ async def test_the_video_reopens_an_archived_thread(store: JobStore, tmp_path: P
         await check_delivered_once(harness, job)
 
 
-@pytest.mark.full
 async def test_a_locked_thread_only_delays_the_job(store: JobStore, tmp_path: Path) -> None:
     async with discord_harness(store, tmp_path) as harness:
         job = await harness.order_at(JobState.DELIVERING)

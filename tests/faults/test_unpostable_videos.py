@@ -18,6 +18,8 @@ from tests.faults.discord_harness import DiscordHarness, discord_harness
 from tests.faulty_gateway import Fault, Route
 from tests.media.test_transcode import write_noise
 
+pytestmark = pytest.mark.full
+
 
 def deny(harness: DiscordHarness) -> None:
     bot = harness.discord.state.bot
@@ -82,7 +84,6 @@ async def test_the_video_goes_to_its_member_once_and_counts(
         assert f"/channels/@me/{message.channel.id}/{message.id}" in listed(harness, job)
 
 
-@pytest.mark.full
 @pytest.mark.parametrize(("limit_mib", "fits"), [(3, True), (1, False)])
 async def test_a_video_is_made_smaller_until_the_channel_takes_it_and_is_sent_as_it_is_where_none_does(
     store: JobStore, tmp_path: Path, limit_mib: int, *, fits: bool

@@ -30,6 +30,8 @@ from tests.faults.upstream_harness import (
 )
 from tests.providers.servers import MP4
 
+pytestmark = pytest.mark.full
+
 COST, ESTIMATE, NO_COST = Decimal("0.12"), Decimal("0.20"), Decimal(0)
 HEAD = b"HTTP/1.1 200 OK\r\n"
 RECONCILE = "reconcil"

@@ -30,6 +30,8 @@ from tests.forged.harness import (
     operator_settings,
 )
 
+pytestmark = pytest.mark.full
+
 OWN, ADMINS, MODERATED, OPERATORS, VISIBLE = (
     "its member",
     "who manages the bot",

@@ -17,6 +17,8 @@ from tests.discord_server.interactions import Kind
 from tests.faulty_gateway import FaultyGateway
 from tests.forged.harness import KEY, WITHIN_S, ForgeryHarness, SteppingClock, open_harness
 
+pytestmark = pytest.mark.full
+
 QUOTA = 3
 STRIKES = GuildSettings().violation_limit
 
@@ -78,7 +80,6 @@ async def test_a_thousand_orders_cost_no_more_than_the_quota_and_delay_nobody_el
         assert callbacks(harness) == len(flood) + 2
 
 
-@pytest.mark.full
 async def test_without_the_rate_limit_concurrent_orders_fetch_no_more_than_the_quota(tmp_path: Path) -> None:
     async with quota_harness(tmp_path) as harness:
         flood = await animate(harness, 40)

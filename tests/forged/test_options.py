@@ -17,7 +17,7 @@ from tests.forged.command_data import (
 )
 from tests.forged.harness import MIA_PROMPT, NOA_PROMPT, WITHIN_S, ForgeryHarness, Seed, errors_logged
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.full, pytest.mark.asyncio(loop_scope="module")]
 
 REFUSED = "Your Discord app sent me something that doesn't fit this command, so nothing was done: "
 

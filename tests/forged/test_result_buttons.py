@@ -15,6 +15,8 @@ from tests.discord_server import DiscordServer, Message, Overwrite, server_error
 from tests.faulty_gateway import FaultyGateway
 from tests.forged.harness import KEY, WITHIN_S, ForgeryHarness, open_harness
 
+pytestmark = pytest.mark.full
+
 EDITED = {"prompt": "a storm", "negative_prompt": "", "resolution": "480P", "seed": "8"}
 
 

@@ -31,6 +31,8 @@ from tests.forged.harness import (
 )
 from tests.store import postgres_server
 
+pytestmark = pytest.mark.full
+
 MARKUP = (
     "# big\n## less\n-# small\n> quoted\n>>> all of it\n- one\n1. two\n```js\ncode\n``` `x` ~~no~~ ||secret|| "
     "__under__ *it* **bold** [look](https://example.org/a) <https://example.org> https://example.org \\* \\"

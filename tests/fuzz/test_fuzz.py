@@ -9,6 +9,8 @@ from tests.fuzz.hostile import encoded, jpeg_with, png_with
 from tests.fuzz.mutations import mutant, samples
 from tests.fuzz.oracle import flaw
 
+pytestmark = pytest.mark.full
+
 SEED = 20
 
 

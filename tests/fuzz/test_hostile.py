@@ -14,6 +14,8 @@ from bot.media.prepared_frame import PreparedFrame
 from tests.fuzz.hostile import BOMBS, NOT_PICTURES, PAYLOAD, POLYGLOTS, encoded, sample
 from tests.fuzz.oracle import flaw
 
+pytestmark = pytest.mark.full
+
 TYPICAL = {
     "swapped_profile.png": 1024, "cmyk_profile.jpg": 1024, "photo_progressive.jpg": 1024, "moving.gif": 256,
     "photo.webp": 1024, "lossless.webp": 16, "photo_jpeg.tif": 1024, "lzw.tif": 256, "photo.heic": 1024,
@@ -72,7 +74,6 @@ def test_a_picture_truncated_anywhere_results_in_a_frame_or_a_refusal(name: str,
     assert any(isinstance(result, PictureRefused) for result in results)
 
 
-@pytest.mark.full
 async def test_decoding_uses_no_memory_in_the_bots_process() -> None:
     large = encoded("PNG", (6_000, 6_000))
     bot = psutil.Process()

@@ -159,6 +159,7 @@ def calls_of(function: Callable[[], Any]) -> int:
     return count
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_layout_costs_little(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "video.mp4"

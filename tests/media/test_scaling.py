@@ -11,6 +11,8 @@ from bot.media.picture_file import open_picture, pictures
 from tests.bench.picture_samples import naive_frame, psnr_db
 from tests.media.first_frames import pixels
 
+pytestmark = pytest.mark.full
+
 BICUBIC, LANCZOS = Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
 Size = tuple[int, int]
 

@@ -216,6 +216,7 @@ def test_the_source_is_not_changed(tmp_path: Path) -> None:
     assert video.read_bytes() == before
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("width", "height"), [(640, 360), (360, 640), (1280, 232), (641, 361)])
 def test_a_low_bit_rate_scales_down_with_the_same_aspect_ratio(tmp_path: Path, width: int, height: int) -> None:
     video = write_noise(tmp_path / "video.mkv", width, height)

@@ -62,6 +62,7 @@ async def test_on_postgresql_the_ledger_equals_what_the_gateways_billed(tmp_path
         await assert_that_nothing_differs(url, tmp_path, 300)
 
 
+@pytest.mark.full
 async def test_the_audit_sees_each_difference(migrated_file: Path, tmp_path: Path) -> None:
     file = tmp_path / "money.db"
     shutil.copy(migrated_file, file)

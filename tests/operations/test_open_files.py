@@ -18,6 +18,7 @@ print(*resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("soft", "hard", "raised"),
     [(256, MANY + 1, MANY), (256, 300, 300), (MANY + 1, MANY + 1, MANY + 1)],

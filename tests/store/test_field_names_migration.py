@@ -29,8 +29,6 @@ from bot.store.types import Money, StorableJson, Usd, UtcDateTime
 from tests.providers_asked import P480, VTRIX, vtrix
 from tests.store.factories import DAY, LEASES, MANY, MINUTE, NOW, UNLIMITED, add, entries
 
-pytestmark = pytest.mark.both_databases
-
 LATER = NOW + timedelta(hours=1)
 USD = Decimal("0.123456789")
 

@@ -30,6 +30,8 @@ from tests.fakes import NOW
 from tests.providers_asked import CATALOG, vtrix
 from tests.store.factories import UNLIMITED
 
+pytestmark = pytest.mark.full
+
 LARGE = {"jobs", "ledger", "credit_grants", "audit_log"}
 """Tables that grow with each order or each admin's change, and are not emptied within a day."""
 

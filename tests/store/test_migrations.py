@@ -37,7 +37,7 @@ from bot.store.types import Money, UtcDateTime
 from tests.providers_asked import CATALOG, vtrix
 from tests.store.factories import MANY, MINUTE, NOW, add, entries
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.full
 
 YESTERDAY = NOW - timedelta(days=1)
 INSERT = text(

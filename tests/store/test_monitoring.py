@@ -4,8 +4,6 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-import pytest
-
 from bot.chat.messages.notification_texts import render
 from bot.domain.guilds import Budget, OperatorState
 from bot.domain.jobs import FailureReason, JobState
@@ -23,8 +21,6 @@ from bot.store.outbox import notifications
 from bot.store.outbox.notifications import NotificationStore
 from tests.providers_asked import BOTH, DASHSCOPE, TWO_PROVIDERS, VTRIX
 from tests.store.factories import DETAIL, MINUTE, NOW, SECOND, UNLIMITED, add, add_waiting, bring_to, next_job
-
-pytestmark = pytest.mark.both_databases
 
 DEFAULTS = replace(
     UNLIMITED,

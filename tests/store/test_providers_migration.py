@@ -23,8 +23,6 @@ from tests.providers_asked import BOTH, DASHSCOPE, P480, VTRIX
 from tests.store.factories import DAY, LEASES, MANY, MINUTE, NOW, SECOND, UNLIMITED
 from tests.store.money.sums import wrong_sums
 
-pytestmark = pytest.mark.both_databases
-
 YESTERDAY = NOW - DAY
 LATE = NOW.replace(hour=23, minute=59, second=59)
 REJECTED = '{"cause": "content_refused", "quote": "inappropriate", "violations_left": 2}'

@@ -49,6 +49,7 @@ async def test_a_result_of_any_length_is_complete(database: Database, length: in
     assert found == list(range(1, length + 1))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("size", [1, 300, ROWS_AT_ONCE, 3 * ROWS_AT_ONCE])
 async def test_a_streamed_result_of_any_length_is_complete(database: Database, length: int, size: int) -> None:

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import yaml  # type: ignore[import-untyped]  # its types are in a package of their own
 
 from bot.demo.runner import opened, working
 from bot.domain.jobs import JobState
+
+pytestmark = pytest.mark.full
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
+
 from bot.domain.errors import StoreError
 from bot.domain.jobs import JobState
 from bot.domain.models import TaskKind
@@ -89,6 +91,7 @@ async def test_durations_that_can_not_be_used_leave_the_schedule_as_it_is() -> N
     assert first_pause_s(schedule) > unknown_s
 
 
+@pytest.mark.full
 async def test_a_worker_that_starts_knows_what_another_one_learned(harness: WorkerHarness) -> None:
     worker = harness.worker()
     for number in range(5):

@@ -9,6 +9,8 @@ from bot.worker.loop import Worker
 from tests.harness import POLL_INTERVAL_S, WorkerHarness, run_until_idle
 from tests.providers_asked import vtrix
 
+pytestmark = pytest.mark.full
+
 SOON_S = 120
 """Longer than any lease and any first pause, much shorter than the change."""
 

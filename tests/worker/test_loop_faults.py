@@ -175,6 +175,7 @@ async def test_a_store_that_fails_between_two_claims_loses_no_claimed_job(harnes
     assert await harness.state(job) is JobState.RUNNING
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "error",
     [
@@ -241,6 +242,7 @@ async def test_a_submission_in_flight_does_not_undo_retry_after(harness: WorkerH
     assert await harness.state(third) is JobState.RUNNING
 
 
+@pytest.mark.full
 async def test_an_hour_of_failed_polls_loses_nothing(harness: WorkerHarness) -> None:
     worker = harness.worker()
     jobs = [await harness.running_job(worker) for _ in range(3)]
@@ -315,6 +317,7 @@ async def test_a_post_that_hangs_is_found_by_the_next_attempt(harness: WorkerHar
     assert len(harness.messenger.posted("video", job)) == 1
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("method", "state"),
     [

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from bot.domain.jobs import Job, JobState
 from bot.worker.loop import Worker
 from bot.worker.outcome_writer import POLLS_AT_ONCE
@@ -40,6 +42,7 @@ async def test_no_more_polls_than_allowed_are_under_way(harness: WorkerHarness) 
     await run
 
 
+@pytest.mark.full
 async def test_tasks_that_end_together_leave_turns_at_the_store_to_everybody_else(harness: WorkerHarness) -> None:
     worker = harness.worker(providers=vtrix(100))
     jobs = await running_jobs(harness, worker, 3 * POLLS_AT_ONCE)

@@ -1,6 +1,8 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
+
 from bot.domain.errors import UpstreamClosed
 from bot.domain.jobs import ENDED, JobState
 from bot.providers.base import TaskStatus
@@ -107,6 +109,7 @@ async def test_an_outage_of_the_store_ends_no_loop(harness: WorkerHarness) -> No
         await harness.wait_for_state(job, JobState.RUNNING)
 
 
+@pytest.mark.full
 async def test_the_number_of_running_tasks_never_exceeds_its_maximum(harness: WorkerHarness) -> None:
     worker = harness.worker(providers=vtrix(3))
     jobs = [await harness.order(user_id=number) for number in range(10)]

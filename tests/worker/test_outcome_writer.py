@@ -94,6 +94,7 @@ async def test_an_outcome_that_was_written_although_its_answer_was_lost_is_not_s
     assert "dropped" not in caplog.text
 
 
+@pytest.mark.full
 async def test_many_reschedules_share_a_transaction(harness: WorkerHarness) -> None:
     worker = harness.worker(providers=vtrix(30))
     for number in range(30):

@@ -149,6 +149,7 @@ async def test_in_one_channel_one_card_is_edited_at_a_time_the_next_in_line_firs
     assert [harness.messenger.cards[job.id].wait.ahead for job in waiting] == [None, 0, 1]
 
 
+@pytest.mark.full
 async def test_the_edits_of_one_round_are_bounded(harness: CardHarness) -> None:
     for number in range(EDITS_MAX + 5):
         await harness.submitted(number, channel_id=200 + number)

@@ -44,6 +44,7 @@ class Bot(ZoetropeBot):
     operator_sync_pauses_s = tuple(0.0 for _ in ZoetropeBot.operator_sync_pauses_s)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("place", PLACES, ids=[path for _, path in PLACES])
 @pytest.mark.parametrize("odd", ODD)
 async def test_a_single_odd_answer_at_the_start_is_asked_again(odd: str, place: tuple[str, str]) -> None:

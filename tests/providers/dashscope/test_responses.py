@@ -127,6 +127,7 @@ def test_an_echoed_key_is_redacted_everywhere() -> None:
     assert KEY not in repr(response) + repr(response.raw())
 
 
+@pytest.mark.full
 @given(JSON_OBJECTS, JSON_OBJECTS)
 def test_any_answer_is_read(answer: dict[str, Any], output: dict[str, Any]) -> None:
     response = read(**{"usage": answer, **answer, "output": output})

@@ -5,6 +5,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from aiohttp import web
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -59,6 +60,7 @@ def checked(response: GatewayResponse) -> None:
     assert all(len(name) <= 200 for name in response.ids)
 
 
+@pytest.mark.full
 @given(ANSWERS, st.booleans())
 @settings(max_examples=80)
 def test_any_answer_is_read_in_values_that_can_be_stored(answer: dict[str, Any], is_queue: bool) -> None:  # noqa: FBT001
@@ -92,6 +94,7 @@ def test_any_bytes_are_an_answer_or_no_json(body: bytes) -> None:
     parse_stop(202, body)
 
 
+@pytest.mark.full
 def test_no_answer_to_any_request_raises_anything_but_an_upstream_error() -> None:
     """All requests of the client, over real HTTP, each answered with the same status and body."""
     answer: tuple[int, bytes] = 200, b""

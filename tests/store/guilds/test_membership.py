@@ -12,8 +12,6 @@ from bot.store.guilds.membership import Description, MembershipStore
 from bot.store.schema import guilds
 from tests.store.factories import NOW
 
-pytestmark = pytest.mark.both_databases
-
 FIRST, SECOND = Shard(0, 2), Shard(1, 2)
 SERVERS = [(number << 22) + 7 for number in range(1, 9)]
 OF_FIRST = [id_ for id_ in SERVERS if FIRST.holds(id_)]

@@ -37,8 +37,6 @@ from tests.store.factories import (
 )
 from tests.store.limit_boundaries import LIMIT_BOUNDARIES, send_concurrent_requests
 
-pytestmark = pytest.mark.both_databases
-
 CONCURRENT_REQUESTS = 20
 ROOT = Path(__file__).parents[3]
 

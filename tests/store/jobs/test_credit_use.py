@@ -20,8 +20,6 @@ from tests.store.factories import (
     read,
 )
 
-pytestmark = pytest.mark.both_databases
-
 
 async def test_the_credit_that_expires_first_is_used_and_its_job_does_not_count_in_the_window(
     database: Database,

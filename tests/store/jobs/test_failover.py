@@ -27,8 +27,6 @@ from tests.providers_asked import BOTH, DASHSCOPE, TWO_PROVIDERS, VTRIX, takes
 from tests.store.factories import DAY, DETAIL, MINUTE, NOW, SECOND, UNLIMITED, add_waiting, claim, read
 from tests.store.money.sums import wrong_sums
 
-pytestmark = pytest.mark.both_databases
-
 ESTIMATE = Decimal("0.20")
 """What a job reserves: the first provider's price, which is the higher one."""
 NOTHING = Decimal(0)

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
@@ -33,6 +34,8 @@ from tests.providers_asked import DASHSCOPE, TWO_PROVIDERS, VTRIX, takes
 from tests.store.conftest import delete_all_rows
 from tests.store.factories import DAY, NOW
 from tests.store.money.sums import wrong_sums
+
+pytestmark = pytest.mark.full
 
 PROVIDERS = (takes(VTRIX, 2, usd_per_day="2"), takes(DASHSCOPE, 1))
 JOBS = 4
@@ -208,7 +211,7 @@ async def run_history(url: str, workdir: Path, steps: list[Step]) -> None:
         await History(store, workdir).run(steps)
 
 
-@settings(max_examples=8)
+@settings(max_examples=25)
 @given(steps=STEPS)
 def test_no_job_ever_has_two_tasks(migrated_file: Path, steps: list[Step]) -> None:
     with TemporaryDirectory() as folder:
@@ -217,7 +220,7 @@ def test_no_job_ever_has_two_tasks(migrated_file: Path, steps: list[Step]) -> No
         asyncio.run(run_history(f"sqlite:///{path}", Path(folder), steps))
 
 
-@settings(max_examples=2, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_no_job_ever_has_two_tasks_on_postgresql(postgres_url: str, tmp_path: Path, steps: list[Step]) -> None:
     asyncio.run(delete_all_rows(postgres_url))

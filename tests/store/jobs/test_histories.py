@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,8 @@ from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from tests.providers_asked import CATALOG, vtrix
 from tests.store.factories import DETAIL, FRAME, LEASES, NOW, SECOND, new_job, requester_of
+
+pytestmark = pytest.mark.full
 
 SLOTS = 3
 MEMBERS = 3

@@ -26,7 +26,6 @@ async def change(database: Database, job: Job, **values: object) -> None:
         await connection.execute(update(jobs).where(jobs.c.id == job.id).values(values))
 
 
-@pytest.mark.both_databases
 async def test_pages_show_each_video_once_the_newest_first(store: JobStore) -> None:
     made = await add_many(store, 2 * PAGE_SIZE + 1)
 
@@ -45,7 +44,6 @@ async def test_a_page_that_there_is_not_shows_the_nearest(store: JobStore, numbe
     assert (page.number, page.count, len(page.jobs)) == (0, 1, 2)
 
 
-@pytest.mark.both_databases
 async def test_each_filter_shows_its_states_only(store: JobStore, database: Database) -> None:
     ready, removed, failed, cancelled, waiting = await add_many(store, 5)
     await change(database, ready, state=JobState.DELIVERED, result_message_id=5)

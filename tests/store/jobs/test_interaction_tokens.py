@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import delete, update
 
 from bot.domain.jobs import Job, JobState
@@ -16,8 +15,6 @@ from bot.store.privacy.member_data import MemberDataStore
 from bot.store.privacy.retention import RetentionStore
 from bot.store.schema import jobs
 from tests.store.factories import NOW, add
-
-pytestmark = pytest.mark.both_databases
 
 LATER = NOW + timedelta(minutes=15)
 

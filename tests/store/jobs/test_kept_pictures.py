@@ -105,6 +105,7 @@ async def test_a_picture_of_a_job_in_progress_is_not_deleted_however_long_it_tak
     assert await store.frame(job.id) == FRAME
 
 
+@pytest.mark.full
 async def test_more_pictures_than_fit_a_transaction_are_all_deleted(store: JobStore, database: Database) -> None:
     for number in range(45):
         job = await bring_to(store, JobState.QUEUED, user_id=number)
@@ -113,7 +114,6 @@ async def test_more_pictures_than_fit_a_transaction_are_all_deleted(store: JobSt
     assert (await retention(database, 30 * DAY).run_once()).pictures == 45
 
 
-@pytest.mark.both_databases
 async def test_an_order_of_a_kept_picture_gets_a_copy_of_it(store: JobStore) -> None:
     source = await delivered(store)
 
@@ -137,7 +137,6 @@ async def test_an_order_of_a_picture_that_is_gone_is_refused_and_leaves_nothing(
     assert await store.get("no-job") is None
 
 
-@pytest.mark.both_databases
 async def test_an_order_that_arrives_twice_at_once_makes_one_job(store: JobStore) -> None:
     source = await delivered(store)
 
@@ -190,7 +189,6 @@ async def test_the_link_of_a_video_that_was_removed_before_it_was_resumed_is_not
     assert (await read(store, running)).result_url == LINK_REMOVED
 
 
-@pytest.mark.both_databases
 async def test_deleting_a_video_deletes_the_copies_of_its_picture_once_no_job_needs_them(
     store: JobStore, database: Database
 ) -> None:
@@ -216,7 +214,6 @@ async def test_deleting_a_video_of_a_copy_leaves_the_picture_that_it_is_of(store
     assert await store.frame(source.id) == FRAME
 
 
-@pytest.mark.both_databases
 async def test_an_erasure_deletes_a_members_pictures_at_once_and_nobody_elses(
     store: JobStore, database: Database
 ) -> None:

@@ -28,8 +28,6 @@ from tests.store.factories import (
     read,
 )
 
-pytestmark = pytest.mark.both_databases
-
 
 async def test_nothing_is_claimed_if_nothing_is_due(store: JobStore) -> None:
     await add(store, NOW + SECOND)

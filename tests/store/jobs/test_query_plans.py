@@ -31,7 +31,7 @@ from tests.providers_asked import VTRIX, vtrix
 from tests.store.conftest import migrate_database
 from tests.store.factories import LEASES, MINUTE, NOW, SECOND, UNLIMITED, add, new_job
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.full
 
 Statements = list[tuple[str, Any]]
 Action = Callable[[JobStore, Database], Awaitable[None]]

@@ -14,8 +14,6 @@ from bot.store.engine import Database
 from bot.store.jobs.job_store import JobStore
 from tests.store.factories import FRAME, NOW, add, entries, grant, new_job, set_guild
 
-pytestmark = pytest.mark.both_databases
-
 MEMBER = Requester(10, 100, 1)
 ADMIN = Requester(10, 100, 1, admin=True)
 A_FOX = Order("a fox")

@@ -30,8 +30,6 @@ from tests.store.factories import (
     resume_failed_job,
 )
 
-pytestmark = pytest.mark.both_databases
-
 SETTINGS = GuildSettings(
     violation_limit=3, violation_pause_hours=12, refused_content_counts=True, log_channel_id=100
 )

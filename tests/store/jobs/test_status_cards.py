@@ -13,8 +13,6 @@ from bot.store.jobs.status_cards import StatusCardStore
 from bot.store.schema import status_cards
 from tests.store.factories import DETAIL, MINUTE, NOW, SECOND, add_waiting, bring_to, new_job, requester_of
 
-pytestmark = pytest.mark.both_databases
-
 CARD = StatusCard(
     JobState.QUEUED,
     Wait(3, NOW + MINUTE, NOW + 2 * MINUTE, is_unusual=True, share=0.25),

@@ -13,8 +13,6 @@ from bot.worker.stages.stopping import STOPPED
 from tests.store.factories import LEASES, MANY, MINUTE, NOW, SECOND, bring_to, claim, read, unreconciled
 from tests.store.jobs.conftest import HERE, usd_today, videos_in_window
 
-pytestmark = pytest.mark.both_databases
-
 SOON = NOW + 10 * SECOND
 STOPPABLE = JobUpdate(
     upstream_id="task-1", submitted_at=NOW, upstream_urls={"stop": "https://x/stop"}, can_be_stopped=True

@@ -19,8 +19,6 @@ from bot.store.schema import task_durations as task_durations_table
 from tests.providers_asked import P480, P720
 from tests.store.factories import DETAIL, MINUTE, NOW, SECOND, bring_to, claim, read, resume_failed_job
 
-pytestmark = pytest.mark.both_databases
-
 FINISHED = MoveTo(JobState.DELIVERING, JobUpdate(task_duration=TaskDuration(55.5, 60.25)))
 GIVEN_UP = Fail(FailureReason.TIMED_OUT, DETAIL, JobUpdate(task_duration=TaskDuration(1800, None)))
 

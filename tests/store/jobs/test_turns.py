@@ -13,8 +13,6 @@ from bot.store.jobs.job_store import JobStore
 from bot.store.schema import jobs
 from tests.store.factories import LEASES, NOW, SECOND, add
 
-pytestmark = pytest.mark.both_databases
-
 MANY = 300
 """More than a claim of a few jobs reads of the front of the line."""
 

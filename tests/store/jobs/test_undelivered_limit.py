@@ -29,8 +29,6 @@ from tests.store.factories import (
     resume_failed_job,
 )
 
-pytestmark = pytest.mark.both_databases
-
 
 async def add_undelivered_job(
     store: JobStore, now: datetime = NOW, reason: FailureReason = FailureReason.UNDELIVERABLE, **facts: Any

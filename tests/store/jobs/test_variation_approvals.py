@@ -16,8 +16,6 @@ from tests.store.factories import MINUTE, NOW, add, notified_texts, read, set_op
 from tests.store.jobs.test_approvals import GUILD, LOG, MODERATOR, decide
 from tests.store.jobs.test_variations import order
 
-pytestmark = pytest.mark.both_databases
-
 
 @pytest.fixture
 async def waiting(database: Database, store: JobStore) -> list[Job]:

@@ -40,8 +40,6 @@ from tests.store.factories import (
 from tests.store.jobs.test_admission import row_counts
 from tests.store.limit_boundaries import LIMIT_BOUNDARIES, TWO_VIDEOS
 
-pytestmark = pytest.mark.both_databases
-
 A_FOX = Order("a fox runs through snow", seed=7)
 
 

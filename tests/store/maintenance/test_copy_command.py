@@ -24,6 +24,8 @@ from tests.isolation import clear_settings, isolated_logging
 from tests.store.conftest import run_outside_transaction
 from tests.store.factories import UNLIMITED, add
 
+pytestmark = pytest.mark.full
+
 ROOT = Path(__file__).parents[3]
 PICTURES = 400
 

@@ -48,7 +48,7 @@ from tests.store.maintenance.databases import EVERY_STATE, ODD_ID
 
 LONG_AGO = NOW - timedelta(days=1)
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.full
 
 
 @pytest.mark.parametrize("kinds", ALL_WAYS, indirect=True)

@@ -24,7 +24,7 @@ from tests.store.maintenance.copies import (
     status_of,
 )
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.full
 
 
 @pytest.mark.parametrize("kinds", ALL_WAYS, indirect=True)

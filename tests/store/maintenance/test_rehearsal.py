@@ -19,6 +19,8 @@ from tests.store.factories import NOW
 from tests.store.maintenance.databases import EVERY_STATE, add_jobs
 from tests.store.maintenance.test_backup import damage_file
 
+pytestmark = pytest.mark.full
+
 LATER = NOW + timedelta(days=2)
 IN_PROGRESS = [state for state in EVERY_STATE if state not in {"delivered", "failed", "cancelled"}]
 

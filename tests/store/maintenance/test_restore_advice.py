@@ -15,6 +15,8 @@ from bot.store.maintenance.backup import copy_of
 from tests.store.factories import NOW, UNLIMITED, bring_to
 from tests.store.maintenance.test_backup import damage_file
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture
 def kind() -> str:

@@ -192,6 +192,7 @@ async def test_a_backup_in_progress_can_be_stopped_and_leaves_nothing(
     assert names(folder) == []
 
 
+@pytest.mark.full
 async def test_writes_during_a_backup_are_neither_in_it_nor_do_they_restart_it(
     file: Path, folder: Path, database: Database, store: JobStore
 ) -> None:

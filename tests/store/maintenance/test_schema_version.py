@@ -154,6 +154,7 @@ async def test_foreign_keys_are_not_enforced_while_a_migration_rebuilds_tables(d
         assert (await connection.execute(text("PRAGMA foreign_keys"))).scalar_one() == 1
 
 
+@pytest.mark.full
 async def test_processes_that_start_simultaneously_can_all_migrate(empty_url: str) -> None:
     processes = [
         await asyncio.create_subprocess_exec(

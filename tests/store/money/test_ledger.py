@@ -156,6 +156,7 @@ async def price_estimate(store: JobStore, of: TaskKind = P720) -> Decimal:
         return await ledger.expected_price(connection, of, Decimal("0.2"))
 
 
+@pytest.mark.full
 async def test_the_learned_price_is_used_after_a_few_tasks_and_follows_the_latest_costs(store: JobStore) -> None:
     for number in range(PRICE_FROM):
         assert await price_estimate(store) == Decimal("0.2")

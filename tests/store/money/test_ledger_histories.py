@@ -13,6 +13,8 @@ from bot.domain.ledger import EntryKind
 from tests.store.conftest import delete_all_rows
 from tests.store.money.ledger_history import run_history
 
+pytestmark = pytest.mark.full
+
 
 @settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 2**32))
@@ -34,7 +36,6 @@ def test_balances_equal_the_ledger_entries_in_any_history_on_postgresql(postgres
     asyncio.run(run_history(postgres_url, seed, 60))
 
 
-@pytest.mark.full
 @pytest.mark.timeout(300)
 def test_the_histories_reach_every_entry_kind_and_most_refusals(migrated_file: Path, tmp_path: Path) -> None:
     """Histories without refusals, or without some kind of entry, would prove too little."""

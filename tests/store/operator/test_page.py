@@ -23,8 +23,6 @@ from tests.providers_asked import DASHSCOPE, VTRIX, takes, vtrix
 from tests.store.factories import DETAIL, LEASES, MINUTE, NOW, SECOND, add, add_waiting
 from tests.store.operator.conftest import DEFAULTS, OperatorHarness
 
-pytestmark = pytest.mark.both_databases
-
 
 @pytest.fixture
 def page(database: Database, harness: OperatorHarness) -> OperatorPageService:

@@ -239,6 +239,7 @@ async def test_simultaneous_claims_never_get_the_same_channel(
     assert sorted(taken) == list(range(10, 16))
 
 
+@pytest.mark.full
 async def test_many_notifications_become_a_few_messages_within_the_length_limit(
     database: Database, outbox: NotificationStore
 ) -> None:

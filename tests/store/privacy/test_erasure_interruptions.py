@@ -26,6 +26,8 @@ from tests.store.factories import (
 )
 from tests.store.privacy.conftest import DAY, ME, RULES, MemberDataHarness
 
+pytestmark = pytest.mark.full
+
 
 class CrashingStore(MemberDataStore):
     """The store, in a process that dies when one more than `calls` methods are called."""

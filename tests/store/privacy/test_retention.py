@@ -126,6 +126,7 @@ async def test_a_run_with_nothing_due_does_nothing(retention: RetentionHarness) 
     assert await retention.run_once(NOW + timedelta(hours=1)) == RetentionReport()
 
 
+@pytest.mark.full
 async def test_simultaneous_retention_workers_apply_it_once(retention: RetentionHarness) -> None:
     for n in range(6):
         await retention.ended_job(NOW + n * timedelta(minutes=1))

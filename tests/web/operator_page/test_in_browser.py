@@ -23,6 +23,7 @@ WIDEST = """() => [...document.querySelectorAll("main *")]
 BACKGROUND = "() => getComputedStyle(document.body).backgroundColor"
 
 pytestmark = [
+    pytest.mark.full,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium"),
     pytest.mark.timeout(300),
 ]
