@@ -5,6 +5,7 @@ import sys
 import threading
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event, text
@@ -138,11 +139,10 @@ async def test_a_connection_is_opened_completely_even_if_its_user_is_cancelled(t
 
 async def test_a_burst_of_reads_opens_few_connections_and_a_cancelled_one_leaves_its_place(tmp_path: Path) -> None:
     """SQLite keeps the descriptor of a connection that is closed while others are open, for the next one."""
-    opened = 0
+    in_use: list[int] = []
 
     def count(*_: object) -> None:
-        nonlocal opened
-        opened += 1
+        in_use.append(pool.checkedout())
 
     async def read(may_end: asyncio.Event) -> None:
         async with database.read() as connection:
@@ -150,17 +150,19 @@ async def test_a_burst_of_reads_opens_few_connections_and_a_cancelled_one_leaves
             await may_end.wait()
 
     async with Database.open(f"sqlite:///{tmp_path / 'burst.db'}") as database:
-        event.listen(database._engine.sync_engine, "connect", count)
+        pool: Any = database._engine.pool
+        event.listen(database._engine.sync_engine, "checkout", count)
         never, at_once = asyncio.Event(), asyncio.Event()
         at_once.set()
         readers = [asyncio.create_task(read(never)) for _ in range(100)]
-        while opened < READERS_MAX:
+        while len(in_use) < READERS_MAX:
             await asyncio.sleep(0.01)
         for reader in readers:
             reader.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
         await asyncio.gather(*(read(at_once) for _ in range(100)))
-    assert READERS_MAX <= opened <= 2 * READERS_MAX
+    assert len(in_use) >= 100
+    assert max(in_use) == READERS_MAX
 
 
 async def test_closing_waits_for_open_transactions_and_refuses_new_ones(tmp_path: Path) -> None:
