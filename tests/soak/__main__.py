@@ -128,7 +128,7 @@ async def soak(minutes: float, seed: int) -> int:
                 await asyncio.wait({load_task}, timeout=pause_s)
                 if load_task.done():
                     break
-                samples.append(probe.take(load.orders))
+                samples.append(probe.take(len(await rows(probe.database))))
             load_task.cancel()
             with suppress(asyncio.CancelledError):
                 await load_task

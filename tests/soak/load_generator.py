@@ -44,8 +44,8 @@ DROP_INTERVAL_S = 120.0
 class LoadGenerator:
     """Orders every `pause_s`, with random faults; a seed for `rng` repeats what is drawn.
 
-    A fault waits until the one before it has happened. If they piled up, the bot would submit ever less, as it
-    waits longer after each failure, and no order would be accepted after some minutes.
+    A fault waits until the one before it has happened, one of the upstream until a task was created since as well.
+    If every attempt to submit met another one, the bot would wait longer after each, and soon do nothing else.
     """
 
     discord: DiscordServer
@@ -56,6 +56,7 @@ class LoadGenerator:
     faults: int = 0
     not_sent: int = 0
     dropped_at_s: float = -math.inf
+    tasks_at_fault: int = 0
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -76,7 +77,7 @@ class LoadGenerator:
             await asyncio.sleep(self.pause_s)
 
     def inject_fault(self) -> None:
-        """Injects one fault into Discord or the upstream, unless an earlier one is still to come."""
+        """Injects one fault into Discord or the upstream, unless it is too early for one."""
         drawn = self.rng.random()
         if drawn < 0.1:
             if time.monotonic() - self.dropped_at_s >= DROP_INTERVAL_S:
@@ -84,7 +85,8 @@ class LoadGenerator:
                 self.discord.gateway.drop()
                 self.faults += 1
         elif drawn < 0.55:
-            if not self.upstream.is_any_fault_left:
+            if not self.upstream.is_any_fault_left and len(self.upstream.tasks) > self.tasks_at_fault:
+                self.tasks_at_fault = len(self.upstream.tasks)
                 self.upstream.fault(*self.rng.choice(UPSTREAM_FAULTS))
                 self.faults += 1
         elif not self.discord.faults.is_any_left:
