@@ -166,10 +166,16 @@ async def held(connection: Connection) -> JobTotal:
     return await _estimates(connection, COST_IS_HELD)
 
 
+_AT_ANY_TIME = jobs.c.cost_unknown_since.between(
+    datetime(2000, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+)
+"""True for each row of the index. PostgreSQL without statistics takes "not null" for most rows, and reads them all."""
+
+
 async def held_at_providers(connection: Connection) -> dict[ProviderName, JobTotal]:
     """The same of each provider that has any. A restore ends jobs that no provider has yet."""
     totals = select(jobs.c.provider, func.count().label("jobs"), func.sum(jobs.c.estimated_cost_usd).label("usd"))
-    query = totals.where(COST_IS_HELD, jobs.c.provider.is_not(None)).group_by(jobs.c.provider)
+    query = totals.where(COST_IS_HELD, _AT_ANY_TIME, jobs.c.provider.is_not(None)).group_by(jobs.c.provider)
     return {
         ProviderName(row.provider): JobTotal(row.jobs, row.usd or _NO_USD)
         for row in await connection.execute(query)
