@@ -169,7 +169,7 @@ async def held(connection: Connection) -> JobTotal:
 _AT_ANY_TIME = jobs.c.cost_unknown_since.between(
     datetime(2000, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 )
-"""True for each row of the index. PostgreSQL without statistics takes "not null" for most rows, and reads them all."""
+"""True for each row of the index. Without statistics, PostgreSQL takes "not null" for most rows, and reads all."""
 
 
 async def held_at_providers(connection: Connection) -> dict[ProviderName, JobTotal]:
