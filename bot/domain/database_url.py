@@ -88,7 +88,7 @@ def parse_database_url(url: str) -> Path | PostgresUrl:
     if scheme == "sqlite" and rest.startswith("/") and rest.strip("/"):
         if "?" in rest or rest == "/:memory:":
             raise ValueError("it must name just a file")
-        return Path(unquote(rest[1:]))
+        return Path(unquote(rest[1:], errors="surrogateescape"))  # a name may have any bytes
     if scheme not in {"postgresql", "postgres"} or not separator or not rest:
         raise ValueError("it is not the URL of a SQLite or PostgreSQL database")
     return _parse_postgresql(rest)
@@ -96,7 +96,7 @@ def parse_database_url(url: str) -> Path | PostgresUrl:
 
 def sqlite_url(file: Path) -> str:
     """The URL of a SQLite database's file, whatever characters its path contains."""
-    return f"sqlite:///{quote(str(file))}"
+    return f"sqlite:///{quote(bytes(file))}"
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -246,17 +246,18 @@ async def test_a_restore_to_a_new_path_has_no_replaced_file_to_keep(
     assert inspect_file(tmp_path / "new" / "place.db").rows["jobs"] == 1
 
 
-async def test_a_folder_may_have_characters_that_mean_something_in_a_url(
-    tmp_path: Path, file: Path, backup: Path
-) -> None:
+@pytest.mark.parametrize("folder", ["100%41 really?", "caf\udce9"], ids=["url", "bytes"])
+async def test_a_folder_may_have_any_characters(tmp_path: Path, file: Path, backup: Path, folder: str) -> None:
+    """Also those that mean something in a URL, and bytes that are not UTF-8."""
     [job_id] = await create_backup(file, backup, JobState.RUNNING)
-    place = tmp_path / "100%41 really?" / "place.db"
+    before = set(tmp_path.iterdir())
+    place = tmp_path / folder / "place.db"
     await restore(backup, place, LATER, resume=False)
     async with Database.open(sqlite_url(place)) as database:
         job = await JobStore(database, UNLIMITED).get(job_id)
     assert job is not None
     assert job.state is JobState.FAILED
-    assert not (tmp_path / "100A really?").exists()
+    assert set(tmp_path.iterdir()) - before == {tmp_path / folder}
 
 
 async def test_two_restores_within_one_second_keep_both_replaced_files(file: Path, backup: Path) -> None:
