@@ -96,8 +96,7 @@ class GatewaySession:
         key = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         self._polls = await self._open(unlimited, self.timeouts.poll_s, key)
         creates = aiohttp.TraceConfig()
-        creates.on_request_start.append(_refuse_overtaken)
-        creates.on_request_headers_sent.append(_refuse_overtaken)  # connected; right before the bytes
+        creates.on_request_headers_sent.append(_refuse_overtaken)  # called right before they are
         self._creates = await self._open(fresh, self.timeouts.submit_s, key, [creates])
         elsewhere = await self._open(aiohttp.TCPConnector(limit=0, resolver=resolver, ssl=ssl), None, {})
         self._downloads = Downloads(
@@ -224,7 +223,7 @@ class GatewaySession:
 
 
 async def _refuse_overtaken(*_: object) -> None:
-    """Traces a create: called before it connects, and before it sends anything."""
+    """Called when a create is connected and has sent nothing."""
     if is_overtaken():
         raise LeaseOver("nothing was sent: another process may have taken the job over")
 
