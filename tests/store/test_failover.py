@@ -24,11 +24,7 @@ from tests.store.conftest import run_outside_transaction
 from tests.store.factories import MANY, UNLIMITED, add
 from tests.store.lossy_proxy import LossyProxy
 
-pytestmark = [
-    pytest.mark.full,
-    pytest.mark.both_databases,
-    pytest.mark.parametrize("kind", ["postgresql"], indirect=True),
-]
+pytestmark = [pytest.mark.full, pytest.mark.parametrize("kind", ["postgresql"], indirect=True)]
 
 SOON_S = 0.1
 
